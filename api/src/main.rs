@@ -1,0 +1,2 @@
+//! The florin binary.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The pure rules of the ledger.
+pub mod ids;
