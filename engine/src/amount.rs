@@ -277,10 +277,26 @@ mod tests {
     fn what_is_no_amount_says_why() {
         check("10.505", 2, "has more digits after the point than its ledger");
         check("10.500", 2, "has more digits after the point than its ledger");
-        check("0.00000000000000000000000000001", 28, "has more digits after the point than its ledger");
-        check("79228162514264337593543950336", 0, "is more than the largest amount, 2^96-1 minor units");
-        check("792281625142643375935439503.36", 2, "is more than the largest amount, 2^96-1 minor units");
-        check("7922816251426433759354395033.5", 2, "is more than the largest amount, 2^96-1 minor units");
+        check(
+            "0.00000000000000000000000000001",
+            28,
+            "has more digits after the point than its ledger",
+        );
+        check(
+            "79228162514264337593543950336",
+            0,
+            "is more than the largest amount, 2^96-1 minor units",
+        );
+        check(
+            "792281625142643375935439503.36",
+            2,
+            "is more than the largest amount, 2^96-1 minor units",
+        );
+        check(
+            "7922816251426433759354395033.5",
+            2,
+            "is more than the largest amount, 2^96-1 minor units",
+        );
         check("-1", 2, "must not have a sign");
         check("+1", 2, "must not have a sign");
         check("1e2", 2, "must not have an exponent");
@@ -294,6 +310,9 @@ mod tests {
     fn sums_stop_at_the_maximum() {
         assert_eq!(Amount::MAX.checked_add(Amount::from_minor(1)), None);
         assert_eq!(Amount::ZERO.checked_sub(Amount::from_minor(1)), None);
-        assert_eq!(SignedAmount::new(-1250).display(Scale::try_new(2).unwrap()).to_string(), "-12.50");
+        assert_eq!(
+            SignedAmount::new(-1250).display(Scale::try_new(2).unwrap()).to_string(),
+            "-12.50"
+        );
     }
 }

@@ -1,0 +1,172 @@
+//! What can be asked of the ledger.
+
+use crate::account::AccountFlags;
+use crate::amount::{AmountInput, Scale};
+use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
+use crate::transfer::{Metadata, TransferFlags};
+
+/// One request: decided as a whole, journaled as one record, at one position.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Open a ledger.
+    CreateLedger(CreateLedger),
+    /// Create accounts in order; linked ones all or none, the others each by itself.
+    CreateAccounts(Vec<CreateAccount>),
+    /// Create transfers in order; linked ones all or none, the others each by itself.
+    CreateTransfers(Vec<CreateTransfer>),
+    /// Create transfers of which all happen or none does.
+    CreateTransaction(CreateTransaction),
+    /// Create an account together with its opening balance.
+    OpenAccount(OpenAccount),
+}
+
+impl Command {
+    /// How many events the command asks for: what admission counts, and how far it advances the clock.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        match self {
+            Command::CreateLedger(_) => 1,
+            Command::CreateAccounts(accounts) => accounts.len(),
+            Command::CreateTransfers(transfers) => transfers.len(),
+            // One for the transaction itself, which is decided with its first leg.
+            Command::CreateTransaction(transaction) => transaction.transfers.len() + 1,
+            // The opening account, when it is the ledger's first, the account and its opening transfer.
+            Command::OpenAccount(_) => 3,
+        }
+    }
+}
+
+/// Open a ledger for a currency or asset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateLedger {
+    /// Its name in later commands.
+    pub id: LedgerId,
+    /// ISO-4217 or free code.
+    pub currency: String,
+    /// Digits after the point.
+    pub scale: Scale,
+    /// What people call it.
+    pub name: String,
+}
+
+/// Create one account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateAccount {
+    /// Its name.
+    pub id: AccountId,
+    /// The ledger that its amounts are counted in.
+    pub ledger: LedgerId,
+    /// What kind of account it is, to the caller.
+    pub code: Code,
+    /// Its limits and properties.
+    pub flags: AccountFlags,
+    /// How far the limited side may go beyond the other.
+    pub overdraft_limit: AmountInput,
+    /// The caller's own reference.
+    pub user_data_128: u128,
+    /// The caller's own reference.
+    pub user_data_64: u64,
+    /// The caller's own reference.
+    pub user_data_32: u32,
+    /// The caller's own words about it.
+    pub metadata: Option<Metadata>,
+}
+
+impl CreateAccount {
+    /// An account of ledger 1 and code 1 without limits.
+    #[must_use]
+    pub fn new(id: AccountId) -> CreateAccount {
+        CreateAccount {
+            id,
+            ledger: LedgerId(1),
+            code: Code(1),
+            flags: AccountFlags::empty(),
+            overdraft_limit: AmountInput::ZERO,
+            user_data_128: 0,
+            user_data_64: 0,
+            user_data_32: 0,
+            metadata: None,
+        }
+    }
+}
+
+/// Move money from one account to another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateTransfer {
+    /// Its name, decided once for ever.
+    pub id: TransferId,
+    /// The account that gives.
+    pub debit_account_id: AccountId,
+    /// The account that receives.
+    pub credit_account_id: AccountId,
+    /// How much.
+    pub amount: AmountInput,
+    /// The ledger of both accounts; that of the debit account when absent.
+    pub ledger: Option<LedgerId>,
+    /// What kind of transfer it is, to the caller.
+    pub code: Code,
+    /// How it is decided.
+    pub flags: TransferFlags,
+    /// The pending transfer that it settles; single-phase transfers have none.
+    pub pending_id: TransferId,
+    /// Seconds until it expires; single-phase transfers have none.
+    pub timeout: u32,
+    /// The caller's own reference.
+    pub user_data_128: u128,
+    /// The caller's own reference.
+    pub user_data_64: u64,
+    /// The caller's own reference.
+    pub user_data_32: u32,
+    /// When it took effect outside.
+    pub effective_at: Option<Timestamp>,
+    /// The caller's own words about it.
+    pub metadata: Option<Metadata>,
+}
+
+impl CreateTransfer {
+    /// A single-phase transfer of code 1 in the debit account's ledger.
+    #[must_use]
+    pub fn new(
+        id: TransferId,
+        debit_account_id: AccountId,
+        credit_account_id: AccountId,
+        amount: AmountInput,
+    ) -> CreateTransfer {
+        CreateTransfer {
+            id,
+            debit_account_id,
+            credit_account_id,
+            amount,
+            ledger: None,
+            code: Code(1),
+            flags: TransferFlags::empty(),
+            pending_id: TransferId(0),
+            timeout: 0,
+            user_data_128: 0,
+            user_data_64: 0,
+            user_data_32: 0,
+            effective_at: None,
+            metadata: None,
+        }
+    }
+}
+
+/// One leg of a transaction: a transfer whose id may be derived from the transaction's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateTransaction {
+    /// Its name, in the transfers' id space.
+    pub id: TransferId,
+    /// Its legs in order, with their ids: [`TransferId::of_leg`] for those that the caller named none for.
+    pub transfers: Vec<CreateTransfer>,
+    /// The caller's own words about it.
+    pub metadata: Option<Metadata>,
+}
+
+/// Create an account that can not be overdrawn, its opening balance coming from the ledger's opening account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenAccount {
+    /// The account.
+    pub account: CreateAccount,
+    /// Its opening balance.
+    pub balance: AmountInput,
+}

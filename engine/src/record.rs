@@ -1,0 +1,159 @@
+//! What was decided: the events of one command, complete enough to replay it, to store it and to answer it again.
+
+use crate::account::{AccountAfter, AccountFlags};
+use crate::amount::Amount;
+use crate::ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
+use crate::ledger::{Ledger, LedgerTotals};
+use crate::rejection::Rejection;
+use crate::transfer::{Metadata, Transaction, Transfer};
+
+/// What one command decided. Its position is given by where it stands in the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The timestamp of the command's first event; the event at index `i` of a batch has `timestamp + i`.
+    pub timestamp: Timestamp,
+    /// How many events the command asked for: its timestamps are `timestamp .. timestamp + asked`.
+    pub asked: u32,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// The accounts that transfers of this command touched, in the order in which they were first touched, as they are after it.
+    pub accounts: Vec<AccountAfter>,
+    /// The ledgers whose totals changed, as they are after the command.
+    pub ledgers: Vec<LedgerAfter>,
+    /// The idempotency key that the command came with, and what else is needed to answer it again.
+    pub key: Option<KeyUse>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A ledger was opened.
+    LedgerCreated(Ledger),
+    /// An account was created.
+    AccountCreated(AccountCreated),
+    /// Money moved.
+    TransferPosted(TransferPosted),
+    /// The legs that follow, `transfers` of them, all happened.
+    TransactionCreated(Transaction),
+    /// A transient rejection used up this id for ever.
+    IdBurned(IdBurned),
+}
+
+/// An account as it begins: its content, with its amounts resolved, and no money.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccountCreated {
+    /// Its name.
+    pub id: AccountId,
+    /// The ledger that its amounts are counted in.
+    pub ledger: LedgerId,
+    /// What kind of account it is, to the caller.
+    pub code: Code,
+    /// Its limits and properties.
+    pub flags: AccountFlags,
+    /// How far the limited side may go beyond the other.
+    pub overdraft_limit: Amount,
+    /// The caller's own reference.
+    pub user_data_128: u128,
+    /// The caller's own reference.
+    pub user_data_64: u64,
+    /// The caller's own reference.
+    pub user_data_32: u32,
+    /// When it was created.
+    pub timestamp: Timestamp,
+    /// The caller's own words about it.
+    pub metadata: Option<Metadata>,
+}
+
+/// A movement and where its two accounts stand in [`Record::accounts`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransferPosted {
+    /// What moved.
+    pub transfer: Transfer,
+    /// Index of the debit account in [`Record::accounts`].
+    pub debit_account: u32,
+    /// Index of the credit account in [`Record::accounts`].
+    pub credit_account: u32,
+}
+
+/// An id that is refused for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdBurned {
+    /// The id.
+    pub id: TransferId,
+    /// Which rejection burned it: [`Rejection::number`].
+    pub rejection: u16,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+/// A ledger's totals just after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerAfter {
+    /// Which ledger.
+    pub id: LedgerId,
+    /// Its totals after the command.
+    pub totals: LedgerTotals,
+}
+
+/// The use of an idempotency key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyUse {
+    /// The key and what it was used for.
+    pub key: Key,
+    /// The events of the command that were not created, by index: with them the first answer is made again.
+    pub exceptions: Vec<(u32, ItemOutcome)>,
+}
+
+/// An idempotency key as the ledger remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The digest of the key's text, 128 bits.
+    pub hash: u128,
+    /// The digest of method, path and content.
+    pub fingerprint: u64,
+}
+
+/// What became of one event of a command, where it was not created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemOutcome {
+    /// It exists already with the same content, decided at this position and time.
+    Exists {
+        /// Where it was decided.
+        seq: JournalSeq,
+        /// When it was decided; zero where only the journal or the store knows it.
+        timestamp: Timestamp,
+    },
+    /// Its id was decided at this position for other content; which field differs is found by reading it there.
+    Differs {
+        /// Where it was decided.
+        seq: JournalSeq,
+    },
+    /// The rules refuse it.
+    Rejected(Rejection),
+}
+
+/// What was decided about a command: for whom to answer, and for the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The timestamp of the command's first event.
+    pub timestamp: Timestamp,
+    /// How many items the command had.
+    pub items: u32,
+    /// The items that were not created, by index in order.
+    pub exceptions: Vec<(u32, ItemOutcome)>,
+    /// What to journal; `None` where nothing happened.
+    pub record: Option<Record>,
+}
+
+impl Event {
+    /// The metadata that this event brought.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&Metadata> {
+        match self {
+            Event::AccountCreated(created) => created.metadata.as_ref(),
+            Event::TransferPosted(posted) => posted.transfer.metadata.as_ref(),
+            Event::TransactionCreated(transaction) => transaction.metadata.as_ref(),
+            Event::LedgerCreated(_) | Event::IdBurned(_) => None,
+        }
+    }
+}

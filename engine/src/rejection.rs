@@ -1,0 +1,240 @@
+//! Refusals by the rules: business answers, neither errors nor bugs.
+
+use crate::amount::SignedAmount;
+use crate::ids::LedgerId;
+
+/// The field in which a second use of an id differs from the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The id names a transfer here and a transaction there.
+    Kind,
+    /// `flags`
+    Flags,
+    /// `pending_id`
+    PendingId,
+    /// `timeout`
+    Timeout,
+    /// `debit_account_id`
+    DebitAccountId,
+    /// `credit_account_id`
+    CreditAccountId,
+    /// `amount`
+    Amount,
+    /// `user_data_128`
+    UserData128,
+    /// `user_data_64`
+    UserData64,
+    /// `user_data_32`
+    UserData32,
+    /// `ledger`
+    Ledger,
+    /// `code`
+    Code,
+    /// `effective_at`
+    EffectiveAt,
+    /// `overdraft_limit`
+    OverdraftLimit,
+    /// `metadata`
+    Metadata,
+    /// The legs of a transaction.
+    Transfers,
+    /// The opening balance of an account.
+    Balance,
+    /// A ledger's `currency`
+    Currency,
+    /// A ledger's `scale`
+    Scale,
+    /// A ledger's `name`
+    Name,
+}
+
+macro_rules! rejections {
+    ($($(#[$doc:meta])* $variant:ident $({ $($field:ident: $type:ty),* })? = $number:literal, $code:literal, $detail:literal;)*) => {
+        /// Why the rules refuse an event.
+        ///
+        /// The names are those of the reference, and ours after them. The numbers are part of the durable format:
+        /// they are added to, never changed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Rejection {
+            $($(#[$doc])* $variant $({ $(
+                /// A figure behind the refusal.
+                $field: $type
+            ),* })?,)*
+        }
+
+        impl Rejection {
+            /// Every code with its sentence, for the error catalogue: (`code`, `detail`).
+            pub const CATALOGUE: &'static [(&'static str, &'static str)] = &[$(($code, $detail)),*];
+
+            /// The stable name in answers.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Rejection::$variant { .. } => $code,)* }
+            }
+
+            /// One sentence that says what is the matter.
+            #[must_use]
+            pub const fn detail(self) -> &'static str {
+                match self { $(Rejection::$variant { .. } => $detail,)* }
+            }
+
+            /// The number in the durable format.
+            #[must_use]
+            pub const fn number(self) -> u16 {
+                match self { $(Rejection::$variant { .. } => $number,)* }
+            }
+        }
+    };
+}
+
+rejections! {
+    /// Another event of its chain was refused.
+    LinkedEventFailed = 1, "linked_event_failed", "Another event of its linked chain was refused.";
+    /// The last event of a batch is linked to a next one.
+    LinkedEventChainOpen = 2, "linked_event_chain_open", "The last event of the batch is linked, so its chain has no end.";
+    /// The id is 0.
+    IdMustNotBeZero = 3, "id_must_not_be_zero", "The id is 0.";
+    /// The id is 2^128−1.
+    IdMustNotBeIntMax = 4, "id_must_not_be_int_max", "The id is 2^128-1.";
+    /// The id was used before, for other content.
+    ExistsWithDifferentKind = 5, "exists_with_different_kind", "The id already names a thing of another kind: a transfer or a transaction.";
+    /// See [`Field`].
+    ExistsWithDifferentFlags = 6, "exists_with_different_flags", "The id already exists with different flags.";
+    /// See [`Field`].
+    ExistsWithDifferentPendingId = 7, "exists_with_different_pending_id", "The id already exists with a different pending_id.";
+    /// See [`Field`].
+    ExistsWithDifferentTimeout = 8, "exists_with_different_timeout", "The id already exists with a different timeout.";
+    /// See [`Field`].
+    ExistsWithDifferentDebitAccountId = 9, "exists_with_different_debit_account_id", "The id already exists with a different debit_account_id.";
+    /// See [`Field`].
+    ExistsWithDifferentCreditAccountId = 10, "exists_with_different_credit_account_id", "The id already exists with a different credit_account_id.";
+    /// See [`Field`].
+    ExistsWithDifferentAmount = 11, "exists_with_different_amount", "The id already exists with a different amount.";
+    /// See [`Field`].
+    ExistsWithDifferentUserData128 = 12, "exists_with_different_user_data_128", "The id already exists with a different user_data_128.";
+    /// See [`Field`].
+    ExistsWithDifferentUserData64 = 13, "exists_with_different_user_data_64", "The id already exists with a different user_data_64.";
+    /// See [`Field`].
+    ExistsWithDifferentUserData32 = 14, "exists_with_different_user_data_32", "The id already exists with a different user_data_32.";
+    /// See [`Field`].
+    ExistsWithDifferentLedger = 15, "exists_with_different_ledger", "The id already exists in a different ledger.";
+    /// See [`Field`].
+    ExistsWithDifferentCode = 16, "exists_with_different_code", "The id already exists with a different code.";
+    /// See [`Field`].
+    ExistsWithDifferentEffectiveAt = 17, "exists_with_different_effective_at", "The id already exists with a different effective_at.";
+    /// See [`Field`].
+    ExistsWithDifferentOverdraftLimit = 18, "exists_with_different_overdraft_limit", "The id already exists with a different overdraft_limit.";
+    /// See [`Field`].
+    ExistsWithDifferentMetadata = 19, "exists_with_different_metadata", "The id already exists with different metadata.";
+    /// See [`Field`].
+    ExistsWithDifferentTransfers = 20, "exists_with_different_transfers", "The transaction already exists with different transfers.";
+    /// See [`Field`].
+    ExistsWithDifferentBalance = 21, "exists_with_different_balance", "The account already exists with a different opening balance.";
+    /// See [`Field`].
+    ExistsWithDifferentCurrency = 22, "exists_with_different_currency", "The ledger already exists with a different currency.";
+    /// See [`Field`].
+    ExistsWithDifferentScale = 23, "exists_with_different_scale", "The ledger already exists with a different scale.";
+    /// See [`Field`].
+    ExistsWithDifferentName = 24, "exists_with_different_name", "The ledger already exists with a different name.";
+    /// A transient rejection burned the id.
+    IdAlreadyFailed = 25, "id_already_failed", "The id was refused before, and stays refused; use a new id for a new try.";
+    /// Both limits, or another pair that excludes each other.
+    FlagsAreMutuallyExclusive = 26, "flags_are_mutually_exclusive", "Two of the flags exclude each other.";
+    /// An overdraft limit where no side is limited.
+    OverdraftLimitMustBeZero = 27, "overdraft_limit_must_be_zero", "An overdraft_limit needs a limit: debits_must_not_exceed_credits or credits_must_not_exceed_debits.";
+    /// The debit account's id is 0.
+    DebitAccountIdMustNotBeZero = 28, "debit_account_id_must_not_be_zero", "The debit_account_id is 0.";
+    /// The debit account's id is 2^128−1.
+    DebitAccountIdMustNotBeIntMax = 29, "debit_account_id_must_not_be_int_max", "The debit_account_id is 2^128-1.";
+    /// The credit account's id is 0.
+    CreditAccountIdMustNotBeZero = 30, "credit_account_id_must_not_be_zero", "The credit_account_id is 0.";
+    /// The credit account's id is 2^128−1.
+    CreditAccountIdMustNotBeIntMax = 31, "credit_account_id_must_not_be_int_max", "The credit_account_id is 2^128-1.";
+    /// Both accounts are the same.
+    AccountsMustBeDifferent = 32, "accounts_must_be_different", "The debit and the credit account are the same.";
+    /// A `pending_id` on a transfer that settles nothing.
+    PendingIdMustBeZero = 33, "pending_id_must_be_zero", "A single-phase transfer settles no other, so it has no pending_id.";
+    /// A `timeout` on a transfer that is not pending.
+    TimeoutReservedForPendingTransfer = 34, "timeout_reserved_for_pending_transfer", "Only a pending transfer has a timeout.";
+    /// The ledger is 0.
+    LedgerMustNotBeZero = 35, "ledger_must_not_be_zero", "The ledger is 0.";
+    /// No such ledger.
+    LedgerNotFound { ledger: LedgerId } = 36, "ledger_not_found", "There is no such ledger.";
+    /// The code is 0.
+    CodeMustNotBeZero = 37, "code_must_not_be_zero", "The code is 0.";
+    /// No such account. Transient: burns the id.
+    DebitAccountNotFound = 38, "debit_account_not_found", "There is no account with the debit_account_id.";
+    /// No such account. Transient: burns the id.
+    CreditAccountNotFound = 39, "credit_account_not_found", "There is no account with the credit_account_id.";
+    /// The accounts are of two ledgers.
+    AccountsMustHaveTheSameLedger = 40, "accounts_must_have_the_same_ledger", "The debit and the credit account are of different ledgers.";
+    /// The accounts are of another ledger than the transfer.
+    TransferMustHaveTheSameLedgerAsAccounts = 41, "transfer_must_have_the_same_ledger_as_accounts", "The accounts are of another ledger than the transfer.";
+    /// The account is closed. Transient: burns the id.
+    DebitAccountAlreadyClosed = 42, "debit_account_already_closed", "The debit account is closed.";
+    /// The account is closed. Transient: burns the id.
+    CreditAccountAlreadyClosed = 43, "credit_account_already_closed", "The credit account is closed.";
+    /// The debit account's posted debits would pass the largest amount.
+    OverflowsDebitsPosted = 44, "overflows_debits_posted", "The debit account's debits_posted would pass 2^96-1 minor units.";
+    /// The credit account's posted credits would pass the largest amount.
+    OverflowsCreditsPosted = 45, "overflows_credits_posted", "The credit account's credits_posted would pass 2^96-1 minor units.";
+    /// The debit account's debits, pending and posted, would pass the largest amount.
+    OverflowsDebits = 46, "overflows_debits", "The debit account's debits, pending and posted together, would pass 2^96-1 minor units.";
+    /// The credit account's credits, pending and posted, would pass the largest amount.
+    OverflowsCredits = 47, "overflows_credits", "The credit account's credits, pending and posted together, would pass 2^96-1 minor units.";
+    /// The debit account has not enough. Transient: burns the id.
+    ExceedsCredits { available: SignedAmount, requested: SignedAmount, ledger: LedgerId } = 48, "exceeds_credits", "The debit account has not enough available.";
+    /// The credit account can not take so much. Transient: burns the id.
+    ExceedsDebits { available: SignedAmount, requested: SignedAmount, ledger: LedgerId } = 49, "exceeds_debits", "The credit account has not enough available.";
+}
+
+impl Rejection {
+    /// Whether the same event could be accepted later: such a rejection burns the transfer's id, so that no retry flips an outcome.
+    #[must_use]
+    pub const fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Rejection::DebitAccountNotFound
+                | Rejection::CreditAccountNotFound
+                | Rejection::DebitAccountAlreadyClosed
+                | Rejection::CreditAccountAlreadyClosed
+                | Rejection::ExceedsCredits { .. }
+                | Rejection::ExceedsDebits { .. }
+        )
+    }
+
+    /// Whether the event's id was used before for other content: a conflict rather than a refusal.
+    #[must_use]
+    pub const fn is_conflict(self) -> bool {
+        let number = self.number();
+        number >= Rejection::ExistsWithDifferentKind.number()
+            && number <= Rejection::ExistsWithDifferentName.number()
+    }
+
+    /// The rejection of a second use of an id that differs from the first in `field`.
+    #[must_use]
+    pub const fn exists_with_different(field: Field) -> Rejection {
+        match field {
+            Field::Kind => Rejection::ExistsWithDifferentKind,
+            Field::Flags => Rejection::ExistsWithDifferentFlags,
+            Field::PendingId => Rejection::ExistsWithDifferentPendingId,
+            Field::Timeout => Rejection::ExistsWithDifferentTimeout,
+            Field::DebitAccountId => Rejection::ExistsWithDifferentDebitAccountId,
+            Field::CreditAccountId => Rejection::ExistsWithDifferentCreditAccountId,
+            Field::Amount => Rejection::ExistsWithDifferentAmount,
+            Field::UserData128 => Rejection::ExistsWithDifferentUserData128,
+            Field::UserData64 => Rejection::ExistsWithDifferentUserData64,
+            Field::UserData32 => Rejection::ExistsWithDifferentUserData32,
+            Field::Ledger => Rejection::ExistsWithDifferentLedger,
+            Field::Code => Rejection::ExistsWithDifferentCode,
+            Field::EffectiveAt => Rejection::ExistsWithDifferentEffectiveAt,
+            Field::OverdraftLimit => Rejection::ExistsWithDifferentOverdraftLimit,
+            Field::Metadata => Rejection::ExistsWithDifferentMetadata,
+            Field::Transfers => Rejection::ExistsWithDifferentTransfers,
+            Field::Balance => Rejection::ExistsWithDifferentBalance,
+            Field::Currency => Rejection::ExistsWithDifferentCurrency,
+            Field::Scale => Rejection::ExistsWithDifferentScale,
+            Field::Name => Rejection::ExistsWithDifferentName,
+        }
+    }
+}
