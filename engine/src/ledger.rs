@@ -1,5 +1,7 @@
 //! A ledger: one currency or asset, and the totals of its accounts.
 
+use xxhash_rust::xxh3::Xxh3;
+
 use crate::amount::Scale;
 use crate::ids::{LedgerId, Timestamp};
 
@@ -30,4 +32,21 @@ pub struct LedgerTotals {
     pub posted: u128,
     /// Minor units pending: the sum of debits, and the sum of credits.
     pub pending: u128,
+}
+
+/// A ledger's share of the state hash: XXH3-64 of its content and totals in a fixed order. Part of the durable format.
+#[must_use]
+pub fn ledger_state_hash(ledger: &Ledger, totals: &LedgerTotals) -> u64 {
+    let mut hasher = Xxh3::new();
+    hasher.update(&ledger.id.0.to_le_bytes());
+    hasher.update(&[ledger.scale.digits()]);
+    hasher.update(&totals.accounts.to_le_bytes());
+    hasher.update(&totals.posted.to_le_bytes());
+    hasher.update(&totals.pending.to_le_bytes());
+    hasher.update(&(ledger.currency.len() as u32).to_le_bytes());
+    hasher.update(ledger.currency.as_bytes());
+    hasher.update(&(ledger.name.len() as u32).to_le_bytes());
+    hasher.update(ledger.name.as_bytes());
+    hasher.update(&ledger.timestamp.0.to_le_bytes());
+    hasher.digest()
 }

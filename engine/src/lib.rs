@@ -4,12 +4,16 @@
 //! commands, their order and the timestamps it is given, so that replaying a journal gives the same state.
 
 mod account;
+mod accounts;
 mod amount;
 mod command;
+mod decide;
+mod decided;
 mod ids;
 mod ledger;
 mod record;
 mod rejection;
+mod state;
 mod transfer;
 
 pub use account::{Account, AccountAfter, AccountFlags, Balances};
@@ -17,13 +21,16 @@ pub use amount::{Amount, AmountInput, AmountTextError, MajorUnits, Scale, Signed
 pub use command::{
     Command, CreateAccount, CreateLedger, CreateTransaction, CreateTransfer, OpenAccount,
 };
+pub use decide::{Unreadable, WHOLE_TRANSACTION};
+pub use decided::{Decided, DecidedBefore, DecidedKind, NothingBefore};
 pub use ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
-pub use ledger::{Ledger, LedgerTotals};
+pub use ledger::{Ledger, LedgerTotals, ledger_state_hash};
 pub use record::{
-    AccountCreated, Decision, Event, IdBurned, ItemOutcome, Key, KeyUse, LedgerAfter, Record,
-    TransferPosted,
+    AccountCreated, CommandKey, Decision, Event, IdBurned, ItemOutcome, Key, KeyRule, KeyUse,
+    LedgerAfter, Record, TransferPosted, Verdict,
 };
 pub use rejection::{Field, Rejection};
+pub use state::{LedgerState, ReplayError, State, StateHeader};
 pub use transfer::{
-    Metadata, Transaction, Transfer, TransferFlags, metadata_digest, transaction_digest,
+    Asked, Metadata, Transaction, Transfer, TransferFlags, metadata_digest, transaction_digest,
 };

@@ -5,7 +5,7 @@ use crate::amount::Amount;
 use crate::ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
 use crate::ledger::{Ledger, LedgerTotals};
 use crate::rejection::Rejection;
-use crate::transfer::{Metadata, Transaction, Transfer};
+use crate::transfer::{Asked, Metadata, Transaction, Transfer};
 
 /// What one command decided. Its position is given by where it stands in the journal.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,7 +100,7 @@ pub struct LedgerAfter {
 pub struct KeyUse {
     /// The key and what it was used for.
     pub key: Key,
-    /// The events of the command that were not created, by index: with them the first answer is made again.
+    /// The items of the command that were not created, by index: with them the first answer is made again.
     pub exceptions: Vec<(u32, ItemOutcome)>,
 }
 
@@ -113,14 +113,32 @@ pub struct Key {
     pub fingerprint: u64,
 }
 
-/// What became of one event of a command, where it was not created.
+/// The key that a command comes with, and when it counts as used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandKey {
+    /// The key.
+    pub key: Key,
+    /// When it is used up.
+    pub rule: KeyRule,
+}
+
+/// When a command uses up its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRule {
+    /// Only if nothing in it was refused: a request for one thing, whose refusal leaves the key free.
+    Accepted,
+    /// In any case: a batch, which is answered as a whole.
+    Always,
+}
+
+/// What became of one item of a command, where it was not created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ItemOutcome {
-    /// It exists already with the same content, decided at this position and time.
+    /// It exists already with the same content.
     Exists {
-        /// Where it was decided.
+        /// Where it was decided; for accounts and ledgers, the position that the answer depends on.
         seq: JournalSeq,
-        /// When it was decided; zero where only the journal or the store knows it.
+        /// When it was created; zero where only the journal or the store knows it.
         timestamp: Timestamp,
     },
     /// Its id was decided at this position for other content; which field differs is found by reading it there.
@@ -132,6 +150,23 @@ pub enum ItemOutcome {
     Rejected(Rejection),
 }
 
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It was decided now.
+    Decided(Decision),
+    /// Its key was used for the same before: the answer is that of the record at `seq`.
+    Replay {
+        /// Where the first use stands.
+        seq: JournalSeq,
+    },
+    /// Its key was used for something else before.
+    KeyReused {
+        /// Where the first use stands.
+        seq: JournalSeq,
+    },
+}
+
 /// What was decided about a command: for whom to answer, and for the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
@@ -141,6 +176,8 @@ pub struct Decision {
     pub items: u32,
     /// The items that were not created, by index in order.
     pub exceptions: Vec<(u32, ItemOutcome)>,
+    /// What was asked for by the items whose outcome is [`ItemOutcome::Differs`], to find the field in.
+    pub asked: Vec<(u32, Asked)>,
     /// What to journal; `None` where nothing happened.
     pub record: Option<Record>,
 }

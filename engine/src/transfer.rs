@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::amount::Amount;
 use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
+use crate::rejection::Field;
 
 /// How a transfer is decided. The bits are those of the reference, and part of the durable format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -112,7 +113,11 @@ impl Transfer {
     /// Kept in the index of decided ids, so part of the durable format.
     #[must_use]
     pub fn content_digest(&self) -> u64 {
-        let mut bytes = [0_u8; 120];
+        self.digest_with(TransferId(0), 0)
+    }
+
+    fn digest_with(&self, pending_id: TransferId, timeout: u32) -> u64 {
+        let mut bytes = [0_u8; 144];
         let mut at = 0;
         let mut put = |field: &[u8]| {
             bytes[at..at + field.len()].copy_from_slice(field);
@@ -121,9 +126,11 @@ impl Transfer {
         put(&self.debit_account_id.0.to_le_bytes());
         put(&self.credit_account_id.0.to_le_bytes());
         put(&self.amount.minor_units().to_le_bytes());
+        put(&pending_id.0.to_le_bytes());
         put(&self.user_data_128.to_le_bytes());
         put(&self.user_data_64.to_le_bytes());
         put(&self.user_data_32.to_le_bytes());
+        put(&timeout.to_le_bytes());
         put(&self.ledger.0.to_le_bytes());
         put(&self.code.0.to_le_bytes());
         put(&self.flags.bits().to_le_bytes());
@@ -132,6 +139,75 @@ impl Transfer {
         put(&[u8::from(self.transaction_id.is_some())]);
         let length = at;
         xxh3_64(&bytes[..length])
+    }
+}
+
+/// A transfer as it was asked for: as it will be, and what of the question it does not keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The transfer as it will be if nothing speaks against it.
+    pub transfer: Transfer,
+    /// Whether the caller named the ledger, or left it to the debit account.
+    pub ledger_named: bool,
+    /// The pending transfer that it should settle.
+    pub pending_id: TransferId,
+    /// Seconds until it should expire.
+    pub timeout: u32,
+}
+
+impl Asked {
+    /// [`Transfer::content_digest`] of what was asked for.
+    #[must_use]
+    pub fn content_digest(&self) -> u64 {
+        self.transfer.digest_with(self.pending_id, self.timeout)
+    }
+
+    /// A transaction's own content, without its legs.
+    pub(crate) fn of_transaction(id: TransferId, metadata: Option<Metadata>) -> Asked {
+        let transfer = Transfer {
+            id,
+            debit_account_id: AccountId(0),
+            credit_account_id: AccountId(0),
+            amount: Amount::ZERO,
+            user_data_128: 0,
+            user_data_64: 0,
+            user_data_32: 0,
+            ledger: LedgerId(0),
+            code: Code(0),
+            flags: TransferFlags::empty(),
+            effective_at: None,
+            timestamp: Timestamp(0),
+            transaction_id: None,
+            metadata,
+        };
+        Asked { transfer, ledger_named: false, pending_id: TransferId(0), timeout: 0 }
+    }
+
+    /// The first field, in the documented order, in which this differs from the transfer that has its id.
+    #[must_use]
+    pub fn first_difference(&self, existing: &Transfer) -> Option<Field> {
+        let asked = &self.transfer;
+        let differences = [
+            (asked.flags != existing.flags, Field::Flags),
+            (self.pending_id.0 != 0, Field::PendingId),
+            (self.timeout != 0, Field::Timeout),
+            (asked.debit_account_id != existing.debit_account_id, Field::DebitAccountId),
+            (asked.credit_account_id != existing.credit_account_id, Field::CreditAccountId),
+            (asked.amount != existing.amount, Field::Amount),
+            (asked.user_data_128 != existing.user_data_128, Field::UserData128),
+            (asked.user_data_64 != existing.user_data_64, Field::UserData64),
+            (asked.user_data_32 != existing.user_data_32, Field::UserData32),
+            (asked.ledger != existing.ledger, Field::Ledger),
+            (asked.code != existing.code, Field::Code),
+            (asked.effective_at != existing.effective_at, Field::EffectiveAt),
+            (
+                metadata_digest(asked.metadata.as_ref())
+                    != metadata_digest(existing.metadata.as_ref()),
+                Field::Metadata,
+            ),
+            (asked.transaction_id.is_some() != existing.transaction_id.is_some(), Field::Kind),
+        ];
+        differences.into_iter().find_map(|(differs, field)| differs.then_some(field))
     }
 }
 

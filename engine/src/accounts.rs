@@ -1,0 +1,101 @@
+//! Where the account actors live: every account of a partition, found by its id.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use crate::account::Account;
+use crate::ids::AccountId;
+
+/// Where an account stands in [`Accounts`]; never changes, since accounts are never removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot(u32);
+
+/// An account and what the state machine keeps beside it.
+pub(crate) struct Resident {
+    pub(crate) account: Account,
+    /// The account's share of the state hash, as of the end of the last command that changed it.
+    pub(crate) hash: u64,
+    /// Where the account stands among those that the running command touched. Only a hint: whoever reads it asks that list.
+    pub(crate) touch: u32,
+}
+
+/// Accounts a chunk holds. Chunks never move, so that growing never copies the accounts already there.
+const CHUNK: usize = 1024;
+
+/// All accounts, in the order in which they were created, and an index of slots by id.
+pub(crate) struct Accounts {
+    chunks: Vec<Vec<Resident>>,
+    slots: HashTable<Slot>,
+    hasher: FixedState,
+}
+
+impl Accounts {
+    /// No accounts. The seed keeps callers from choosing ids that collide; it has no influence on any outcome.
+    pub(crate) fn new(hash_seed: u64) -> Accounts {
+        Accounts {
+            chunks: Vec::new(),
+            slots: HashTable::new(),
+            hasher: FixedState::with_seed(hash_seed),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn find(&self, id: AccountId) -> Option<Slot> {
+        let hash = self.hasher.hash_one(id.0);
+        self.slots.find(hash, |slot| self.at(*slot).account.id == id).copied()
+    }
+
+    pub(crate) fn at(&self, slot: Slot) -> &Resident {
+        let index = slot.0 as usize;
+        &self.chunks[index / CHUNK][index % CHUNK]
+    }
+
+    pub(crate) fn at_mut(&mut self, slot: Slot) -> &mut Resident {
+        let index = slot.0 as usize;
+        &mut self.chunks[index / CHUNK][index % CHUNK]
+    }
+
+    /// Adds an account whose id is not there yet.
+    pub(crate) fn insert(&mut self, account: Account) -> Slot {
+        let hash = self.hasher.hash_one(account.id.0);
+        let index = self.len();
+        let slot = Slot(u32::try_from(index).expect("memory ends long before 2^32 accounts"));
+        if index.is_multiple_of(CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let chunk = self.chunks.last_mut().expect("a chunk was pushed for the first account");
+        chunk.push(Resident { hash: account.state_hash(), account, touch: 0 });
+        let (chunks, hasher) = (&self.chunks, &self.hasher);
+        self.slots.insert_unique(hash, slot, |slot| {
+            let index = slot.0 as usize;
+            hasher.hash_one(chunks[index / CHUNK][index % CHUNK].account.id.0)
+        });
+        slot
+    }
+
+    /// Takes back the newest account: the undoing of [`Accounts::insert`] in a chain that failed.
+    pub(crate) fn remove_newest(&mut self) -> Account {
+        let chunk = self.chunks.last_mut().expect("there is an account to take back");
+        let resident = chunk.pop().expect("a chunk is never empty");
+        if chunk.is_empty() {
+            self.chunks.pop();
+        }
+        let newest = Slot(self.slots.len() as u32 - 1);
+        let hash = self.hasher.hash_one(resident.account.id.0);
+        match self.slots.find_entry(hash, |slot| *slot == newest) {
+            Ok(entry) => drop(entry.remove()),
+            Err(_) => unreachable!("every account is indexed"),
+        }
+        resident.account
+    }
+
+    /// All accounts, in the order in which they were created.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Resident> {
+        self.chunks.iter().flatten()
+    }
+}

@@ -1,0 +1,181 @@
+//! Which ids and keys were decided: those of the newest commands, in memory.
+//!
+//! A transfer id is decided once, for ever. The ids that are not yet in the index on disk live here; whoever runs the state
+//! machine answers for the others through [`DecidedBefore`], and says how far the index reaches with [`RecentIds::forget`].
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use crate::ids::{JournalSeq, TransferId};
+
+/// What an id or key was decided to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Where in the journal.
+    pub seq: JournalSeq,
+    /// The digest of the content that it was decided for.
+    pub digest: u64,
+    /// What it names.
+    pub kind: DecidedKind,
+}
+
+/// What a decided id names. The numbers are part of the durable format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DecidedKind {
+    /// A transfer.
+    Transfer = 1,
+    /// A transaction.
+    Transaction = 2,
+    /// Nothing: a transient rejection used it up.
+    Burned = 3,
+    /// An idempotency key.
+    Key = 4,
+}
+
+impl DecidedKind {
+    /// The kind of this number in the durable format.
+    #[must_use]
+    pub const fn try_from_number(number: u8) -> Option<DecidedKind> {
+        match number {
+            1 => Some(DecidedKind::Transfer),
+            2 => Some(DecidedKind::Transaction),
+            3 => Some(DecidedKind::Burned),
+            4 => Some(DecidedKind::Key),
+            _ => None,
+        }
+    }
+}
+
+/// Answers for the ids and keys that are no longer in memory.
+///
+/// Must be a function of the history alone: what it says decides outcomes.
+pub trait DecidedBefore {
+    /// What the id was decided to be, if it is indexed.
+    fn transfer(&mut self, id: TransferId) -> Option<Decided>;
+    /// What the key with this hash was used for, if it is indexed.
+    fn key(&mut self, hash: u128) -> Option<Decided>;
+}
+
+/// A history without an index: every id is recent.
+pub struct NothingBefore;
+
+impl DecidedBefore for NothingBefore {
+    fn transfer(&mut self, _id: TransferId) -> Option<Decided> {
+        None
+    }
+
+    fn key(&mut self, _hash: u128) -> Option<Decided> {
+        None
+    }
+}
+
+struct Entry {
+    id: u128,
+    decided: Decided,
+}
+
+/// Entries of one generation: what fills the 2^20 buckets of a table.
+const GENERATION: usize = (1 << 20) / 8 * 7;
+
+struct Generation {
+    entries: HashTable<Entry>,
+    last_seq: JournalSeq,
+}
+
+/// The ids decided most recently, in generations, so that forgetting the oldest costs nothing for each id.
+pub(crate) struct RecentIds {
+    generations: VecDeque<Generation>,
+    hasher: FixedState,
+    /// All up to here is indexed and forgotten, or may be.
+    indexed: JournalSeq,
+}
+
+impl RecentIds {
+    pub(crate) fn new(hash_seed: u64) -> RecentIds {
+        RecentIds {
+            generations: VecDeque::new(),
+            hasher: FixedState::with_seed(hash_seed),
+            indexed: JournalSeq::NONE,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.generations.iter().map(|generation| generation.entries.len()).sum()
+    }
+
+    pub(crate) fn get(&self, id: u128) -> Option<Decided> {
+        let hash = self.hasher.hash_one(id);
+        self.generations.iter().rev().find_map(|generation| {
+            generation.entries.find(hash, |entry| entry.id == id).map(|entry| entry.decided)
+        })
+    }
+
+    /// Remembers an id that is not there yet. Positions never fall.
+    pub(crate) fn insert(&mut self, id: u128, decided: Decided) {
+        let full = self.generations.back().is_none_or(|newest| newest.entries.len() >= GENERATION);
+        if full {
+            // A second generation means a busy ledger: it gets its room at once, so that no growth ever stalls a command.
+            let capacity = if self.generations.is_empty() { 0 } else { GENERATION };
+            self.generations.push_back(Generation {
+                entries: HashTable::with_capacity(capacity),
+                last_seq: decided.seq,
+            });
+        }
+        let newest = self.generations.back_mut().expect("one was pushed when there was none");
+        newest.last_seq = decided.seq;
+        let hasher = &self.hasher;
+        newest.entries.insert_unique(hasher.hash_one(id), Entry { id, decided }, |entry| {
+            hasher.hash_one(entry.id)
+        });
+    }
+
+    /// Takes back an id of the running command.
+    pub(crate) fn remove(&mut self, id: u128) {
+        let hash = self.hasher.hash_one(id);
+        for generation in self.generations.iter_mut().rev() {
+            if let Ok(entry) = generation.entries.find_entry(hash, |entry| entry.id == id) {
+                entry.remove();
+                return;
+            }
+        }
+    }
+
+    /// Forgets the generations that the index covers.
+    pub(crate) fn forget(&mut self, indexed: JournalSeq) {
+        self.indexed = self.indexed.max(indexed);
+        while self.generations.front().is_some_and(|oldest| oldest.last_seq <= self.indexed) {
+            self.generations.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decided(seq: u64) -> Decided {
+        Decided { seq: JournalSeq(seq), digest: seq, kind: DecidedKind::Transfer }
+    }
+
+    #[test]
+    fn what_is_indexed_is_forgotten_by_generations() {
+        let mut recent = RecentIds::new(7);
+        let count = GENERATION as u64 + 10;
+        for id in 1..=count {
+            recent.insert(u128::from(id), decided(id));
+        }
+        assert_eq!(recent.len() as u64, count);
+        recent.forget(JournalSeq(GENERATION as u64 - 1));
+        assert_eq!(recent.get(1), Some(decided(1)), "its generation is not wholly indexed");
+        recent.forget(JournalSeq(GENERATION as u64));
+        assert_eq!(recent.get(1), None);
+        assert_eq!(recent.get(u128::from(count)), Some(decided(count)));
+        recent.remove(u128::from(count));
+        assert_eq!(recent.get(u128::from(count)), None);
+        assert_eq!(recent.len(), 9);
+    }
+}

@@ -1,0 +1,248 @@
+//! A bank that is spoken to in one line of text, and answers in one.
+
+use florin_engine::{
+    AccountFlags, AccountId, AmountInput, Asked, Code, Command, CreateAccount, CreateLedger,
+    CreateTransaction, CreateTransfer, Decision, Event, ItemOutcome, JournalSeq, LedgerId,
+    Metadata, NothingBefore, OpenAccount, Record, Rejection, Scale, State, Timestamp, Transfer,
+    TransferFlags, TransferId, Verdict, WHOLE_TRANSACTION,
+};
+
+/// A state with everything that was ever decided on it.
+pub(crate) struct TestBank {
+    pub(crate) state: State,
+    pub(crate) records: Vec<Record>,
+}
+
+impl Default for TestBank {
+    fn default() -> TestBank {
+        let mut bank = TestBank { state: State::new(1), records: Vec::new() };
+        for (id, currency) in [(1, "USD"), (2, "EUR")] {
+            let scale = Scale::try_new(2).unwrap();
+            let (id, currency, name) = (LedgerId(id), currency.to_owned(), String::new());
+            bank.decide(Command::CreateLedger(CreateLedger { id, currency, scale, name })).unwrap();
+        }
+        bank
+    }
+}
+
+impl TestBank {
+    pub(crate) fn decide(&mut self, command: Command) -> Result<Decision, String> {
+        let verdict = self.state.decide(command, None, Timestamp(0), &mut NothingBefore);
+        let Verdict::Decided(decision) = verdict.map_err(|error| error.to_string())? else {
+            panic!("there are no keys here");
+        };
+        self.records.extend(decision.record.clone());
+        Ok(decision)
+    }
+
+    /// Replays everything on a fresh state and compares.
+    pub(crate) fn assert_replays(&self) {
+        let mut replayed = State::new(2);
+        for (record, seq) in self.records.iter().zip(1..) {
+            replayed.replay(JournalSeq(seq), record).unwrap();
+        }
+        assert_eq!(replayed.state_hash(), self.state.state_hash());
+        assert_eq!(replayed.seq(), self.state.seq());
+        assert!(replayed.accounts().eq(self.state.accounts()));
+        assert_eq!(replayed.ledgers(), self.state.ledgers());
+        self.state.check_conservation().unwrap();
+    }
+
+    fn transfer(&self, id: TransferId) -> Option<&Transfer> {
+        self.records.iter().flat_map(|record| &record.events).find_map(|event| match event {
+            Event::TransferPosted(posted) if posted.transfer.id == id => Some(&posted.transfer),
+            _ => None,
+        })
+    }
+
+    fn run(&mut self, line: &str) -> String {
+        let (verb, rest) = line.split_once(' ').unwrap();
+        let one = |result: Result<Decision, String>, bank: &TestBank| match result {
+            Ok(decision) => match decision.exceptions.first() {
+                None => "created".to_owned(),
+                Some((_, outcome)) => bank.show(*outcome, &decision.asked),
+            },
+            Err(error) => error,
+        };
+        match verb {
+            "account" => {
+                let result = self.decide(Command::CreateAccounts(vec![account(rest)]));
+                one(result, self)
+            }
+            "accounts" => {
+                let accounts = items(rest).map(account).collect();
+                let result = self.decide(Command::CreateAccounts(accounts));
+                self.show_batch(result)
+            }
+            "transfer" => {
+                let result = self.decide(Command::CreateTransfers(vec![transfer(rest)]));
+                one(result, self)
+            }
+            "batch" => {
+                let result =
+                    self.decide(Command::CreateTransfers(items(rest).map(transfer).collect()));
+                self.show_batch(result)
+            }
+            "transaction" => self.run_transaction(rest),
+            "open" => {
+                let (id, balance) = rest.split_once(' ').unwrap();
+                let account = account(&format!("{id} flags=D<C"));
+                let balance = AmountInput::parse(balance).unwrap();
+                let result = self.decide(Command::OpenAccount(OpenAccount { account, balance }));
+                one(result, self)
+            }
+            "ledger" => {
+                let words: Vec<&str> = rest.split(' ').collect();
+                let result = self.decide(Command::CreateLedger(CreateLedger {
+                    id: LedgerId(words[0].parse().unwrap()),
+                    currency: words[1].to_owned(),
+                    scale: Scale::try_new(words[2].parse().unwrap()).unwrap(),
+                    name: String::new(),
+                }));
+                one(result, self)
+            }
+            "balance" => {
+                let account = self.state.account(AccountId(number(rest))).unwrap();
+                let balance = account.balances.balance(account.flags);
+                format!("{} v{}", balance.display(Scale::try_new(2).unwrap()), account.version)
+            }
+            _ => panic!("no such verb: {verb}"),
+        }
+    }
+
+    fn run_transaction(&mut self, rest: &str) -> String {
+        let (id, legs) = rest.split_once(' ').unwrap();
+        let id = TransferId(number(id));
+        let transfers = items(legs)
+            .zip(0..)
+            .map(|(leg, index)| transfer(&format!("{} {leg}", TransferId::of_leg(id, index).0)))
+            .collect();
+        let command =
+            Command::CreateTransaction(CreateTransaction { id, transfers, metadata: None });
+        let decision = self.decide(command).unwrap();
+        match decision.exceptions.first() {
+            None => "created".to_owned(),
+            Some((WHOLE_TRANSACTION, outcome)) => self.show(*outcome, &decision.asked),
+            Some((leg, outcome)) => format!("leg {leg} {}", self.show(*outcome, &decision.asked)),
+        }
+    }
+
+    fn show_batch(&self, result: Result<Decision, String>) -> String {
+        let decision = match result {
+            Ok(decision) => decision,
+            Err(error) => return error,
+        };
+        let created = decision.items as usize - decision.exceptions.len();
+        let mut text = format!("ok {created}");
+        for (index, outcome) in &decision.exceptions {
+            text += &format!(", {index} {}", self.show(*outcome, &decision.asked));
+        }
+        text
+    }
+
+    fn show(&self, outcome: ItemOutcome, asked: &[(u32, Asked)]) -> String {
+        match outcome {
+            ItemOutcome::Exists { .. } => "exists".to_owned(),
+            ItemOutcome::Differs { .. } => {
+                let asked = &asked.last().unwrap().1;
+                let field = self
+                    .transfer(asked.transfer.id)
+                    .map_or(Some(florin_engine::Field::Flags), |first| {
+                        asked.first_difference(first)
+                    });
+                let code = Rejection::exists_with_different(field.unwrap()).code();
+                code.replace("exists_with_different_", "differs in ")
+            }
+            ItemOutcome::Rejected(rejection) => match rejection {
+                Rejection::ExceedsCredits { available, requested, .. }
+                | Rejection::ExceedsDebits { available, requested, .. } => {
+                    let scale = Scale::try_new(2).unwrap();
+                    let (available, requested) =
+                        (available.display(scale), requested.display(scale));
+                    format!("{} {available} < {requested}", rejection.code())
+                }
+                _ => rejection.code().to_owned(),
+            },
+        }
+    }
+}
+
+fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.trim_start_matches('[').trim_end_matches(']').split(", ")
+}
+
+fn number(text: &str) -> u128 {
+    if text == "max" { u128::MAX } else { text.parse().unwrap() }
+}
+
+fn metadata(text: &str) -> Metadata {
+    Metadata::new(format!("{{\"k\":\"{text}\"}}").into(), text.as_bytes())
+}
+
+fn account(text: &str) -> CreateAccount {
+    let mut words = text.split(' ');
+    let mut account = CreateAccount::new(AccountId(number(words.next().unwrap())));
+    for (name, value) in words.filter_map(|word| word.split_once('=')) {
+        match name {
+            "ledger" => account.ledger = LedgerId(value.parse().unwrap()),
+            "code" => account.code = Code(value.parse().unwrap()),
+            "overdraft" => account.overdraft_limit = AmountInput::parse(value).unwrap(),
+            "ud128" => account.user_data_128 = value.parse().unwrap(),
+            "ud64" => account.user_data_64 = value.parse().unwrap(),
+            "ud32" => account.user_data_32 = value.parse().unwrap(),
+            "meta" => account.metadata = Some(metadata(value)),
+            "flags" => {
+                account.flags = value
+                    .split(',')
+                    .map(account_flag)
+                    .fold(AccountFlags::empty(), AccountFlags::with);
+            }
+            _ => panic!("no such field: {name}"),
+        }
+    }
+    account
+}
+
+fn account_flag(name: &str) -> AccountFlags {
+    match name {
+        "D<C" => AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS,
+        "C<D" => AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS,
+        _ => AccountFlags::NAMES.iter().find(|(_, known)| *known == name).unwrap().0,
+    }
+}
+
+fn transfer(text: &str) -> CreateTransfer {
+    let words: Vec<&str> = text.split(' ').collect();
+    let (debit, credit) = words[1].split_once("->").unwrap();
+    let mut transfer = CreateTransfer::new(
+        TransferId(number(words[0])),
+        AccountId(number(debit)),
+        AccountId(number(credit)),
+        AmountInput::parse(words[2]).unwrap(),
+    );
+    for word in &words[3..] {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        match name {
+            "linked" => transfer.flags = TransferFlags::LINKED,
+            "ledger" => transfer.ledger = Some(LedgerId(value.parse().unwrap())),
+            "code" => transfer.code = Code(value.parse().unwrap()),
+            "pending_id" => transfer.pending_id = TransferId(value.parse().unwrap()),
+            "timeout" => transfer.timeout = value.parse().unwrap(),
+            "ud128" => transfer.user_data_128 = value.parse().unwrap(),
+            "ud64" => transfer.user_data_64 = value.parse().unwrap(),
+            "ud32" => transfer.user_data_32 = value.parse().unwrap(),
+            "at" => transfer.effective_at = Some(Timestamp(value.parse().unwrap())),
+            "meta" => transfer.metadata = Some(metadata(value)),
+            _ => panic!("no such field: {name}"),
+        }
+    }
+    transfer
+}
+
+/// Runs a script of commands on a fresh bank, compares what each comes to, and replays what was journaled.
+pub(crate) fn check(script: &str, expected: &str) {
+    let mut bank = TestBank::default();
+    let answers: Vec<String> = script.split("; ").map(|line| bank.run(line.trim())).collect();
+    assert_eq!(answers.join("; "), expected, "{script}");
+    bank.assert_replays();
+}
