@@ -1,8 +1,6 @@
 //! The rules, as tables: a script of commands, and what each of them comes to.
 
-mod script;
-
-use script::check;
+use crate::script::check;
 
 #[test]
 fn accounts_are_refused_in_the_documented_order() {

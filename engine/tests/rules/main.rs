@@ -1,0 +1,7 @@
+//! The engine through its public face.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod properties;
+mod script;
+mod tables;
