@@ -255,9 +255,13 @@ impl Reply {
     }
 }
 
-/// The fields that a problem document names, without the way to them.
+/// The fields that a problem document names, without the way to them and without a place in a list: `flags` of `[2].flags[0]`.
 fn fields(problem: &Value) -> Vec<String> {
     let errors = problem["errors"].as_array().into_iter().flatten();
     let paths = errors.filter_map(|error| error["field"].as_str());
-    paths.map(|path| path.rsplit(['.', '/']).next().unwrap_or_default().to_owned()).collect()
+    let field = |path: &str| {
+        let last = path.rsplit(['.', '/']).next().unwrap_or_default();
+        last.split('[').next().unwrap_or_default().to_owned()
+    };
+    paths.map(field).collect()
 }

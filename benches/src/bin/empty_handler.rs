@@ -32,9 +32,7 @@ async fn transfer(body: web::Json<Transfer>, answer: web::Data<String>) -> HttpR
 async fn serve(address: &str, answer: String) -> io::Result<()> {
     let answer = web::Data::new(answer);
     let server = HttpServer::new(move || {
-        App::new()
-            .app_data(answer.clone())
-            .route("/v1/transfers", web::post().to(transfer))
+        App::new().app_data(answer.clone()).route("/v1/transfers", web::post().to(transfer))
     })
     .bind(address)?;
     for address in server.addrs() {
