@@ -80,7 +80,7 @@ impl State {
             && let Some(used) = self.keys.get(key.hash).or_else(|| before.key(key.hash))
         {
             return Ok(if used.digest == key.fingerprint {
-                Verdict::Replay { seq: used.seq }
+                Verdict::Replay { seq: used.seq, command: Box::new(command) }
             } else {
                 Verdict::KeyReused { seq: used.seq }
             });

@@ -2,6 +2,7 @@
 
 use crate::account::{AccountAfter, AccountFlags};
 use crate::amount::Amount;
+use crate::command::Command;
 use crate::ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
 use crate::ledger::{Ledger, LedgerTotals};
 use crate::rejection::Rejection;
@@ -159,6 +160,8 @@ pub enum Verdict {
     Replay {
         /// Where the first use stands.
         seq: JournalSeq,
+        /// What was asked for, now as then.
+        command: Box<Command>,
     },
     /// Its key was used for something else before.
     KeyReused {

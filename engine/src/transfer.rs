@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::amount::Amount;
+use crate::amount::{Amount, Scale};
+use crate::command::CreateTransfer;
 use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
 use crate::rejection::Field;
 
@@ -160,6 +161,33 @@ impl Asked {
     #[must_use]
     pub fn content_digest(&self) -> u64 {
         self.transfer.digest_with(self.pending_id, self.timeout)
+    }
+
+    /// What `item` asks for, where its id names `existing` already: what it leaves open is what `existing` has.
+    /// An amount that `scale` can not hold counts as none.
+    #[must_use]
+    pub fn against(item: &CreateTransfer, existing: &Transfer, scale: Scale) -> Asked {
+        Asked {
+            ledger_named: item.ledger.is_some(),
+            pending_id: item.pending_id,
+            timeout: item.timeout,
+            transfer: Transfer {
+                id: item.id,
+                debit_account_id: item.debit_account_id,
+                credit_account_id: item.credit_account_id,
+                amount: item.amount.resolve(scale).unwrap_or(Amount::ZERO),
+                user_data_128: item.user_data_128,
+                user_data_64: item.user_data_64,
+                user_data_32: item.user_data_32,
+                ledger: item.ledger.unwrap_or(existing.ledger),
+                code: item.code,
+                flags: item.flags,
+                effective_at: item.effective_at,
+                timestamp: existing.timestamp,
+                transaction_id: None,
+                metadata: item.metadata.clone(),
+            },
+        }
     }
 
     /// A transaction's own content, without its legs.
