@@ -1,1 +1,4 @@
 //! Durable state of the ledger.
+
+pub mod data_dir;
+pub mod disk;
