@@ -226,7 +226,9 @@ impl DiskFile for OsFile {
         match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
             Ok(()) => Ok(()),
             // Some file systems can not reserve; writing zeros is how room is made sure on them.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.extend_by_zeros(len),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                self.extend_by_zeros(len)
+            }
             Err(errno) => Err(errno.into()),
         }
     }
@@ -313,7 +315,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         assert_eq!(OsDisk.open(&path, OpenMode::Read).unwrap_err().kind(), ErrorKind::NotFound);
-        assert_eq!(OsDisk.open(&path, OpenMode::ReadWrite).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(
+            OsDisk.open(&path, OpenMode::ReadWrite).unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
         OsDisk.open(&path, OpenMode::OpenOrCreate).unwrap().write_at(b"kept", 0).unwrap();
         assert_eq!(OsDisk.open(&path, OpenMode::OpenOrCreate).unwrap().len().unwrap(), 4);
         assert_eq!(
