@@ -1,1 +1,5 @@
 //! Durable state of the ledger.
+
+pub mod data_dir;
+pub mod disk;
+pub mod journal;
