@@ -1,5 +1,7 @@
 //! Durable state of the ledger.
 
 pub mod data_dir;
+pub mod decided;
 pub mod disk;
 pub mod journal;
+pub mod record;
