@@ -18,12 +18,12 @@ pub use command::{
     Command, CreateAccount, CreateLedger, CreateTransaction, CreateTransfer, OpenAccount,
 };
 pub use ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
-pub use ledger::{Ledger, LedgerTotals};
+pub use ledger::{Ledger, LedgerTotals, ledger_state_hash};
 pub use record::{
     AccountCreated, Decision, Event, IdBurned, ItemOutcome, Key, KeyUse, LedgerAfter, Record,
     TransferPosted,
 };
-pub use rejection::{Field, Rejection};
+pub use rejection::{Field, Rejection, RejectionNumberError};
 pub use transfer::{
     Metadata, Transaction, Transfer, TransferFlags, metadata_digest, transaction_digest,
 };
