@@ -1,1 +1,2 @@
 //! Durable state of the ledger.
+pub mod record;
