@@ -29,7 +29,7 @@ pub use record::{
     AccountCreated, CommandKey, Decision, Event, IdBurned, ItemOutcome, Key, KeyRule, KeyUse,
     LedgerAfter, Record, TransferPosted, Verdict,
 };
-pub use rejection::{Field, Rejection};
+pub use rejection::{Field, Rejection, RejectionNumberError};
 pub use state::{LedgerState, ReplayError, State, StateHeader};
 pub use transfer::{
     Asked, Metadata, Transaction, Transfer, TransferFlags, metadata_digest, transaction_digest,
