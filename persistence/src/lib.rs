@@ -1,2 +1,3 @@
 //! Durable state of the ledger.
 pub mod record;
+pub mod snapshot;

@@ -49,13 +49,14 @@
 //!
 //! Metadata is its text and its digest (8 bytes).
 
-mod bytes;
+pub(crate) mod bytes;
 mod decode;
 mod encode;
 mod ids;
 
 pub use bytes::{Malformed, Problem};
 pub use decode::{RecordError, decode};
+pub(crate) use decode::{account_flags, scale};
 pub use encode::encode;
 pub use ids::{DecidedId, DecidedKind, each_id, ids_of};
 
