@@ -1,19 +1,27 @@
-//! Measures the form of records in the journal: bytes and nanoseconds a transfer, in full batches between 10,000 accounts.
+//! Measures the form of records in the journal, in bytes and nanoseconds a transfer of full batches between 10,000 accounts,
+//! and that of snapshots of a million accounts.
 //!
 //! `cargo run --release -p florin-persistence --example record_codec`
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Instant;
 
 use florin_engine::{
-    AccountAfter, AccountId, Amount, Balances, Code, Event, LedgerAfter, LedgerId, LedgerTotals,
-    Record, Timestamp, Transfer, TransferFlags, TransferId, TransferPosted,
+    AccountAfter, AccountCreated, AccountId, Amount, Balances, Code, Event, JournalSeq, Ledger,
+    LedgerAfter, LedgerId, LedgerTotals, Record, Scale, Timestamp, Transfer, TransferFlags,
+    TransferId, TransferPosted,
 };
 use florin_persistence::record::{decode, encode, ids_of};
+use florin_persistence::snapshot::{
+    Changes, Discrepancy, FrameEnd, MergeError, SnapshotReader, SnapshotWriteError, merge,
+};
+use uuid::Uuid;
 
 const TRANSFERS: u32 = 8190;
 const ACCOUNTS: usize = 10_000;
 const ROUNDS: u32 = 200;
+const SNAPSHOT_ACCOUNTS: u64 = 1_000_000;
 const NONE: u32 = u32::MAX;
 
 struct Random(u64);
@@ -127,9 +135,87 @@ fn main() {
     measure("decode", || {
         black_box(decode(black_box(&bytes)).is_ok());
     });
+    measure("absorb", || {
+        let mut changes = Changes::after(JournalSeq::NONE);
+        black_box(changes.absorb(JournalSeq::FIRST, black_box(&record)).is_ok());
+    });
     measure("ids_of", || {
         let mut digests = 0_u64;
         let read = ids_of(black_box(&bytes), |decided| digests ^= decided.digest);
         black_box((read.is_ok(), digests));
     });
+    snapshots(&mut random);
+}
+
+/// Makes a million accounts, writes their snapshot, merges it with nothing but itself and reads it again.
+fn snapshots(random: &mut Random) {
+    let totals = LedgerTotals { accounts: SNAPSHOT_ACCOUNTS, ..LedgerTotals::default() };
+    let ledger = Ledger {
+        id: LedgerId(1),
+        currency: "USD".to_owned(),
+        scale: Scale::try_new(2).expect("2 digits are few"),
+        name: "US dollars".to_owned(),
+        timestamp: Timestamp(1_795_000_000_000_000_000),
+    };
+    let created: Vec<Event> = (0..SNAPSHOT_ACCOUNTS)
+        .map(|at| Event::AccountCreated(account_created(random, at)))
+        .collect();
+    let record = Record {
+        timestamp: ledger.timestamp,
+        asked: SNAPSHOT_ACCOUNTS as u32 + 1,
+        ledgers: vec![LedgerAfter { id: ledger.id, totals }],
+        events: [Event::LedgerCreated(ledger)].into_iter().chain(created).collect(),
+        accounts: Vec::new(),
+        key: None,
+    };
+    // The first merge can not know the state hash; its refusal says what it is.
+    let state_hash = match first_snapshot(&record, 0) {
+        Err(MergeError::New(SnapshotWriteError::Discrepancy(Discrepancy::StateHashDiffers {
+            found,
+            ..
+        }))) => found,
+        other => panic!("the first merge should find another state hash: {:?}", other.is_ok()),
+    };
+    let begin = Instant::now();
+    let snapshot = first_snapshot(&record, state_hash).expect("the state hash is right");
+    let bytes = snapshot.len() as f64 / SNAPSHOT_ACCOUNTS as f64;
+    report("absorb and write", begin, bytes);
+    let begin = Instant::now();
+    let old = SnapshotReader::open(snapshot.as_slice(), Path::new("old")).expect("it was written");
+    let end = FrameEnd { directory: Uuid::nil(), hash: [0; 16], state_hash };
+    let (_, merged) = merge(Some(old), Changes::after(JournalSeq::FIRST), end, Vec::new())
+        .expect("nothing changed");
+    report("read, merge and write", begin, bytes);
+    let begin = Instant::now();
+    let reader = SnapshotReader::open(merged.as_slice(), Path::new("new")).expect("it was written");
+    let is_whole = reader.fold(true, |so_far, account| so_far & account.is_ok());
+    assert!(is_whole, "what was written can be read");
+    report("read", begin, bytes);
+}
+
+fn report(name: &str, begin: Instant, bytes: f64) {
+    let nanoseconds = begin.elapsed().as_nanos() as f64 / SNAPSHOT_ACCOUNTS as f64;
+    println!("snapshot: {name}: {nanoseconds:.0} ns an account of {bytes:.1} bytes");
+}
+
+fn first_snapshot(record: &Record, state_hash: u64) -> Result<Vec<u8>, MergeError> {
+    let mut changes = Changes::after(JournalSeq::NONE);
+    changes.absorb(JournalSeq::FIRST, record).expect("the record stands alone");
+    let end = FrameEnd { directory: Uuid::nil(), hash: [0; 16], state_hash };
+    merge(None::<SnapshotReader<&[u8]>>, changes, end, Vec::new()).map(|(_, bytes)| bytes)
+}
+
+fn account_created(random: &mut Random, at: u64) -> AccountCreated {
+    AccountCreated {
+        id: AccountId(random.id()),
+        ledger: LedgerId(1),
+        code: Code(1),
+        flags: florin_engine::AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS,
+        overdraft_limit: Amount::ZERO,
+        user_data_128: 0,
+        user_data_64: 0,
+        user_data_32: 0,
+        timestamp: Timestamp(1_795_000_000_000_000_001 + at),
+        metadata: None,
+    }
 }

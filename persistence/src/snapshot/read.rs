@@ -16,7 +16,7 @@ use super::{
 use crate::record::bytes::{Cursor, Malformed, Problem};
 
 /// What is wrong with a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
     /// It does not begin as one.
     #[error("it does not begin as a snapshot does")]
@@ -44,7 +44,7 @@ pub enum Damage {
     Name(JournalSeq),
     /// It is not the state that it should be.
     #[error("{0}")]
-    Discrepancy(Discrepancy),
+    Discrepancy(Box<Discrepancy>),
 }
 
 /// Why a snapshot was refused.
@@ -208,9 +208,9 @@ impl<R: Read> SnapshotReader<R> {
             return Err(self.input.damaged(begin, Damage::Block));
         }
         self.input.end()?;
-        self.audit
-            .finish(self.header.accounts, self.header.state_hash)
-            .map_err(|discrepancy| self.input.damaged(begin, Damage::Discrepancy(discrepancy)))
+        self.audit.finish(self.header.accounts, self.header.state_hash).map_err(|discrepancy| {
+            self.input.damaged(begin, Damage::Discrepancy(Box::new(discrepancy)))
+        })
     }
 }
 
@@ -239,7 +239,7 @@ impl<R: Read> SnapshotReader<R> {
         }
         self.audit.account(&account).map_err(|discrepancy| {
             let offset = block.offset + block.at as u64;
-            self.input.damaged(offset, Damage::Discrepancy(discrepancy))
+            self.input.damaged(offset, Damage::Discrepancy(Box::new(discrepancy)))
         })?;
         block.at += cursor.offset();
         (self.last, self.last_in_block) = (account.id, account.id);
