@@ -5,3 +5,4 @@ pub mod decided;
 pub mod disk;
 pub mod journal;
 pub mod record;
+pub mod snapshot;

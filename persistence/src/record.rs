@@ -49,12 +49,13 @@
 //!
 //! Metadata is its text and its digest (8 bytes).
 
-mod bytes;
+pub(crate) mod bytes;
 mod decode;
 mod encode;
 
 pub use bytes::{Malformed, Problem};
 pub use decode::{RecordError, decode};
+pub(crate) use decode::{account_flags, scale};
 pub use encode::encode;
 
 const VERSION: u8 = 1;

@@ -87,19 +87,23 @@ impl Scratch {
     /// More than the longest fixed part, which is that of a transfer with every field at its largest (below 170 bytes).
     const CAPACITY: usize = 256;
 
+    #[inline]
     pub(crate) const fn new() -> Scratch {
         Scratch { bytes: [0; Scratch::CAPACITY], length: 0 }
     }
 
+    #[inline]
     pub(crate) fn byte(&mut self, byte: u8) {
         self.array([byte]);
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self, bytes: [u8; N]) {
         self.bytes[self.length..self.length + N].copy_from_slice(&bytes);
         self.length += N;
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self, value: u64) {
         if value >> SHORT_BITS != 0 {
             self.long_varint(u128::from(value));
@@ -113,6 +117,7 @@ impl Scratch {
         self.length += length;
     }
 
+    #[inline]
     pub(crate) fn varint_u128(&mut self, value: u128) {
         match u64::try_from(value) {
             Ok(value) => self.varint(value),
@@ -129,6 +134,7 @@ impl Scratch {
         self.byte(value as u8);
     }
 
+    #[inline]
     pub(crate) fn amount(&mut self, amount: Amount) {
         self.varint_u128(amount.minor_units());
     }
@@ -139,6 +145,7 @@ impl Scratch {
     }
 
     /// Moves what was gathered to the end of `out`.
+    #[inline]
     pub(crate) fn drain_to(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.bytes[..self.length]);
         self.length = 0;
@@ -186,6 +193,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         match self.rest.split_first_chunk() {
             Some((chunk, rest)) => {
@@ -196,6 +204,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
         self.array::<1>().map(|[byte]| byte)
     }
@@ -212,6 +221,7 @@ impl<'a> Cursor<'a> {
         self.array().map(u128::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
         match self.short_varint()? {
             Some(value) => Ok(value),
@@ -219,6 +229,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn varint_u128(&mut self) -> Result<u128, Malformed> {
         match self.short_varint()? {
             Some(value) => Ok(u128::from(value)),
@@ -227,6 +238,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads a varint of up to eight bytes at once, if eight bytes are left and it ends within them.
+    #[inline]
     fn short_varint(&mut self) -> Result<Option<u64>, Malformed> {
         let Some(chunk) = self.rest.first_chunk::<8>() else {
             return Ok(None);
@@ -272,6 +284,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads with `read` a number that must fit a smaller type.
+    #[inline]
     fn narrow<Wide, Narrow: TryFrom<Wide>>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<Wide, Malformed>,
@@ -284,14 +297,17 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    #[inline]
     pub(crate) fn varint_u32(&mut self) -> Result<u32, Malformed> {
         self.narrow(Self::varint)
     }
 
+    #[inline]
     pub(crate) fn varint_u16(&mut self) -> Result<u16, Malformed> {
         self.narrow(Self::varint)
     }
 
+    #[inline]
     pub(crate) fn amount(&mut self) -> Result<Amount, Malformed> {
         let offset = self.offset();
         Amount::try_new(self.varint_u128()?)
@@ -321,6 +337,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads with `read` a field that is written only when it differs from `implied`.
+    #[inline]
     pub(crate) fn unlike<T: PartialEq>(
         &mut self,
         implied: T,
@@ -335,6 +352,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads with `read` what must have a meaning beyond being a number.
+    #[inline]
     pub(crate) fn checked<Raw, T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<Raw, Malformed>,
