@@ -58,8 +58,8 @@ mod stored_filter;
 #[cfg(test)]
 mod tests;
 
-use entries::{Entries, State};
-use filter::Filter;
+use entries::{Entries, Key, State};
+use filter::{Filter, TOUCHED_AHEAD};
 use filter_log::FilterLog;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -292,7 +292,7 @@ impl DecidedIndex {
     /// The disk could not be read, or what it gave is damaged: the id must not be decided then.
     pub fn get(&self, namespace: Namespace, id: u128) -> Result<Option<Decided>, IndexError> {
         let key = entries::key(namespace, id);
-        let hash = stored_filter::hash(&key, self.seed);
+        let hash = self.hash(&key);
         let passes = self.filter.read().unwrap_or_else(PoisonError::into_inner).may_contain(hash);
         if !passes {
             return Ok(None);
@@ -301,6 +301,14 @@ impl DecidedIndex {
         self.disk_lookups.fetch_add(1, Ordering::Relaxed);
         self.found.fetch_add(u64::from(decided.is_some()), Ordering::Relaxed);
         Ok(decided)
+    }
+
+    /// Fetches from memory what the answers for these ids need, so that asking for each of them
+    /// right afterwards takes about a third of the time. For commands with many ids: some dozens
+    /// at a time, because what is fetched too early is displaced again.
+    pub fn warm(&self, namespace: Namespace, ids: impl IntoIterator<Item = u128>) {
+        let filter = self.filter();
+        filter.touch(ids.into_iter().map(|id| self.hash(&entries::key(namespace, id))));
     }
 
     /// Indexes a batch; `covered_seq` says that with it every id up to that journal position is
@@ -339,34 +347,38 @@ impl DecidedIndex {
     /// Sorts the batch, drops what is indexed or named twice, and answers the hashes of the rest.
     fn keep_new(&self, entries: &mut Vec<Entry>) -> Result<Vec<u64>, IndexError> {
         entries.sort_unstable_by_key(|&(namespace, id, _)| (namespace, id));
+        let hash = |&(namespace, id, _): &Entry| self.hash(&entries::key(namespace, id));
+        let mut hashes: Vec<u64> = entries.iter().map(hash).collect();
         let filter = self.filter();
-        let mut hashes = Vec::with_capacity(entries.len());
         let mut kept = 0;
         let mut previous: Option<Entry> = None;
         for at in 0..entries.len() {
-            let entry @ (namespace, id, decided) = entries[at];
-            let key = entries::key(namespace, id);
-            let hash = stored_filter::hash(&key, self.seed);
+            if at.is_multiple_of(TOUCHED_AHEAD) {
+                filter.touch(hashes[at..].iter().copied().take(TOUCHED_AHEAD));
+            }
+            let entry @ (namespace, id, second) = entries[at];
             let known = match previous {
                 Some((space, number, known)) if (space, number) == (namespace, id) => Some(known),
-                _ if filter.may_contain(hash) => self.entries.get(&key)?,
+                _ if filter.may_contain(hashes[at]) => {
+                    self.entries.get(&entries::key(namespace, id))?
+                }
                 _ => None,
             };
             match known {
-                Some(known) if known == decided => {}
+                Some(first) if first == second => {}
                 Some(first) => {
-                    let second = decided;
                     return Err(IndexError::Contradiction { namespace, id, first, second });
                 }
                 None => {
                     entries[kept] = entry;
-                    hashes.push(hash);
+                    hashes[kept] = hashes[at];
                     kept += 1;
                 }
             }
             previous = Some(entry);
         }
         entries.truncate(kept);
+        hashes.truncate(kept);
         Ok(hashes)
     }
 
@@ -395,12 +407,16 @@ impl DecidedIndex {
         }
         stored.append(next.batch, hashes)?;
         let filter = self.filter();
-        hashes.iter().for_each(|&hash| filter.insert(hash));
+        filter.insert_all(hashes);
         self.entries.insert(entries, next)?;
         *state = next;
         self.ids.store(next.ids, Ordering::Release);
         self.covered_seq.store(next.covered_seq, Ordering::Release);
         stored.checkpoint_if_due(next, &filter)
+    }
+
+    fn hash(&self, key: &Key) -> u64 {
+        stored_filter::hash(key, self.seed)
     }
 
     fn filter(&self) -> Arc<Filter> {

@@ -102,7 +102,7 @@ impl FilterLog {
         self.file.sync_data().map_err(|error| error.at(&self.path))
     }
 
-    /// Calls `each` with every hash of the sound frames from `from` on, up to and with batch
+    /// Calls `each` with the hashes of each sound frame from `from` on, up to and with batch
     /// `batch_last`, and answers how many there were. What follows them no longer counts.
     ///
     /// One batch more than `batch_last` may have begun, when a crash came between the log and
@@ -111,13 +111,13 @@ impl FilterLog {
         &mut self,
         from: u64,
         batch_last: u64,
-        mut each: impl FnMut(u64),
+        mut each: impl FnMut(&[u64]),
     ) -> Result<u64, IndexError> {
         self.file.seek(SeekFrom::Start(from)).map_err(|error| error.at(&self.path))?;
         let mut reader = BufReader::with_capacity(1 << 20, &self.file);
-        let mut hashes = 0;
+        let mut count = 0;
         self.bytes = from;
-        let mut body = Vec::new();
+        let (mut body, mut hashes) = (Vec::new(), Vec::new());
         while let Some(batch) = read_frame(&mut reader, &mut body) {
             if batch > batch_last + 1 {
                 return Err(IndexError::Lost { indexed: batch_last, logged: batch });
@@ -126,11 +126,13 @@ impl FilterLog {
                 continue;
             }
             let (words, _) = body.as_chunks::<8>();
-            words.iter().for_each(|word| each(u64::from_le_bytes(*word)));
-            hashes += words.len() as u64;
+            hashes.clear();
+            hashes.extend(words.iter().map(|word| u64::from_le_bytes(*word)));
+            each(&hashes);
+            count += hashes.len() as u64;
             self.bytes += (FRAME_HEADER_BYTES + body.len()) as u64;
         }
-        Ok(hashes)
+        Ok(count)
     }
 
     /// Cuts off what no longer counts after a replay.

@@ -75,7 +75,8 @@ impl StoredFilter {
         if extent.batch > state.batch || filter.capacity() < state.ids {
             return Ok(None);
         }
-        let newer = log.replay(extent.log_bytes, state.batch, |hash| filter.insert(hash))?;
+        let newer =
+            log.replay(extent.log_bytes, state.batch, |hashes| filter.insert_all(hashes))?;
         if extent.ids + newer != state.ids {
             return Ok(None);
         }
@@ -136,7 +137,8 @@ fn fill(
     capacity: u64,
 ) -> Result<Filter, IndexError> {
     let filter = Filter::with_capacity(capacity);
-    let ids = log.replay(filter_log::HEADER_BYTES, state.batch, |hash| filter.insert(hash))?;
+    let ids =
+        log.replay(filter_log::HEADER_BYTES, state.batch, |hashes| filter.insert_all(hashes))?;
     if ids == state.ids {
         log.truncate()?;
         return Ok(filter);
@@ -162,19 +164,18 @@ fn rebuild(
     let mut log = FilterLog::create(dir, state.seed)?;
     let mut hashes = Vec::with_capacity(REBUILD_BATCH);
     let mut ids = 0;
-    entries.for_each_key(|key| {
-        let hash = hash(key, state.seed);
-        filter.insert(hash);
-        hashes.push(hash);
-        ids += 1;
-        if hashes.len() < REBUILD_BATCH {
-            return Ok(());
-        }
-        log.append(state.batch, &hashes)?;
+    let mut take = |hashes: &mut Vec<u64>| {
+        filter.insert_all(hashes);
+        ids += hashes.len() as u64;
+        log.append(state.batch, hashes)?;
         hashes.clear();
         Ok(())
+    };
+    entries.for_each_key(|key| {
+        hashes.push(hash(key, state.seed));
+        if hashes.len() < REBUILD_BATCH { Ok(()) } else { take(&mut hashes) }
     })?;
-    log.append(state.batch, &hashes)?;
+    take(&mut hashes)?;
     if ids != state.ids {
         return Err(IndexError::Count { stated: state.ids, found: ids });
     }
