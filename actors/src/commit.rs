@@ -7,13 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use florin_engine::{JournalSeq, Record, Unreadable, Verdict};
 use florin_persistence::journal::{AppendError, FrameBuilder, Journal};
 use florin_persistence::record;
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
+use crate::housekeeping::Wake;
 use crate::metrics;
 use crate::shard::Seen;
 use crate::shared::Shared;
@@ -86,15 +87,14 @@ impl Item {
     }
 }
 
-/// Wakes whoever works on sealed segments.
-pub(crate) type Rolled = Sender<()>;
-
 /// The journal thread's own state.
 pub(crate) struct Committer {
     journal: Journal,
     queue: Receiver<Item>,
     shared: Arc<Shared>,
-    rolled: Rolled,
+    wake: Wake,
+    /// The segment of the last frame.
+    segment: u64,
     frame: FrameBuilder,
     frame_bytes_target: u64,
     /// Items of the frame being gathered, in order.
@@ -107,13 +107,14 @@ impl Committer {
         frame_bytes_target: u64,
         queue: Receiver<Item>,
         shared: Arc<Shared>,
-        rolled: Rolled,
+        wake: Wake,
     ) -> Committer {
         Committer {
             journal,
             queue,
             shared,
-            rolled,
+            wake,
+            segment: 0,
             frame: FrameBuilder::new(),
             frame_bytes_target,
             waiting: Vec::new(),
@@ -140,8 +141,15 @@ impl Committer {
                 item.release();
             }
         }
-        self.journal.seal()?;
-        Ok(())
+        self.seal()
+    }
+
+    fn seal(&mut self) -> Result<(), AppendError> {
+        match self.journal.seal() {
+            // A full disk only leaves the last moment in doubt, as if there had been no time to seal.
+            Ok(_) | Err(AppendError::Full { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits for an item; seals the journal while there is none, so that doubt about a torn tail covers only the last moment.
@@ -149,8 +157,8 @@ impl Committer {
         match self.queue.recv_timeout(IDLE_BEFORE_SEAL) {
             Ok(item) => return Ok(Some(item)),
             Err(RecvTimeoutError::Disconnected) => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => self.journal.seal()?,
-        };
+            Err(RecvTimeoutError::Timeout) => self.seal()?,
+        }
         Ok(self.queue.recv().ok())
     }
 
@@ -184,10 +192,10 @@ impl Committer {
                 self.shared.learn_ledgers(record);
             }
         }
-        self.shared.set_durable(JournalSeq(position.seq));
-        if position.rolled {
-            // One wake-up that has not been taken yet is enough.
-            let _ = self.rolled.try_send(());
+        self.shared.set_durable(JournalSeq(position.last_seq));
+        if position.segment_first_seq != self.segment {
+            self.segment = position.segment_first_seq;
+            self.wake.wake();
         }
         Ok(())
     }

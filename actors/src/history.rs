@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use florin_engine::{AccountId, Event, JournalSeq, Record, Transfer, TransferId};
-use florin_persistence::journal::{JournalReader, ReadError};
+use florin_persistence::journal::{JournalIndex, JournalReader, ReadError};
 use florin_persistence::record;
 use florin_persistence::store::Store;
 
@@ -36,7 +36,7 @@ pub(crate) struct History {
 /// A few journal readers to share.
 #[derive(Debug)]
 pub(crate) struct Readers {
-    first: JournalReader,
+    segments: Arc<JournalIndex>,
     spare: Mutex<Vec<JournalReader>>,
 }
 
@@ -44,8 +44,8 @@ pub(crate) struct Readers {
 const READERS_KEPT: usize = 8;
 
 impl Readers {
-    pub(crate) fn new(first: JournalReader) -> Readers {
-        Readers { first, spare: Mutex::default() }
+    pub(crate) fn new(segments: Arc<JournalIndex>) -> Readers {
+        Readers { segments, spare: Mutex::default() }
     }
 
     /// The record at `seq`, or `None` when its segment is gone.
@@ -55,7 +55,7 @@ impl Readers {
             error: chain(error),
         };
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut reader = spare.unwrap_or_else(|| self.first.another());
+        let mut reader = spare.unwrap_or_else(|| JournalReader::new(self.segments.clone()));
         let bytes = match reader.read_record(seq.0) {
             Ok(bytes) => bytes.ok_or(HistoryError::Missing { seq: seq.0 })?,
             Err(ReadError::Removed { .. }) => return Ok(None),

@@ -15,14 +15,13 @@ use florin_persistence::data_dir::DataDir;
 use florin_persistence::decided::DecidedIndex;
 use florin_persistence::journal::{JournalIndex, JournalReader, SegmentInfo};
 use florin_persistence::record;
-use florin_persistence::snapshot::Changes;
+use florin_persistence::snapshot::{Changes, FrameEnd, files};
 
 use crate::commit::chain;
 use crate::indexed::entries_of;
 use crate::metrics;
 use crate::shard::{Indexed, Shard};
 use crate::shared::Shared;
-use crate::snapshots;
 use crate::write_behind::StoreStatus;
 
 /// A new snapshot is made when so many bytes of segments are sealed behind the newest one, or half of its own size.
@@ -99,7 +98,7 @@ impl Housekeeper {
         while let Some(frame) = cursor.next_frame(segment.last_seq)? {
             for (seq, bytes) in frame.records() {
                 if seq >= from {
-                    entries_of(JournalSeq(seq), bytes, &mut entries)?;
+                    entries_of(JournalSeq(seq), &record::decode(bytes)?, &mut entries);
                 }
             }
         }
@@ -122,13 +121,13 @@ impl Housekeeper {
     }
 
     fn make_snapshot(&mut self, from: u64, behind: &[&SegmentInfo]) -> Result<(), Trouble> {
-        let mut changes = Changes::new();
+        let mut changes = Changes::after(JournalSeq(from));
         let mut cursor = self.reader.read_from(from + 1);
         let mut upto = None;
         for segment in behind {
             while let Some(frame) = cursor.next_frame(segment.last_seq)? {
                 for (seq, bytes) in frame.records().filter(|(seq, _)| *seq > from) {
-                    changes.add(JournalSeq(seq), &record::decode(bytes)?)?;
+                    changes.absorb(JournalSeq(seq), &record::decode(bytes)?)?;
                 }
             }
             upto = Some(segment);
@@ -137,11 +136,15 @@ impl Housekeeper {
             }
         }
         let Some(upto) = upto else { return Ok(()) };
-        self.snapshot_bytes =
-            snapshots::merge(&self.directory, JournalSeq(from), changes, upto)?;
+        let end = FrameEnd {
+            directory: self.directory.id(),
+            hash: upto.last_data_hash.bytes(),
+            state_hash: upto.state_hash,
+        };
+        (_, self.snapshot_bytes) = files::make(&self.directory, changes, end)?;
         self.snapshot_seq.store(upto.last_seq, Ordering::Relaxed);
         metrics::snapshot_made(upto.last_seq);
-        snapshots::remove_older(&self.directory, JournalSeq(upto.last_seq))?;
+        files::remove_older(&self.directory, JournalSeq(upto.last_seq))?;
         Ok(())
     }
 

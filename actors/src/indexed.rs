@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use florin_engine::{Decided, DecidedBefore, DecidedKind, JournalSeq, TransferId};
+use florin_engine::{Decided, DecidedBefore, DecidedKind, JournalSeq, Record, TransferId};
 use florin_persistence::decided::{self, DecidedIndex, Entry, Namespace};
-use florin_persistence::record::{self, RecordError};
 
 use crate::commit::chain;
 use crate::shard::IndexedIds;
@@ -53,19 +52,16 @@ impl IndexedIds for IndexOnDisk {
 }
 
 /// Adds what the record at `seq` decided to `entries`.
-pub(crate) fn entries_of(
-    seq: JournalSeq,
-    bytes: &[u8],
-    entries: &mut Vec<Entry>,
-) -> Result<(), RecordError> {
-    record::ids_of(bytes, |id| {
-        let (namespace, kind) = match id.kind {
-            record::DecidedKind::Transfer => (Namespace::Transfer, DecidedKind::Transfer),
-            record::DecidedKind::Transaction => (Namespace::Transfer, DecidedKind::Transaction),
-            record::DecidedKind::Burned => (Namespace::Transfer, DecidedKind::Burned),
-            record::DecidedKind::Key => (Namespace::Key, DecidedKind::Key),
+pub(crate) fn entries_of(seq: JournalSeq, record: &Record, entries: &mut Vec<Entry>) {
+    record.each_decided(seq, |id, decided| {
+        let namespace = match decided.kind {
+            DecidedKind::Key => Namespace::Key,
+            DecidedKind::Transfer | DecidedKind::Transaction | DecidedKind::Burned => {
+                Namespace::Transfer
+            }
         };
-        let decided = decided::Decided { seq: seq.0, digest: id.digest, kind: kind as u8 };
-        entries.push((namespace, id.id, decided));
-    })
+        let kind = decided.kind as u8;
+        let decided = decided::Decided { seq: seq.0, digest: decided.digest, kind };
+        entries.push((namespace, id, decided));
+    });
 }

@@ -6,6 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use actix::{Actor, Context, Handler, Message};
 use crossbeam_channel::Sender;
@@ -50,7 +51,6 @@ pub(crate) struct Look {
 pub(crate) enum LookAt {
     Account(AccountId),
     Id(TransferId),
-    Counts,
 }
 
 /// What was seen.
@@ -58,7 +58,6 @@ pub(crate) enum LookAt {
 pub(crate) enum Seen {
     Account(Option<Box<Account>>),
     Id(Option<Decided>),
-    Counts { accounts: u64, ids_in_memory: u64 },
 }
 
 /// Says that the index on disk now answers for all ids up to here.
@@ -104,7 +103,10 @@ impl Handler<Indexed> for Shard {
     type Result = ();
 
     fn handle(&mut self, Indexed(seq): Indexed, _: &mut Context<Self>) {
-        self.guarded(|shard| shard.state.forget_indexed(seq));
+        self.guarded(|shard| {
+            shard.state.forget_indexed(seq);
+            shard.publish_counts();
+        });
     }
 }
 
@@ -113,10 +115,17 @@ impl Handler<Finish> for Shard {
 
     fn handle(&mut self, _: Finish, _: &mut Context<Self>) {
         self.queue = None;
+        actix::System::current().stop();
     }
 }
 
 impl Shard {
+    fn publish_counts(&self) {
+        let ids = self.state.recent_count() as u64;
+        self.shared.ids_in_memory.store(ids, Ordering::Relaxed);
+        self.shared.accounts.store(self.state.accounts_count() as u64, Ordering::Relaxed);
+    }
+
     /// Runs one step; after a panic the state can not be trusted, so it is the last. Dropping the queue lets the journal thread
     /// write what was decided before, and whoever waits for more learns that the outcome is unknown.
     fn guarded(&mut self, step: impl FnOnce(&mut Shard)) {
@@ -139,6 +148,7 @@ impl Shard {
             self.queue = None;
             return;
         }
+        self.publish_counts();
         let item = Item::Decided {
             seq: self.state.seq(),
             state_hash: self.state.state_hash(),
@@ -163,10 +173,6 @@ impl Shard {
                 }
                 Seen::Id(decided)
             }
-            LookAt::Counts => Seen::Counts {
-                accounts: self.state.accounts_count() as u64,
-                ids_in_memory: self.state.recent_count() as u64,
-            },
         };
         self.enqueue(Item::Seen { seq: self.state.seq(), seen, permit, reply });
     }

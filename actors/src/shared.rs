@@ -1,6 +1,7 @@
 //! What the threads of one ledger know together: how far the journal is durable, and whether all is well.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
 use florin_engine::{Event, JournalSeq, LedgerId, Record, Scale};
@@ -16,6 +17,12 @@ pub(crate) struct Shared {
     /// Set once, by whoever notices first that the ledger can not go on.
     failure: OnceLock<String>,
     failed: watch::Sender<bool>,
+    /// Ids and keys in the shard's memory because the index does not have them yet.
+    pub(crate) ids_in_memory: AtomicU64,
+    /// Accounts in the shard's memory.
+    pub(crate) accounts: AtomicU64,
+    /// Bytes of journal segments that are kept.
+    pub(crate) kept_bytes: AtomicU64,
     /// The scales of the ledgers that exist durably: they never change, and the edge needs them to show amounts.
     scales: RwLock<HashMap<LedgerId, Scale>>,
 }
@@ -27,6 +34,9 @@ impl Shared {
             stored: watch::Sender::new(stored),
             failure: OnceLock::new(),
             failed: watch::Sender::new(false),
+            ids_in_memory: AtomicU64::new(0),
+            accounts: AtomicU64::new(0),
+            kept_bytes: AtomicU64::new(0),
             scales: RwLock::default(),
         }
     }

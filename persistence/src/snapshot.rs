@@ -25,6 +25,7 @@
 mod audit;
 mod changes;
 mod entry;
+pub mod files;
 mod merge;
 mod read;
 mod write;

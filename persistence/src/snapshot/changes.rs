@@ -88,6 +88,12 @@ impl Changes {
         }
     }
 
+    /// The position that the changes follow.
+    #[must_use]
+    pub const fn begins_after(&self) -> JournalSeq {
+        self.after
+    }
+
     /// The position up to which records were absorbed.
     #[must_use]
     pub const fn seq(&self) -> JournalSeq {
