@@ -1,4 +1,4 @@
-//! The form of a [`Record`] in the journal, version 1.
+//! The form of a [`Record`](florin_engine::Record) in the journal, version 1.
 //!
 //! Integers are varints (see `record/bytes.rs`) unless a size is given, ids are 16 bytes, all little-endian. A timestamp of an event is its
 //! distance from the record's. Texts have their length in bytes before them. Every value has one form only: what
@@ -27,7 +27,8 @@
 //! An outcome is one byte and: 0 exists (position, timestamp of 8 bytes), 1 differs (position), 2 rejected (number, its figures as signed varints).
 //!
 //! What is present stands in the order of the presence bits. A field that would say nothing (zero, no text) is absent. Numbers of bits, kinds,
-//! outcomes and rejections are added to, never changed; those marked *reserved* have their place and are refused until the engine has what they are for.
+//! outcomes and rejections are added to, never changed; those marked *reserved* have their place and are refused until the
+//! engine has what they are for.
 //!
 //! | bit | account in the table | account created | transfer posted | transaction created |
 //! | --- | --- | --- | --- | --- |

@@ -1,7 +1,7 @@
 //! Snapshots: the complete ledger state at a position of the journal, as files that can be written and read in a stream.
 //!
-//! A snapshot is made off the hot path: [`merge`] lays the [`Changes`] that were collected from journal records over the snapshot before and writes the
-//! next one, holding in memory the changes and one block of accounts. Whatever writes or reads a snapshot adds up all accounts on the way and
+//! A snapshot is made off the hot path: [`merge`] lays the [`Changes`] that were collected from journal records over the
+//! snapshot before and writes the next one, holding in memory the changes and one block of accounts. Whatever writes or reads a snapshot adds up all accounts on the way and
 //! compares: the debits of each ledger with its credits and with its totals, and the state hash with that of the journal. A snapshot
 //! that is not exactly the state is neither finished nor taken.
 //!

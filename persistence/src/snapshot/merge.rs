@@ -60,7 +60,8 @@ pub enum MergeError {
     },
 }
 
-/// Writes the snapshot at the position up to which `changes` were absorbed, from the snapshot where they begin: none where they begin at [`JournalSeq::NONE`].
+/// Writes the snapshot at the position up to which `changes` were absorbed, from the snapshot where they begin: none where
+/// they begin at [`JournalSeq::NONE`].
 ///
 /// Holds in memory the changes, the ledgers and two blocks of accounts. What is in `out` is a snapshot only when this returns its header; the
 /// caller then syncs and renames the file.

@@ -125,7 +125,8 @@ struct Input<R> {
 }
 
 impl<R: Read> SnapshotReader<R> {
-    /// Reads the header and the ledgers. `file` is the path that errors name; where its name is that of a snapshot, its position must be the header's.
+    /// Reads the header and the ledgers. `file` is the path that errors name; where its name is that of a snapshot, its
+    /// position must be the header's.
     ///
     /// Whether it belongs to the data directory and to its journal is for the caller to compare, with [`SnapshotReader::header`].
     ///
