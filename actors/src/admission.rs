@@ -19,11 +19,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            events_in_flight: 64 * 1024,
-            bytes_in_flight: 256 << 20,
-            backlog_bytes: 64 << 30,
-        }
+        Limits { events_in_flight: 64 * 1024, bytes_in_flight: 256 << 20, backlog_bytes: 64 << 30 }
     }
 }
 

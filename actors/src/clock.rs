@@ -24,10 +24,7 @@ impl SystemClock {
         #[expect(clippy::disallowed_methods, reason = "this is the clock seam")]
         let wall = SystemTime::now();
         let since_epoch = wall.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        SystemClock {
-            wall_at_start: Timestamp(nanoseconds(since_epoch)),
-            started: Instant::now(),
-        }
+        SystemClock { wall_at_start: Timestamp(nanoseconds(since_epoch)), started: Instant::now() }
     }
 }
 

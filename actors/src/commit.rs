@@ -49,21 +49,16 @@ pub(crate) enum Item {
         reply: oneshot::Sender<Released<Result<Verdict, Unreadable>>>,
     },
     /// Something was read as of `seq`.
-    Seen {
-        seq: JournalSeq,
-        seen: Seen,
-        permit: Permit,
-        reply: oneshot::Sender<Released<Seen>>,
-    },
+    Seen { seq: JournalSeq, seen: Seen, permit: Permit, reply: oneshot::Sender<Released<Seen>> },
 }
 
 impl Item {
     /// The record that this item brings into the journal, with the state hash after it.
     fn record(&self) -> Option<(JournalSeq, u64, &Record)> {
         match self {
-            Item::Decided {
-                seq, state_hash, verdict: Ok(Verdict::Decided(decision)), ..
-            } => decision.record.as_ref().map(|record| (*seq, *state_hash, record)),
+            Item::Decided { seq, state_hash, verdict: Ok(Verdict::Decided(decision)), .. } => {
+                decision.record.as_ref().map(|record| (*seq, *state_hash, record))
+            }
             Item::Decided { .. } | Item::Seen { .. } => None,
         }
     }

@@ -1,13 +1,13 @@
 //! The front: what a program that embeds the ledger holds, and what the HTTP edge is built on.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::Addr;
 use actix::prelude::SendError;
 use florin_engine::{
-    Account, AccountId, AmountTextError, Asked, Command, CommandKey, Decision, Event, Field,
+    Account, AccountId, AmountTextError, Asking, Command, CommandKey, Decision, Event, Field,
     ItemOutcome, JournalSeq, LedgerId, Record, Rejection, Scale, Timestamp, Transaction, Transfer,
     TransferId, Unreadable, Verdict, WHOLE_TRANSACTION, metadata_digest,
 };
@@ -349,23 +349,22 @@ impl Florin {
         if running.shared.ids_in_memory.load(Ordering::Relaxed) > crate::open::IDS_IN_MEMORY_MAX {
             return Err(SubmitError::Overloaded);
         }
-        running.admission.admit(events, bytes, running.room_bytes()).map_err(|refusal| {
-            match refusal {
+        running.admission.admit(events, bytes, running.room_bytes()).map_err(
+            |refusal| match refusal {
                 Refusal::Overloaded => SubmitError::Overloaded,
                 Refusal::StorageFull => SubmitError::StorageFull,
                 Refusal::Stopping => SubmitError::Stopping,
-            }
-        })
+            },
+        )
     }
 
     async fn look(&self, at: LookAt) -> Result<(JournalSeq, Seen), ReadError> {
         // A read takes no room in the journal, only a place in the queue.
-        let permit = self.running.admission.admit(1, 0, u64::MAX).map_err(|refusal| {
-            match refusal {
+        let permit =
+            self.running.admission.admit(1, 0, u64::MAX).map_err(|refusal| match refusal {
                 Refusal::Stopping => ReadError::Stopping,
                 Refusal::Overloaded | Refusal::StorageFull => ReadError::Overloaded,
-            }
-        })?;
+            })?;
         let (reply, released) = oneshot::channel();
         send(&self.running.shard, Look { at, permit, reply });
         let released = released.await.map_err(|_| ReadError::Failed)?;
@@ -384,7 +383,7 @@ impl Florin {
         for (index, outcome) in &mut exceptions {
             let ItemOutcome::Differs { seq: first } = *outcome else { continue };
             let (_, asked) = asked.next().expect("what differs says what was asked for, in order");
-            *outcome = self.conflict(first, *index, &asked).await.map_err(history_away)?;
+            *outcome = self.conflict(first, *index, &asked.asking()).await.map_err(history_away)?;
         }
         Ok(Answer { seq, timestamp, items, exceptions, record, replay: Replay::First })
     }
@@ -395,14 +394,14 @@ impl Florin {
         &self,
         seq: JournalSeq,
         index: u32,
-        asked: &Asked,
+        asked: &Asking<'_>,
     ) -> Result<ItemOutcome, HistoryError> {
-        let id = asked.transfer.id;
+        let id = asked.item.id;
         let missing = HistoryError::Missing { seq: seq.0 };
         let field = if index == WHOLE_TRANSACTION {
             let (first, _) = self.running.history.transaction(seq, id).await?;
             let first = metadata_digest(first.ok_or(missing)?.transaction.metadata.as_ref());
-            let same_metadata = first == metadata_digest(asked.transfer.metadata.as_ref());
+            let same_metadata = first == metadata_digest(asked.item.metadata.as_ref());
             if same_metadata { Field::Transfers } else { Field::Metadata }
         } else {
             let (first, _) = self.running.history.transfer(seq, id).await?;
@@ -412,7 +411,11 @@ impl Florin {
     }
 
     /// The answer that was given when the record at `seq` was decided, for the same command.
-    async fn answer_again(&self, seq: JournalSeq, command: &Command) -> Result<Answer, SubmitError> {
+    async fn answer_again(
+        &self,
+        seq: JournalSeq,
+        command: &Command,
+    ) -> Result<Answer, SubmitError> {
         let record = self.running.history.keyed_record(seq).await.map_err(history_away)?;
         let mut exceptions =
             record.key.as_ref().map(|key| key.exceptions.clone()).unwrap_or_default();
@@ -424,7 +427,14 @@ impl Florin {
         }
         let items = items_of(&record, &exceptions);
         let timestamp = record.timestamp;
-        Ok(Answer { seq, timestamp, items, exceptions, record: Some(record), replay: Replay::ByKey })
+        Ok(Answer {
+            seq,
+            timestamp,
+            items,
+            exceptions,
+            record: Some(record),
+            replay: Replay::ByKey,
+        })
     }
 
     /// Finds again in which field an item of a batch differs: the record says only where its id was decided.
@@ -440,7 +450,7 @@ impl Florin {
         let (first, _) = self.running.history.transfer(seq, item.id).await?;
         let first = first.ok_or(missing.clone())?;
         let scale = self.scale(first.ledger).ok_or(missing.clone())?;
-        let asked = Asked::against(item, &first, scale);
+        let asked = Asking::against(item, &first, scale);
         let field = asked.first_difference(&first).ok_or(missing)?;
         Ok(ItemOutcome::Rejected(Rejection::exists_with_different(field)))
     }
@@ -452,7 +462,9 @@ fn items_of(record: &Record, exceptions: &[(u32, ItemOutcome)]) -> u32 {
     for event in &record.events {
         match event {
             Event::TransactionCreated(transaction) => return transaction.transfers,
-            Event::LedgerCreated(_) | Event::AccountCreated(_) | Event::TransferPosted(_) => items += 1,
+            Event::LedgerCreated(_) | Event::AccountCreated(_) | Event::TransferPosted(_) => {
+                items += 1
+            }
             // Its item is among the exceptions.
             Event::IdBurned(_) => {}
         }

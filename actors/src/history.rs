@@ -140,8 +140,8 @@ impl History {
             return Ok((transaction_in(record, id), Source::Memory));
         }
         let found = self.store.transaction(id).await.map_err(store)?;
-        let found = found
-            .map(|(transaction, transfers)| FoundTransaction { transaction, transfers });
+        let found =
+            found.map(|(transaction, transfers)| FoundTransaction { transaction, transfers });
         Ok((found, Source::Store))
     }
 }

@@ -59,11 +59,8 @@ impl Florin {
     /// See [`OpenError`]; nothing runs then.
     pub fn open(options: Options) -> Result<Florin, OpenError> {
         warn_of_durability(options.durability);
-        let directory = DataDir::open_or_create(
-            options.disk.clone(),
-            &options.data_dir,
-            Uuid::new_v4(),
-        )?;
+        let directory =
+            DataDir::open_or_create(options.disk.clone(), &options.data_dir, Uuid::new_v4())?;
         let recovered = recover(&directory, &options)?;
         let running = start(Arc::new(directory), recovered, &options)?;
         Ok(Florin { running: Arc::new(running) })
@@ -205,8 +202,15 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
             }
         };
         runtime.block_on(async move {
-            let StartWriteBehind { directory, mut reader, shared, status, wake, mut stopping, mode } =
-                start;
+            let StartWriteBehind {
+                directory,
+                mut reader,
+                shared,
+                status,
+                wake,
+                mut stopping,
+                mode,
+            } = start;
             let store = match open_store(&directory, &mut reader, &shared).await {
                 Ok(store) => store,
                 Err(error) => {

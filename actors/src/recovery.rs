@@ -79,7 +79,9 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// A record's bytes have no meaning.
-    #[error("record {seq} of the journal can not be decoded; restore the data directory from a backup")]
+    #[error(
+        "record {seq} of the journal can not be decoded; restore the data directory from a backup"
+    )]
     Decode {
         /// Which record.
         seq: u64,
@@ -281,6 +283,8 @@ fn write_first_record(
 /// Says loudly what `memory` means.
 pub(crate) fn warn_of_durability(durability: Durability) {
     if durability == Durability::Memory {
-        tracing::warn!("durability is `memory`: what is acknowledged can be lost with the machine's power");
+        tracing::warn!(
+            "durability is `memory`: what is acknowledged can be lost with the machine's power"
+        );
     }
 }

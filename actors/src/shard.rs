@@ -164,8 +164,7 @@ impl Shard {
         let seen = match at {
             LookAt::Account(id) => Seen::Account(self.state.account(id).cloned().map(Box::new)),
             LookAt::Id(id) => {
-                let decided =
-                    self.state.recent_id(id).or_else(|| self.indexed.transfer(id));
+                let decided = self.state.recent_id(id).or_else(|| self.indexed.transfer(id));
                 if let Some(error) = self.indexed.take_error() {
                     self.shared.fail(format!("the index of decided ids can not be read: {error}"));
                     self.queue = None;

@@ -32,5 +32,6 @@ pub use record::{
 pub use rejection::{Field, Rejection, RejectionNumberError};
 pub use state::{LedgerState, ReplayError, State, StateHeader};
 pub use transfer::{
-    Asked, Metadata, Transaction, Transfer, TransferFlags, metadata_digest, transaction_digest,
+    Asked, Asking, Metadata, Transaction, Transfer, TransferFlags, metadata_digest,
+    transaction_digest,
 };

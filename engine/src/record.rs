@@ -199,7 +199,9 @@ impl Record {
                     let following = self.events[index + 1..].iter();
                     let legs = following.take(transaction.transfers as usize);
                     let legs = legs.filter_map(|event| match event {
-                        Event::TransferPosted(posted) => Some(&posted.transfer),
+                        Event::TransferPosted(TransferPosted { transfer, .. }) => {
+                            Some((transfer.id, transfer.content_digest()))
+                        }
                         _ => None,
                     });
                     let digest = transaction_digest(transaction.metadata.as_ref(), legs);

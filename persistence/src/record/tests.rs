@@ -241,7 +241,7 @@ fn the_index_gets_every_id_that_was_decided() {
         .collect();
     let of =
         |transfer: &Transfer| (DecidedKind::Transfer, transfer.id.0, transfer.content_digest());
-    let legs = transfers[1..].iter().copied();
+    let legs = transfers[1..].iter().map(|leg| (leg.id, leg.content_digest()));
     let expected = [
         of(transfers[0]),
         (DecidedKind::Transaction, 77, transaction_digest(Some(&metadata), legs)),

@@ -79,9 +79,7 @@ impl Write for ToEnd {
 ///
 /// # Errors
 /// The disk failed, or the snapshot is damaged in its beginning or of another directory.
-pub fn newest(
-    directory: &DataDir,
-) -> Result<Option<SnapshotReader<FromStart>>, SnapshotFileError> {
+pub fn newest(directory: &DataDir) -> Result<Option<SnapshotReader<FromStart>>, SnapshotFileError> {
     let seqs = all(&**directory.disk(), &directory.snapshots_dir())?;
     seqs.last().map(|seq| open(directory, *seq)).transpose()
 }
@@ -116,9 +114,8 @@ pub fn make(
     let seq = changes.seq();
     let temporary = dir.join(temporary_name(seq));
     let path = dir.join(file_name(seq));
-    let file = disk
-        .open(&temporary, OpenMode::CreateOrTruncate)
-        .map_err(failed("make", &temporary))?;
+    let file =
+        disk.open(&temporary, OpenMode::CreateOrTruncate).map_err(failed("make", &temporary))?;
     let (header, out) = merge(old, changes, end, ToEnd { file, offset: 0 })?;
     out.file.sync_all().map_err(failed("sync", &temporary))?;
     disk.rename(&temporary, &path).map_err(failed("name", &path))?;
