@@ -9,6 +9,7 @@ mod amount;
 mod command;
 mod decide;
 mod decided;
+mod fixed;
 mod ids;
 mod ledger;
 mod record;

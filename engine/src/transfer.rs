@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::amount::{Amount, Scale};
 use crate::command::CreateTransfer;
+use crate::fixed::FixedFields;
 use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
 use crate::rejection::Field;
 
@@ -153,29 +154,24 @@ struct Content {
 }
 
 impl Content {
+    #[inline]
     fn digest(&self) -> u64 {
-        let mut bytes = [0_u8; 144];
-        let mut at = 0;
-        let mut put = |field: &[u8]| {
-            bytes[at..at + field.len()].copy_from_slice(field);
-            at += field.len();
-        };
-        put(&self.debit_account_id.0.to_le_bytes());
-        put(&self.credit_account_id.0.to_le_bytes());
-        put(&self.amount.minor_units().to_le_bytes());
-        put(&self.pending_id.0.to_le_bytes());
-        put(&self.user_data_128.to_le_bytes());
-        put(&self.user_data_64.to_le_bytes());
-        put(&self.user_data_32.to_le_bytes());
-        put(&self.timeout.to_le_bytes());
-        put(&self.ledger.0.to_le_bytes());
-        put(&self.code.0.to_le_bytes());
-        put(&self.flags.bits().to_le_bytes());
-        put(&self.effective_at.map_or(u64::MAX, |at| at.0).to_le_bytes());
-        put(&self.metadata_digest.to_le_bytes());
-        put(&[u8::from(self.is_leg)]);
-        let length = at;
-        xxh3_64(&bytes[..length])
+        FixedFields::<144>::new()
+            .put(self.debit_account_id.0.to_le_bytes())
+            .put(self.credit_account_id.0.to_le_bytes())
+            .put(self.amount.minor_units().to_le_bytes())
+            .put(self.pending_id.0.to_le_bytes())
+            .put(self.user_data_128.to_le_bytes())
+            .put(self.user_data_64.to_le_bytes())
+            .put(self.user_data_32.to_le_bytes())
+            .put(self.timeout.to_le_bytes())
+            .put(self.ledger.0.to_le_bytes())
+            .put(self.code.0.to_le_bytes())
+            .put(self.flags.bits().to_le_bytes())
+            .put(self.effective_at.map_or(u64::MAX, |at| at.0).to_le_bytes())
+            .put(self.metadata_digest.to_le_bytes())
+            .put([u8::from(self.is_leg)])
+            .hash()
     }
 }
 
