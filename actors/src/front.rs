@@ -315,7 +315,7 @@ impl Florin {
             Condition::Failed { reason: reason.to_owned() }
         } else if self.running.admission.is_closed() {
             Condition::Stopping
-        } else if self.running.room_bytes() < self.running.record_bytes_max {
+        } else if self.running.is_storage_full() {
             Condition::StorageFull
         } else {
             Condition::Ready

@@ -25,7 +25,6 @@ pub(crate) enum HistoryError {
 }
 
 /// Reads what happened.
-#[derive(Debug)]
 pub(crate) struct History {
     pub(crate) store: Store,
     pub(crate) shared: Arc<Shared>,
@@ -86,7 +85,7 @@ impl History {
             return Ok(record);
         }
         let missing = HistoryError::Missing { seq: seq.0 };
-        let bytes = self.store.keyed_record(seq).await.map_err(store)?.ok_or(missing)?;
+        let bytes = self.store.keyed_record(seq).await.map_err(store)?.value.ok_or(missing)?;
         record::decode(&bytes)
             .map_err(|error| HistoryError::Store(format!("record {}: {}", seq.0, chain(&error))))
     }
@@ -107,7 +106,8 @@ impl History {
             let created = created.ok_or(HistoryError::Missing { seq: seq.0 })?;
             return Ok(created.metadata.map(|metadata| metadata.text));
         }
-        self.store.account_metadata(id).await.map_err(store)
+        let metadata = self.store.account_metadata(id).await.map_err(store)?.value;
+        Ok(metadata.map(|metadata| metadata.text))
     }
 
     /// The transfer that was decided at `seq` under this id, if a transfer was.
@@ -125,7 +125,8 @@ impl History {
             });
             return Ok((found, Source::Memory));
         }
-        Ok((self.store.transfer(id).await.map_err(store)?, Source::Store))
+        let stored = self.store.transfer(id).await.map_err(store)?.value;
+        Ok((stored.map(|stored| stored.transfer), Source::Store))
     }
 
     /// The transaction that was decided at `seq` under this id, if a transaction was.
@@ -139,9 +140,12 @@ impl History {
         {
             return Ok((transaction_in(record, id), Source::Memory));
         }
-        let found = self.store.transaction(id).await.map_err(store)?;
-        let found =
-            found.map(|(transaction, transfers)| FoundTransaction { transaction, transfers });
+        let Some(stored) = self.store.transaction(id).await.map_err(store)?.value else {
+            return Ok((None, Source::Store));
+        };
+        let legs = self.store.transfers_of_transaction(id).await.map_err(store)?.value;
+        let transfers = legs.into_iter().map(|leg| leg.transfer).collect();
+        let found = Some(FoundTransaction { transaction: stored.transaction, transfers });
         Ok((found, Source::Store))
     }
 }

@@ -103,6 +103,7 @@ impl Housekeeper {
             }
         }
         self.index.insert_batch(&mut entries, segment.last_seq)?;
+        self.shared.indexed.store(segment.last_seq, Ordering::Relaxed);
         metrics::indexed(segment.last_seq);
         // A shard that is gone needs no telling.
         let _ = self.shard.try_send(Indexed(JournalSeq(segment.last_seq)));
@@ -138,7 +139,7 @@ impl Housekeeper {
         let Some(upto) = upto else { return Ok(()) };
         let end = FrameEnd {
             directory: self.directory.id(),
-            hash: upto.last_data_hash.bytes(),
+            hash: *upto.last_data_hash.as_bytes(),
             state_hash: upto.state_hash,
         };
         (_, self.snapshot_bytes) = files::make(&self.directory, changes, end)?;

@@ -54,14 +54,21 @@ impl IndexedIds for IndexOnDisk {
 /// Adds what the record at `seq` decided to `entries`.
 pub(crate) fn entries_of(seq: JournalSeq, record: &Record, entries: &mut Vec<Entry>) {
     record.each_decided(seq, |id, decided| {
-        let namespace = match decided.kind {
-            DecidedKind::Key => Namespace::Key,
-            DecidedKind::Transfer | DecidedKind::Transaction | DecidedKind::Burned => {
-                Namespace::Transfer
-            }
-        };
-        let kind = decided.kind as u8;
-        let decided = decided::Decided { seq: seq.0, digest: decided.digest, kind };
-        entries.push((namespace, id, decided));
+        entries.push((namespace_of(decided.kind), id, on_disk(decided)));
     });
+}
+
+/// Ids and keys are spaces of their own.
+pub(crate) fn namespace_of(kind: DecidedKind) -> Namespace {
+    match kind {
+        DecidedKind::Key => Namespace::Key,
+        DecidedKind::Transfer | DecidedKind::Transaction | DecidedKind::Burned => {
+            Namespace::Transfer
+        }
+    }
+}
+
+/// What the index keeps of a decision.
+pub(crate) fn on_disk(decided: Decided) -> decided::Decided {
+    decided::Decided { seq: decided.seq.0, digest: decided.digest, kind: decided.kind as u8 }
 }

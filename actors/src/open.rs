@@ -9,8 +9,7 @@ use actix::{Actor, Addr};
 use crossbeam_channel::bounded;
 use florin_engine::JournalSeq;
 use florin_persistence::data_dir::DataDir;
-use florin_persistence::decided::DecidedIndex;
-use florin_persistence::journal::{FrameHash, Journal, JournalIndex, JournalReader, JournalRoom};
+use florin_persistence::journal::{FrameHash, Journal, JournalReader, JournalRoom};
 use florin_persistence::store::Store;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -31,7 +30,7 @@ use crate::write_behind::{StoreCondition, StoreStatus, WriteBehind, WriteBehindM
 pub(crate) const IDS_IN_MEMORY_MAX: u64 = 16 << 20;
 /// What was accepted is answered within so long when the ledger stops.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
-/// Items that the journal queue holds beyond what admission lets in: none, but the bound must not be met first.
+/// Places in the mailbox and the journal queue beyond what admission lets in: for the few messages that are not admitted.
 const QUEUE_SLACK: usize = 64;
 
 /// A ledger whose threads run.
@@ -46,7 +45,6 @@ pub(crate) struct Running {
     pub(crate) record_bytes_max: u64,
     limits: Limits,
     room: Arc<JournalRoom>,
-    index: Arc<DecidedIndex>,
     snapshot_seq: Arc<AtomicU64>,
     stopping: watch::Sender<bool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -75,6 +73,7 @@ fn start(
 ) -> Result<Running, OpenError> {
     let Recovered { state, journal, index, snapshot_seq, snapshot_bytes } = recovered;
     let shared = Arc::new(Shared::new(JournalSeq(journal.last_seq()), JournalSeq::NONE));
+    shared.indexed.store(index.covered_seq(), Ordering::Relaxed);
     shared.kept_bytes.store(journal.index().backlog_bytes(), Ordering::Relaxed);
     for ledger in state.ledgers() {
         shared.learn_scale(ledger.ledger.id, ledger.ledger.scale);
@@ -101,7 +100,8 @@ fn start(
     };
     let (store, write_behind) = start_write_behind(write_behind)?;
 
-    let (sender, queue) = bounded(options.limits.events_in_flight as usize + QUEUE_SLACK);
+    let places = options.limits.events_in_flight as usize + QUEUE_SLACK;
+    let (sender, queue) = bounded(places);
     let shard = Shard {
         state,
         indexed: Box::new(IndexOnDisk::new(index.clone())),
@@ -109,13 +109,13 @@ fn start(
         queue: Some(sender),
         shared: shared.clone(),
     };
-    let (shard, shard_thread) = start_shard(shard)?;
+    let (shard, shard_thread) = start_shard(shard, places)?;
     let committer = start_committer(journal, target, queue, shared.clone(), wake)?;
     let housekeeper = Housekeeper {
         directory,
         reader: JournalReader::new(segments.clone()),
         segments: segments.clone(),
-        index: index.clone(),
+        index,
         shard: shard.clone(),
         shared: shared.clone(),
         store_status: store_status.clone(),
@@ -140,7 +140,6 @@ fn start(
         record_bytes_max,
         limits: options.limits,
         room,
-        index,
         snapshot_seq,
         stopping,
         threads: Mutex::new(vec![shard_thread, committer, write_behind, housekeeping]),
@@ -152,14 +151,19 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 }
 
 /// Starts the shard on an arbiter of its own: the one of a system that has nothing else to do.
-fn start_shard(shard: Shard) -> Result<(Addr<Shard>, JoinHandle<()>), OpenError> {
+fn start_shard(shard: Shard, mailbox: usize) -> Result<(Addr<Shard>, JoinHandle<()>), OpenError> {
     let (started, address) = bounded(1);
     let shared = shard.shared.clone();
     let thread = spawn("florin-shard", move || {
         let system = actix::System::new();
         system.block_on(async {
             // The opener waits for the address, so there is room and someone to take it.
-            let _ = started.send(shard.start());
+            let address = Shard::create(|context| {
+                // Admission bounds what is in flight; the mailbox must never be the one that is full.
+                context.set_mailbox_capacity(mailbox);
+                shard
+            });
+            let _ = started.send(address);
         });
         if let Err(error) = system.run() {
             shared.fail(format!("the shard's arbiter failed: {error}"));
@@ -221,7 +225,7 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
             let _ = opened.send(Ok(store.clone()));
             match mode {
                 WriteBehindMode::Running => {
-                    WriteBehind::new(store, &reader, shared, status, wake, stopping).run().await;
+                    WriteBehind::new(store, reader, shared, status, wake, stopping).run().await;
                 }
                 WriteBehindMode::Paused => {
                     // The runtime stays for the store's readers.
@@ -257,7 +261,7 @@ async fn open_store(
         ))
     })?;
     let genesis = (checkpoint.seq == JournalSeq::NONE).then_some(FrameHash::GENESIS);
-    if expected.or(genesis).map(|hash| hash.bytes()) != Some(checkpoint.frame_hash) {
+    if expected.or(genesis).map(|hash| *hash.as_bytes()) != Some(checkpoint.frame_hash) {
         return Err(OpenError::StoreMismatch(format!(
             "the store at position {} was filled from another journal",
             checkpoint.seq.0
@@ -285,7 +289,7 @@ impl Running {
         Positions {
             durable: self.shared.durable(),
             stored: self.shared.stored(),
-            indexed: JournalSeq(self.index.covered_seq()),
+            indexed: JournalSeq(self.shared.indexed.load(Ordering::Relaxed)),
             snapshot: JournalSeq(self.snapshot_seq.load(Ordering::Relaxed)),
             journal_kept_bytes: self.shared.kept_bytes.load(Ordering::Relaxed),
             journal_room_bytes: self.room.bytes(),
@@ -306,7 +310,6 @@ impl Running {
         if tokio::task::spawn_blocking(join).await.is_err() {
             tracing::error!("the ledger's threads could not be waited for");
         }
-        self.store.close().await;
     }
 
     /// Waits until what was accepted is answered.

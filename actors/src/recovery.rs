@@ -221,7 +221,7 @@ pub(crate) fn replay_frame(
 fn check_snapshot(journal: &Journal, seq: JournalSeq, hash: [u8; 16]) -> Result<(), OpenError> {
     let found = journal.reader().frame_hash_at(seq.0);
     match found {
-        Ok(Some(found)) if found.bytes() == hash => Ok(()),
+        Ok(Some(found)) if *found.as_bytes() == hash => Ok(()),
         Ok(_) => Err(OpenError::Mismatch(format!(
             "the snapshot at position {} is not of this journal",
             seq.0

@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     /// Set once, by whoever notices first that the ledger can not go on.
     failure: OnceLock<String>,
     failed: watch::Sender<bool>,
+    /// All ids and keys up to this position are in the index on disk.
+    pub(crate) indexed: AtomicU64,
     /// Ids and keys in the shard's memory because the index does not have them yet.
     pub(crate) ids_in_memory: AtomicU64,
     /// Accounts in the shard's memory.
@@ -34,6 +36,7 @@ impl Shared {
             stored: watch::Sender::new(stored),
             failure: OnceLock::new(),
             failed: watch::Sender::new(false),
+            indexed: AtomicU64::new(0),
             ids_in_memory: AtomicU64::new(0),
             accounts: AtomicU64::new(0),
             kept_bytes: AtomicU64::new(0),

@@ -1,18 +1,25 @@
 //! Verifying a stopped data directory: checksums, chain, replay, conservation, snapshot, index and store against each other.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
-use florin_engine::{JournalSeq, LedgerState, State};
+use florin_engine::{
+    AccountAfter, AccountId, Event, JournalSeq, LedgerState, Record, State, Transfer,
+};
 use florin_persistence::data_dir::{DataDir, DataDirError};
-use florin_persistence::decided::{DecidedIndex, IndexError, IndexOptions, Namespace};
+use florin_persistence::decided::{DecidedIndex, IndexError, IndexOptions};
 use florin_persistence::disk::OsDisk;
 use florin_persistence::journal::{self, FrameHash, FrameView, JournalSummary, verify_journal};
 use florin_persistence::record;
+use florin_persistence::snapshot::SnapshotHeader;
 use florin_persistence::snapshot::files::{self, SnapshotFileError};
-use florin_persistence::store::{Store, StoreError};
+use florin_persistence::store::{
+    AccountFilter, Checkpoint, Order, PAGE_ROWS_MAX, PageRequest, Store, StoreError, TransferFilter,
+};
 
-use crate::recovery::{FrameError, OpenError, load, replay_frame};
+use crate::commit::chain;
+use crate::indexed::{namespace_of, on_disk};
+use crate::recovery::{FrameError, OpenError, hash_seed, load, replay_frame};
 
 /// What a directory that is sound holds.
 #[derive(Clone, Debug)]
@@ -51,9 +58,12 @@ pub enum VerifyError {
     /// The data directory can not be used.
     #[error(transparent)]
     Directory(#[from] DataDirError),
-    /// The journal is damaged or contradicts itself.
+    /// The journal is damaged.
     #[error(transparent)]
-    Journal(#[from] journal::OpenError<FrameError>),
+    Journal(#[from] journal::Damage),
+    /// The journal contradicts itself.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
     /// The snapshot is damaged or contradicts itself.
     #[error(transparent)]
     Snapshot(#[from] SnapshotFileError),
@@ -68,7 +78,8 @@ pub enum VerifyError {
     Different(String),
 }
 
-/// Verifies the stopped data directory at `path`, and its embedded store at the position up to which it was filled.
+/// Verifies the stopped data directory at `path`: checksums, hash chain, replay, conservation, the snapshot and the index against
+/// the journal, and the embedded store against it at the position up to which it was filled. A late store is no fault.
 ///
 /// # Errors
 /// The first difference, in one sentence. Nothing is changed.
@@ -77,144 +88,274 @@ pub async fn verify(path: &Path) -> Result<VerifyReport, VerifyError> {
     let index = DecidedIndex::open(&directory.ids_dir(), IndexOptions::SMALL)?;
     let store = Store::open(&directory.store_path(), directory.id()).await?;
     let checkpoint = store.checkpoint().await?;
-    let (mut state, snapshot_seq) = match files::newest(&directory)? {
+    let snapshot = files::newest(&directory)?;
+    let snapshot_header = snapshot.as_ref().map(|snapshot| *snapshot.header());
+    // A whole journal is replayed from its beginning, so that the snapshot is compared too; else it is where replay begins.
+    let restored = match snapshot {
         Some(snapshot) => {
-            let seq = snapshot.header().seq;
-            let state = load(snapshot).map_err(|error: OpenError| different(error.to_string()))?;
-            (state, seq)
+            load(snapshot).map_err(|error: OpenError| different(error.to_string()))?
         }
-        None => (State::new(crate::recovery::hash_seed()), JournalSeq::NONE),
+        None => State::new(hash_seed()),
+    };
+    let whole = directory.disk().kind(&directory.journal_dir().join(FIRST_SEGMENT));
+    let state = match whole {
+        Ok(Some(_)) => State::new(hash_seed()),
+        _ => restored,
     };
     let mut walk = Walk {
-        index: Arc::new(index),
-        snapshot_seq,
-        checkpoint_seq: checkpoint.seq,
-        checkpoint_hash: (checkpoint.seq == JournalSeq::NONE).then_some(FrameHash::GENESIS),
+        began_at: state.seq(),
+        state,
+        index,
+        snapshot: snapshot_header,
+        checkpoint,
+        checkpoint_hash: None,
         at_checkpoint: None,
-        differs: None,
+        stored: Vec::new(),
     };
     let summary = verify_journal(
         &**directory.disk(),
         &directory.journal_dir(),
         directory.id(),
-        &mut |frame| walk.frame(&mut state, &frame),
-    )?;
-    if let Some(difference) = walk.differs {
-        return Err(different(difference));
-    }
-    state.check_conservation().map_err(different)?;
-    if summary.last_seq > 0 && summary.state_hash != state.state_hash() {
-        return Err(different(format!(
-            "the state hash after replay is {:016x}, the journal has {:016x}",
-            state.state_hash(),
-            summary.state_hash
-        )));
-    }
-    let stored_transfers = compare_store(&walk, &store, &checkpoint, &state, &summary).await?;
-    store.close().await;
-    Ok(report(&summary, &state, &walk, stored_transfers))
+        &mut |frame| walk.frame(&frame),
+    )
+    .map_err(|error| match error {
+        journal::OpenError::Visit(error) => error,
+        journal::OpenError::Damaged(error) => VerifyError::Journal(error),
+        other => VerifyError::Different(chain(&other)),
+    })?;
+    walk.state.check_conservation().map_err(different)?;
+    let stored_transfers = walk.compare_store(&store, &summary).await?;
+    Ok(report(&summary, &walk, stored_transfers))
 }
+
+/// The file of a journal's first segment, which is there as long as nothing was removed.
+const FIRST_SEGMENT: &str = "00000000000000000001.seg";
 
 /// The walk over the journal, with what it is compared with.
 struct Walk {
-    index: Arc<DecidedIndex>,
-    snapshot_seq: JournalSeq,
-    checkpoint_seq: JournalSeq,
+    state: State,
+    began_at: JournalSeq,
+    index: DecidedIndex,
+    snapshot: Option<SnapshotHeader>,
+    checkpoint: Checkpoint,
     /// The hash of the frame at which the store stands.
     checkpoint_hash: Option<FrameHash>,
-    /// Accounts and totals as of the store's checkpoint.
-    at_checkpoint: Option<Vec<LedgerState>>,
-    /// The first difference that is not the journal's own.
-    differs: Option<String>,
+    /// Accounts and ledgers as of the store's checkpoint.
+    at_checkpoint: Option<(HashMap<AccountId, AccountAfter>, Vec<LedgerState>)>,
+    /// For each record with transfers up to the checkpoint: how many, and the sum of their digests.
+    stored: Vec<(JournalSeq, u64, u64)>,
 }
 
 impl Walk {
-    fn frame(&mut self, state: &mut State, frame: &FrameView<'_>) -> Result<(), FrameError> {
-        // Everything is replayed from the snapshot; the ids before it were decided, and the index must know them.
-        replay_frame(state, self.snapshot_seq, self.snapshot_seq, frame)?;
-        self.check_index(frame)?;
-        if frame.last_seq() == self.checkpoint_seq.0 {
-            self.checkpoint_hash = Some(frame.hash());
-            if state.seq() == self.checkpoint_seq {
-                self.at_checkpoint = Some(state.ledgers().to_vec());
-            }
-        }
-        Ok(())
-    }
-
-    fn check_index(&mut self, frame: &FrameView<'_>) -> Result<(), FrameError> {
-        let covered = self.index.covered_seq();
-        for (seq, bytes) in frame.records().filter(|(seq, _)| *seq <= covered) {
+    fn frame(&mut self, frame: &FrameView<'_>) -> Result<(), VerifyError> {
+        let began_at = self.began_at;
+        replay_frame(&mut self.state, began_at, began_at, frame)?;
+        for (seq, bytes) in frame.records() {
             let record =
                 record::decode(bytes).map_err(|source| FrameError::Decode { seq, source })?;
-            let (index, differs) = (&self.index, &mut self.differs);
-            record.each_decided(JournalSeq(seq), |id, decided| {
-                let namespace = match decided.kind {
-                    florin_engine::DecidedKind::Key => Namespace::Key,
-                    _ => Namespace::Transfer,
-                };
-                let found = index.get(namespace, id);
-                let same = matches!(&found, Ok(Some(found))
-                    if found.seq == seq && found.digest == decided.digest && found.kind == decided.kind as u8);
-                if !same && differs.is_none() {
-                    *differs = Some(format!(
-                        "the index of decided ids has {found:?} for id {id} of record {seq}"
-                    ));
-                }
-            });
+            self.check_index(JournalSeq(seq), &record)?;
+            self.sum_transfers(JournalSeq(seq), &record);
         }
-        Ok(())
+        let last = JournalSeq(frame.last_seq());
+        if last == self.checkpoint.seq {
+            self.checkpoint_hash = Some(frame.hash());
+        }
+        if self.state.seq() == last && last == self.checkpoint.seq {
+            let accounts = self.state.accounts().map(|account| (account.id, account.after()));
+            self.at_checkpoint = Some((accounts.collect(), self.state.ledgers().to_vec()));
+        }
+        match self.snapshot {
+            Some(snapshot)
+                if snapshot.seq == last && snapshot.state_hash != self.state.state_hash() =>
+            {
+                Err(different(format!(
+                    "the snapshot at position {} has the state hash {:016x}, replay gives {:016x}",
+                    last.0,
+                    snapshot.state_hash,
+                    self.state.state_hash()
+                )))
+            }
+            _ => Ok(()),
+        }
     }
-}
 
-/// Compares the store with the journal at the store's position.
-async fn compare_store(
-    walk: &Walk,
-    store: &Store,
-    checkpoint: &florin_persistence::store::Checkpoint,
-    state: &State,
-    summary: &JournalSummary,
-) -> Result<u64, VerifyError> {
-    if checkpoint.seq.0 > summary.last_seq {
-        return Err(different(format!(
-            "the store reaches position {}, the journal only {}",
-            checkpoint.seq.0, summary.last_seq
-        )));
+    /// Everything that the index covers must be in it as it was decided.
+    fn check_index(&self, seq: JournalSeq, record: &Record) -> Result<(), VerifyError> {
+        if seq.0 > self.index.covered_seq() {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        record.each_decided(seq, |id, decided| {
+            if result.is_err() {
+                return;
+            }
+            match self.index.get(namespace_of(decided.kind), id) {
+                Ok(Some(found)) if found == on_disk(decided) => {}
+                Ok(found) => {
+                    result = Err(different(format!(
+                        "the index of decided ids has {found:?} for the id {id} of record {}",
+                        seq.0
+                    )));
+                }
+                Err(error) => result = Err(error.into()),
+            }
+        });
+        result
     }
-    if let Some(hash) = walk.checkpoint_hash
-        && hash.bytes() != checkpoint.frame_hash
-    {
-        return Err(different(format!(
-            "the store at position {} was filled from another journal",
-            checkpoint.seq.0
-        )));
+
+    fn sum_transfers(&mut self, seq: JournalSeq, record: &Record) {
+        if seq > self.checkpoint.seq {
+            return;
+        }
+        let transfers = record.events.iter().filter_map(|event| match event {
+            Event::TransferPosted(posted) => Some(&posted.transfer),
+            _ => None,
+        });
+        let (count, sum) = transfers.fold((0, 0_u64), |(count, sum), transfer| {
+            (count + 1, sum.wrapping_add(mark(transfer)))
+        });
+        if count > 0 {
+            self.stored.push((seq, count, sum));
+        }
     }
-    let sums = store.audit().await?;
-    let expected = if checkpoint.seq == state.seq() {
-        Some(state.ledgers())
-    } else {
-        walk.at_checkpoint.as_deref()
-    };
-    if let Some(expected) = expected {
-        for LedgerState { ledger, totals } in expected {
-            let stored = sums.ledgers.iter().find(|(id, _)| *id == ledger.id);
-            if stored.map(|(_, totals)| totals) != Some(totals) {
-                return Err(different(format!(
-                    "the accounts of ledger {} add up to {stored:?} in the store, to {totals:?} in the journal",
-                    ledger.id.0
-                )));
+
+    /// Compares the store with the journal at the store's position. Returns how many transfers were compared.
+    async fn compare_store(
+        &self,
+        store: &Store,
+        summary: &JournalSummary,
+    ) -> Result<u64, VerifyError> {
+        let at = self.checkpoint.seq.0;
+        if at > summary.last_seq {
+            return Err(different(format!(
+                "the store reaches position {at}, the journal only {}",
+                summary.last_seq
+            )));
+        }
+        if let Some(hash) = self.checkpoint_hash
+            && *hash.as_bytes() != self.checkpoint.frame_hash
+        {
+            return Err(different(format!("the store at position {at} is not of this journal")));
+        }
+        if let Some((accounts, ledgers)) = &self.at_checkpoint {
+            compare_accounts(store, accounts).await?;
+            compare_ledgers(store, ledgers).await?;
+        }
+        self.compare_transfers(store, JournalSeq(summary.first_seq)).await
+    }
+
+    async fn compare_transfers(
+        &self,
+        store: &Store,
+        first: JournalSeq,
+    ) -> Result<u64, VerifyError> {
+        let mut expected = self.stored.iter().peekable();
+        let mut compared = 0;
+        let mut found: Option<(JournalSeq, u64, u64)> = None;
+        let mut page = pages();
+        loop {
+            let rows = store.transfers(&TransferFilter::default(), &page).await?;
+            for row in rows.data.iter().filter(|row| row.seq >= first) {
+                match &mut found {
+                    Some((seq, count, sum)) if *seq == row.seq => {
+                        (*count, *sum) = (*count + 1, sum.wrapping_add(mark(&row.transfer)));
+                    }
+                    _ => {
+                        check_record(found, expected.next_if(|_| found.is_some()).copied())?;
+                        found = Some((row.seq, 1, mark(&row.transfer)));
+                    }
+                }
+                compared += 1;
+            }
+            match rows.next {
+                Some(cursor) => page.cursor = Some(cursor),
+                None => break,
             }
         }
+        check_record(found, expected.next_if(|_| found.is_some()).copied())?;
+        check_record(None, expected.next().copied())?;
+        Ok(compared)
     }
-    Ok(sums.transfers)
 }
 
-fn report(
-    summary: &JournalSummary,
-    state: &State,
-    walk: &Walk,
-    stored_transfers: u64,
-) -> VerifyReport {
+/// What a transfer is, and when it was decided, in one number.
+fn mark(transfer: &Transfer) -> u64 {
+    let id = transfer.id.0;
+    transfer
+        .content_digest()
+        .wrapping_add(transfer.timestamp.0)
+        .wrapping_add(id as u64)
+        .wrapping_add((id >> 64) as u64)
+}
+
+fn check_record(
+    stored: Option<(JournalSeq, u64, u64)>,
+    journaled: Option<(JournalSeq, u64, u64)>,
+) -> Result<(), VerifyError> {
+    if stored == journaled {
+        return Ok(());
+    }
+    let seq = [stored, journaled].into_iter().flatten().map(|(seq, ..)| seq.0).min();
+    Err(different(format!(
+        "the transfers of record {} are not the same in the store and the journal",
+        seq.unwrap_or_default()
+    )))
+}
+
+async fn compare_accounts(
+    store: &Store,
+    expected: &HashMap<AccountId, AccountAfter>,
+) -> Result<(), VerifyError> {
+    let mut page = pages();
+    let mut compared = 0;
+    loop {
+        let rows = store.accounts(&AccountFilter::default(), &page).await?;
+        for row in &rows.data {
+            let stored = row.account.after();
+            if expected.get(&stored.id) != Some(&stored) {
+                return Err(different(format!(
+                    "account {} is {stored:?} in the store and {:?} in the journal",
+                    stored.id.0,
+                    expected.get(&stored.id)
+                )));
+            }
+            compared += 1;
+        }
+        match rows.next {
+            Some(cursor) => page.cursor = Some(cursor),
+            None => break,
+        }
+    }
+    if compared == expected.len() {
+        Ok(())
+    } else {
+        Err(different(format!("the store has {compared} accounts, the journal {}", expected.len())))
+    }
+}
+
+async fn compare_ledgers(store: &Store, expected: &[LedgerState]) -> Result<(), VerifyError> {
+    for LedgerState { ledger, totals } in expected {
+        let stored = store.ledger(ledger.id).await?.value;
+        let same = stored
+            .as_ref()
+            .is_some_and(|stored| stored.ledger == *ledger && stored.totals == *totals);
+        if !same {
+            return Err(different(format!(
+                "ledger {} is {stored:?} in the store, its totals are {totals:?} in the journal",
+                ledger.id.0
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whole lists, in the order of decisions.
+fn pages() -> PageRequest {
+    PageRequest { order: Order::OldestFirst, ..PageRequest::first(PAGE_ROWS_MAX) }
+}
+
+fn report(summary: &JournalSummary, walk: &Walk, stored_transfers: u64) -> VerifyReport {
+    let state = &walk.state;
     VerifyReport {
         segments: summary.segments,
         frames: summary.frames,
@@ -225,9 +366,9 @@ fn report(
         state_hash: state.state_hash(),
         accounts: state.accounts_count() as u64,
         ledgers: state.ledgers().to_vec(),
-        snapshot_seq: walk.snapshot_seq,
+        snapshot_seq: walk.snapshot.map_or(JournalSeq::NONE, |snapshot| snapshot.seq),
         indexed_seq: JournalSeq(walk.index.covered_seq()),
-        stored_seq: walk.checkpoint_seq,
+        stored_seq: walk.checkpoint.seq,
         stored_transfers,
     }
 }

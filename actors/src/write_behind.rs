@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use florin_engine::JournalSeq;
 use florin_persistence::journal::{FrameCursor, JournalReader, ReadError};
 use florin_persistence::record::{self, RecordError};
-use florin_persistence::store::{Store, StoreBatch, StoreError};
+use florin_persistence::store::{OutOfOrder, Store, StoreBatch, StoreError, StoreErrorKind};
 use tokio::sync::watch;
 
 use crate::commit::chain;
@@ -18,7 +18,7 @@ use crate::metrics;
 use crate::shared::Shared;
 
 /// A batch takes no further frames beyond so many rows.
-const BATCH_ROWS_TARGET: usize = 50_000;
+const BATCH_ROWS_TARGET: usize = 200_000;
 /// What was applied is made durable after so long, so that segments can go.
 const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 /// The first and the longest pause before a batch that failed is tried again.
@@ -93,6 +93,8 @@ enum Halt {
     Read(#[from] ReadError),
     #[error("record {seq} can not be decoded")]
     Decode { seq: u64, source: RecordError },
+    #[error("the journal does not go on where the store stands")]
+    OutOfOrder(#[from] OutOfOrder),
     #[error("the store refuses what follows position {}", .after.0)]
     Refused { after: JournalSeq, source: StoreError },
 }
@@ -100,6 +102,7 @@ enum Halt {
 /// The task's own state.
 pub(crate) struct WriteBehind {
     store: Store,
+    reader: JournalReader,
     cursor: FrameCursor,
     shared: Arc<Shared>,
     status: Arc<StoreStatus>,
@@ -112,7 +115,7 @@ pub(crate) struct WriteBehind {
 impl WriteBehind {
     pub(crate) fn new(
         store: Store,
-        reader: &JournalReader,
+        reader: JournalReader,
         shared: Arc<Shared>,
         status: Arc<StoreStatus>,
         wake: Wake,
@@ -122,6 +125,7 @@ impl WriteBehind {
         WriteBehind {
             store,
             cursor: reader.read_from(applied.next().0),
+            reader,
             shared,
             status,
             wake,
@@ -146,7 +150,7 @@ impl WriteBehind {
                         return;
                     }
                     // A store that was mended by hand takes the record at the next try.
-                    self.cursor.seek(self.applied.next().0);
+                    self.cursor = self.reader.read_from(self.applied.next().0);
                 }
             }
         }
@@ -188,9 +192,9 @@ impl WriteBehind {
                 let record =
                     record::decode(bytes).map_err(|source| Halt::Decode { seq, source })?;
                 let keyed = record.key.is_some().then_some(bytes);
-                batch.push(JournalSeq(seq), record, keyed);
+                batch.push(JournalSeq(seq), &record, keyed)?;
             }
-            batch.end_frame(frame.hash().bytes());
+            batch.set_frame_hash(*frame.hash().as_bytes());
         }
         Ok((!batch.is_empty()).then_some(batch))
     }
@@ -209,7 +213,7 @@ impl WriteBehind {
                     self.shared.set_stored(self.applied);
                     return Ok(());
                 }
-                Err(error) if error.may_pass() => {
+                Err(error) if error.kind() == StoreErrorKind::Passing => {
                     metrics::store_failed();
                     self.note_away(&error);
                     if !self.until_stopped(pause).await {

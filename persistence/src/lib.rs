@@ -6,3 +6,4 @@ pub mod disk;
 pub mod journal;
 pub mod record;
 pub mod snapshot;
+pub mod store;
