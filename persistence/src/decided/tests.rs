@@ -380,6 +380,19 @@ fn readers_see_every_id_that_a_batch_returned_for() {
 }
 
 #[test]
+fn after_a_failed_write_no_batch_is_taken_and_none_is_reported() {
+    let dir = TempDir::new().unwrap();
+    let index = open(dir.path());
+    fill(&index, 0..100, 100);
+    fs::remove_dir_all(dir.path().join("entries")).unwrap();
+    let error = index.insert_batch(&mut entries(100..200), 200).unwrap_err();
+    assert!(matches!(error, IndexError::Store { operation: "write", .. }), "{error}");
+    let error = index.insert_batch(&mut entries(100..200), 200).unwrap_err();
+    assert!(matches!(error, IndexError::Stopped), "{error}");
+    assert_eq!((index.len(), index.covered_seq()), (100, 100));
+}
+
+#[test]
 fn only_one_may_have_it_open() {
     let dir = TempDir::new().unwrap();
     let _index = open(dir.path());
@@ -409,7 +422,8 @@ proptest! {
     #[test]
     fn it_answers_as_a_map_does(steps in prop::collection::vec(step(), 1..12)) {
         let dir = TempDir::new().unwrap();
-        let mut index = Some(DecidedIndex::open(dir.path(), IndexOptions { filter_ids: 1, ..TINY }).unwrap());
+        let smallest = IndexOptions { filter_ids: 1, ..TINY };
+        let mut index = Some(DecidedIndex::open(dir.path(), smallest).unwrap());
         let (mut model, mut covered) = (HashMap::new(), 0);
         for step in steps {
             match step {
