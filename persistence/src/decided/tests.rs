@@ -5,7 +5,8 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -52,16 +53,35 @@ fn check_holds(index: &DecidedIndex, count: u64) {
     }
 }
 
-/// Copies a directory as a crash would leave it: nobody closes anything first.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(file.file_name());
-        if file.file_type().unwrap().is_dir() {
-            copy(&file.path(), &target);
+/// The files below a directory, and what tells that one was replaced or written to.
+fn files_below(dir: &Path) -> io::Result<Vec<(PathBuf, u64, u64, i64)>> {
+    let mut files = Vec::new();
+    for file in fs::read_dir(dir)? {
+        let (path, data) = file.and_then(|file| Ok((file.path(), file.metadata()?)))?;
+        if data.is_dir() {
+            files.extend(files_below(&path)?);
         } else {
-            fs::copy(file.path(), target).unwrap();
+            files.push((path, data.ino(), data.len(), data.mtime_nsec()));
         }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Copies a directory as a crash would leave it: nobody closes anything first. The store may be
+/// merging meanwhile, so a copy counts only if nothing changed while it was made.
+fn copy(from: &Path, to: &Path) {
+    let attempt = || -> io::Result<bool> {
+        let before = files_below(from)?;
+        for (path, ..) in &before {
+            let target = to.join(path.strip_prefix(from).unwrap());
+            fs::create_dir_all(target.parent().unwrap())?;
+            fs::copy(path, target)?;
+        }
+        Ok(files_below(from)? == before)
+    };
+    while !attempt().unwrap_or(false) {
+        let _ = fs::remove_dir_all(to);
     }
 }
 
@@ -380,6 +400,19 @@ fn readers_see_every_id_that_a_batch_returned_for() {
 }
 
 #[test]
+fn after_a_failed_write_no_batch_is_taken_and_none_is_reported() {
+    let dir = TempDir::new().unwrap();
+    let index = open(dir.path());
+    fill(&index, 0..100, 100);
+    fs::rename(dir.path().join("entries"), dir.path().join("gone")).unwrap();
+    let error = index.insert_batch(&mut entries(100..200), 200).unwrap_err();
+    assert!(matches!(error, IndexError::Store { operation: "write", .. }), "{error}");
+    let error = index.insert_batch(&mut entries(100..200), 200).unwrap_err();
+    assert!(matches!(error, IndexError::Stopped), "{error}");
+    assert_eq!((index.len(), index.covered_seq()), (100, 100));
+}
+
+#[test]
 fn only_one_may_have_it_open() {
     let dir = TempDir::new().unwrap();
     let _index = open(dir.path());
@@ -409,7 +442,8 @@ proptest! {
     #[test]
     fn it_answers_as_a_map_does(steps in prop::collection::vec(step(), 1..12)) {
         let dir = TempDir::new().unwrap();
-        let mut index = Some(DecidedIndex::open(dir.path(), IndexOptions { filter_ids: 1, ..TINY }).unwrap());
+        let smallest = IndexOptions { filter_ids: 1, ..TINY };
+        let mut index = Some(DecidedIndex::open(dir.path(), smallest).unwrap());
         let (mut model, mut covered) = (HashMap::new(), 0);
         for step in steps {
             match step {
