@@ -1,1 +1,3 @@
 //! Durable state of the ledger.
+
+pub mod store;
