@@ -147,10 +147,11 @@ impl Florin {
     ) -> Result<Answer, SubmitError> {
         let mut state = self.0.lock().unwrap();
         let now = Timestamp(1_700_000_000_000_000_000);
-        let verdict = state
-            .decide(command, key, now, &mut NothingBefore)
-            .map_err(|e| SubmitError::Unreadable { index: e.index, field: e.field, reason: e.reason })?;
-        let Verdict::Decided(Decision { timestamp, items, exceptions, record, .. }) = verdict else {
+        let verdict = state.decide(command, key, now, &mut NothingBefore).map_err(|e| {
+            SubmitError::Unreadable { index: e.index, field: e.field, reason: e.reason }
+        })?;
+        let Verdict::Decided(Decision { timestamp, items, exceptions, record, .. }) = verdict
+        else {
             panic!("no keys in the stub")
         };
         let seq = state.seq();

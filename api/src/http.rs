@@ -12,15 +12,25 @@ pub(crate) struct HttpConfig {
     pub(crate) durability: Durability,
 }
 
-pub(crate) fn run(_florin: Florin, config: HttpConfig, listener: TcpListener) -> io::Result<Server> {
+pub(crate) fn run(
+    _florin: Florin,
+    config: HttpConfig,
+    listener: TcpListener,
+) -> io::Result<Server> {
     let _ = (config.body_bytes, config.batch_body_bytes, config.durability);
     let server = HttpServer::new(|| {
         App::new()
-            .route("/readyz", web::get().to(|| async { HttpResponse::Ok().body("{\"status\":\"ready\"}") }))
-            .route("/slow", web::get().to(|| async {
-                actix_web::rt::time::sleep(std::time::Duration::from_secs(3)).await;
-                HttpResponse::Ok().body("slow")
-            }))
+            .route(
+                "/readyz",
+                web::get().to(|| async { HttpResponse::Ok().body("{\"status\":\"ready\"}") }),
+            )
+            .route(
+                "/slow",
+                web::get().to(|| async {
+                    actix_web::rt::time::sleep(std::time::Duration::from_secs(3)).await;
+                    HttpResponse::Ok().body("slow")
+                }),
+            )
     })
     .workers(config.workers)
     .disable_signals()
