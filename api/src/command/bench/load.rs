@@ -16,8 +16,8 @@ use super::{BenchError, StoreFilling};
 use crate::command::progress::{Progress, Standing};
 use crate::command::text;
 
-/// Accounts in one command of the preparation.
-const ACCOUNTS_BATCH: u64 = 8_190;
+/// Accounts in one command of the preparation: few enough that what passes through does not count as what stays.
+const ACCOUNTS_BATCH: u64 = 1_000;
 
 /// How long the store may stand still before the wait for it is given up.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);

@@ -15,8 +15,8 @@ pub(super) struct OwnServer {
     url: String,
     stops: mpsc::Sender<()>,
     serving: JoinHandle<Result<Ending, ServeError>>,
-    /// Removed last, when nothing is open in it any more.
-    _scratch: Scratch,
+    /// Goes last, when nothing is open in it any more.
+    scratch: Scratch,
 }
 
 impl OwnServer {
@@ -40,7 +40,7 @@ impl OwnServer {
             };
             System::new().block_on(server.serve(stopped, tell))
         });
-        let own = OwnServer { url, stops, serving, _scratch: scratch };
+        let own = OwnServer { url, stops, serving, scratch };
         match ready.recv() {
             Ok(()) => Ok(own),
             // It ended before it was ready, so stopping it says why.
@@ -61,12 +61,27 @@ impl OwnServer {
     pub(super) fn stop(self) -> Result<(), DemoError> {
         // If it has ended already, there is nobody to tell, and joining says why.
         let _ = self.stops.try_send(());
-        match self.serving.join() {
-            Ok(ending) => {
-                let _: Ending = ending?;
-                Ok(())
-            }
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+        let ended = self.serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        drop(self.scratch);
+        let _: Ending = ended?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::client::Client;
+
+    #[test]
+    fn it_answers_until_it_is_stopped_and_leaves_nothing_behind() {
+        let own = OwnServer::start().unwrap();
+        let directory = own.scratch.path().to_owned();
+        let client = Client::new(own.url());
+        assert_eq!(client.get("/readyz").unwrap().status, 200);
+        assert!(directory.join("data").is_dir());
+        own.stop().unwrap();
+        assert!(client.get("/readyz").is_err());
+        assert!(!directory.exists());
     }
 }
