@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -181,6 +182,7 @@ impl Committer {
         let bytes = self.frame.len();
         let records = self.frame.count();
         let position = self.journal.append(&mut self.frame, state_hash)?;
+        self.shared.written_bytes.fetch_add(bytes, Ordering::Relaxed);
         metrics::frame_committed(records, bytes, started.elapsed());
         for item in &self.waiting {
             if let Some((_, _, record)) = item.record() {

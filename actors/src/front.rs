@@ -163,6 +163,8 @@ pub struct Positions {
     pub indexed: JournalSeq,
     /// The newest snapshot stands here.
     pub snapshot: JournalSeq,
+    /// Bytes of frames written since the ledger was opened.
+    pub journal_bytes: u64,
     /// Bytes of journal segments that are kept.
     pub journal_kept_bytes: u64,
     /// Bytes that can surely still be written.

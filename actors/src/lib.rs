@@ -60,4 +60,4 @@ pub use front::{
 pub use options::{ClockAcceptance, Options};
 pub use recovery::{FrameError, OpenError};
 pub use verify::{VerifyError, VerifyReport, verify};
-pub use write_behind::{StoreCondition, WriteBehindMode};
+pub use write_behind::{StoreCondition, WriteBehind};

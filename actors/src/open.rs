@@ -24,7 +24,7 @@ use crate::options::Options;
 use crate::recovery::{OpenError, Recovered, frame_bytes_max, recover, warn_of_durability};
 use crate::shard::{Finish, Shard};
 use crate::shared::Shared;
-use crate::write_behind::{StoreCondition, StoreStatus, WriteBehind, WriteBehindMode};
+use crate::write_behind::{StoreCondition, StoreStatus, WriteBehind, WriteBehindTask};
 
 /// Ids and keys in memory beyond which no command is taken until the index has caught up: about a gigabyte.
 pub(crate) const IDS_IN_MEMORY_MAX: u64 = 16 << 20;
@@ -86,8 +86,8 @@ fn start(
     let (wake, woken) = Wake::channel();
 
     let store_status = Arc::new(StoreStatus::new(match options.write_behind {
-        WriteBehindMode::Running => StoreCondition::Ok,
-        WriteBehindMode::Paused => StoreCondition::Paused,
+        WriteBehind::Running => StoreCondition::Ok,
+        WriteBehind::Paused => StoreCondition::Paused,
     }));
     let write_behind = StartWriteBehind {
         directory: directory.clone(),
@@ -191,7 +191,7 @@ struct StartWriteBehind {
     status: Arc<StoreStatus>,
     wake: Wake,
     stopping: watch::Receiver<bool>,
-    mode: WriteBehindMode,
+    mode: WriteBehind,
 }
 
 /// Opens the store and starts the task that fills it, on a thread and runtime of its own.
@@ -224,10 +224,10 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
             };
             let _ = opened.send(Ok(store.clone()));
             match mode {
-                WriteBehindMode::Running => {
-                    WriteBehind::new(store, reader, shared, status, wake, stopping).run().await;
+                WriteBehind::Running => {
+                    WriteBehindTask::new(store, reader, shared, status, wake, stopping).run().await;
                 }
-                WriteBehindMode::Paused => {
+                WriteBehind::Paused => {
                     // The runtime stays for the store's readers.
                     let _ = stopping.wait_for(|stopping| *stopping).await;
                 }
@@ -291,6 +291,7 @@ impl Running {
             stored: self.shared.stored(),
             indexed: JournalSeq(self.shared.indexed.load(Ordering::Relaxed)),
             snapshot: JournalSeq(self.snapshot_seq.load(Ordering::Relaxed)),
+            journal_bytes: self.shared.written_bytes.load(Ordering::Relaxed),
             journal_kept_bytes: self.shared.kept_bytes.load(Ordering::Relaxed),
             journal_room_bytes: self.room.bytes(),
             events_in_flight: self.admission.events_in_flight(),

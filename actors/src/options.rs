@@ -8,7 +8,7 @@ use florin_persistence::journal::{Durability, SEGMENT_BYTES_DEFAULT};
 
 use crate::admission::Limits;
 use crate::clock::{Clock, SystemClock};
-use crate::write_behind::WriteBehindMode;
+use crate::write_behind::WriteBehind;
 
 /// How a ledger is opened.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub struct Options {
     /// Whether a clock far ahead of the journal is believed.
     pub clock_acceptance: ClockAcceptance,
     /// Whether the store follows the journal.
-    pub write_behind: WriteBehindMode,
+    pub write_behind: WriteBehind,
     /// Where journal segments go when they are no longer needed; without it they are deleted.
     pub journal_archive: Option<PathBuf>,
     /// Size of a journal segment in bytes: a multiple of 4096; at least 32 MiB for the largest batches.
@@ -50,7 +50,7 @@ impl Options {
             data_dir: data_dir.into(),
             durability: Durability::Fsync,
             clock_acceptance: ClockAcceptance::Strict,
-            write_behind: WriteBehindMode::Running,
+            write_behind: WriteBehind::Running,
             journal_archive: None,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             limits: Limits::default(),

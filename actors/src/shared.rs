@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) ids_in_memory: AtomicU64,
     /// Accounts in the shard's memory.
     pub(crate) accounts: AtomicU64,
+    /// Bytes of frames written since the ledger was opened.
+    pub(crate) written_bytes: AtomicU64,
     /// Bytes of journal segments that are kept.
     pub(crate) kept_bytes: AtomicU64,
     /// The scales of the ledgers that exist durably: they never change, and the edge needs them to show amounts.
@@ -39,6 +41,7 @@ impl Shared {
             indexed: AtomicU64::new(0),
             ids_in_memory: AtomicU64::new(0),
             accounts: AtomicU64::new(0),
+            written_bytes: AtomicU64::new(0),
             kept_bytes: AtomicU64::new(0),
             scales: RwLock::default(),
         }

@@ -24,8 +24,10 @@ use crate::recovery::{FrameError, OpenError, hash_seed, load, replay_frame};
 /// What a directory that is sound holds.
 #[derive(Clone, Debug)]
 pub struct VerifyReport {
+    /// Records of the journal.
+    pub records: u64,
     /// Segments of the journal.
-    pub segments: usize,
+    pub segments: u64,
     /// Frames in them, sealing ones too.
     pub frames: u64,
     /// The oldest record that is still in the journal.
@@ -357,7 +359,8 @@ fn pages() -> PageRequest {
 fn report(summary: &JournalSummary, walk: &Walk, stored_transfers: u64) -> VerifyReport {
     let state = &walk.state;
     VerifyReport {
-        segments: summary.segments,
+        records: summary.last_seq + 1 - summary.first_seq,
+        segments: summary.segments as u64,
         frames: summary.frames,
         first_seq: JournalSeq(summary.first_seq),
         last_seq: JournalSeq(summary.last_seq),

@@ -50,7 +50,7 @@ pub enum StoreCondition {
 
 /// Whether write-behind runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteBehindMode {
+pub enum WriteBehind {
     /// The store follows the journal.
     Running,
     /// The store stays where it is: for measurements of the ledger alone.
@@ -100,7 +100,7 @@ enum Halt {
 }
 
 /// The task's own state.
-pub(crate) struct WriteBehind {
+pub(crate) struct WriteBehindTask {
     store: Store,
     reader: JournalReader,
     cursor: FrameCursor,
@@ -112,7 +112,7 @@ pub(crate) struct WriteBehind {
     unsynced_since: Option<Instant>,
 }
 
-impl WriteBehind {
+impl WriteBehindTask {
     pub(crate) fn new(
         store: Store,
         reader: JournalReader,
@@ -120,9 +120,9 @@ impl WriteBehind {
         status: Arc<StoreStatus>,
         wake: Wake,
         stopping: watch::Receiver<bool>,
-    ) -> WriteBehind {
+    ) -> WriteBehindTask {
         let applied = shared.stored();
-        WriteBehind {
+        WriteBehindTask {
             store,
             cursor: reader.read_from(applied.next().0),
             reader,

@@ -78,6 +78,8 @@ enum CommandError {
     Demo(#[from] demo::DemoError),
     #[error(transparent)]
     Bench(#[from] bench::BenchError),
+    #[error("cannot start what drives asynchronous work")]
+    Runtime(#[source] io::Error),
     #[error("cannot write to the standard output")]
     Output(#[source] io::Error),
 }
@@ -94,6 +96,7 @@ impl CommandError {
             | CommandError::Client(_)
             | CommandError::Demo(_)
             | CommandError::Bench(_)
+            | CommandError::Runtime(_)
             | CommandError::Output(_) => ExitCode::FAILURE,
         }
     }

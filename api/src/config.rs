@@ -116,7 +116,7 @@ const BYTES_IN_FLIGHT: Spec = Spec {
 const BACKLOG_BYTES: Spec = Spec {
     flag: "backlog-bytes",
     value_name: "SIZE",
-    default: "64GiB",
+    default: "61GiB",
     shape: Shape::Text,
     help: "Journal that the store does not have yet, past which callers get 503 storage_full",
 };
@@ -125,7 +125,7 @@ const SEGMENT_BYTES: Spec = Spec {
     value_name: "SIZE",
     default: "64MiB",
     shape: Shape::Text,
-    help: "Size of one journal segment, from 64KiB to 4GiB",
+    help: "Size of one journal segment, from 64KiB to 1GiB",
 };
 const WORKERS: Spec = Spec {
     flag: "workers",
@@ -168,7 +168,7 @@ const SETTINGS: [&Spec; 14] = [
 ];
 
 /// Segments smaller than this would hold less than a few frames; larger ones could not be preallocated quickly.
-const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(4 << 30);
+const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 30);
 
 /// What a server runs with.
 #[derive(Clone, Debug, PartialEq)]

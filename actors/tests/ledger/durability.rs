@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use florin_actors::{Florin, Options, WriteBehindMode, verify};
+use florin_actors::{Florin, Options, WriteBehind, verify};
 use florin_engine::TransferId;
 
 use crate::bank::{TestBank, options, transfer};
@@ -60,7 +60,7 @@ async fn the_index_takes_over_the_ids_of_sealed_segments() {
 #[tokio::test]
 async fn a_paused_store_catches_up_later() {
     let bank =
-        TestBank::open_with(|options| Options { write_behind: WriteBehindMode::Paused, ..options });
+        TestBank::open_with(|options| Options { write_behind: WriteBehind::Paused, ..options });
     bank.accounts(2).await;
     busy(&bank, 1, 20).await;
     assert_eq!(bank.florin.positions().stored.0, 0);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
-use florin_actors::{Durability, Florin, Options, WriteBehind};
+use florin_actors::{Durability, Florin, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -256,10 +256,8 @@ async fn until_stopped_again(
 fn options(config: &Config) -> Options {
     let limits = &config.limits;
     Options {
-        data_dir: config.data_dir.clone(),
         durability: config.durability,
-        clock: config.clock,
-        write_behind: WriteBehind::Running,
+        clock_acceptance: config.clock,
         journal_archive: config.journal_archive.0.clone(),
         segment_bytes: limits.segment_bytes.0,
         limits: florin_actors::Limits {
@@ -267,6 +265,7 @@ fn options(config: &Config) -> Options {
             bytes_in_flight: limits.bytes_in_flight.0,
             backlog_bytes: limits.backlog_bytes.0,
         },
+        ..Options::new(&config.data_dir)
     }
 }
 

@@ -10,7 +10,7 @@ use florin_engine::{JournalSeq, LedgerState, MajorUnits};
 use crate::config::{self, Flags};
 
 use super::print::Align::{Left, Right};
-use super::{Outcome, print, text};
+use super::{CommandError, Outcome, print, text};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
@@ -25,7 +25,9 @@ pub(super) struct VerifyArgs {
 /// Checks the directory: checksums, hash chain, conservation, replay against snapshot and state hash, the store at its checkpoint.
 pub(super) fn run(args: VerifyArgs) -> Outcome {
     let data_dir = config::data_dir(&Flags::of_data_dir(args.data_dir, args.config))?;
-    let report = florin_actors::verify(&data_dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let report = runtime.block_on(florin_actors::verify(&data_dir))?;
     print::out(&format!("{} is sound\n\n{}", data_dir.display(), summary(&report)))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -34,9 +36,11 @@ fn summary(report: &VerifyReport) -> String {
     let figures = print::pairs(
         [
             ("journal", journal(report)),
-            ("newest position", text::grouped(report.last.0)),
-            ("snapshot", position(report.snapshot, report.last, "none yet")),
-            ("store", position(report.stored, report.last, "nothing yet")),
+            ("newest position", text::grouped(report.last_seq.0)),
+            ("snapshot", position(report.snapshot_seq, report.last_seq, "none yet")),
+            ("index of ids", position(report.indexed_seq, report.last_seq, "nothing yet")),
+            ("store", position(report.stored_seq, report.last_seq, "nothing yet")),
+            ("transfers", text::grouped(report.stored_transfers)),
             ("accounts", text::grouped(report.accounts)),
             ("state hash", format!("{:016x}", report.state_hash)),
         ],
@@ -109,16 +113,23 @@ mod tests {
             segments: 2,
             accounts: 1_200,
             ledgers: vec![LedgerState { ledger, totals }],
-            last: JournalSeq(4_321),
-            snapshot: JournalSeq::NONE,
-            stored: JournalSeq(4_320),
+            first_seq: JournalSeq::FIRST,
+            last_seq: JournalSeq(4_321),
+            is_sealed: true,
+            torn_bytes: 0,
+            snapshot_seq: JournalSeq::NONE,
+            indexed_seq: JournalSeq::NONE,
+            stored_seq: JournalSeq(4_320),
+            stored_transfers: 3_100,
             state_hash: 0xab,
         };
         let expected = "
 journal          4,321 records in 1 frame in 2 segments
 newest position  4,321
 snapshot         none yet
+index of ids     nothing yet
 store            at position 4,320, 1 record behind
+transfers        3,100
 accounts         1,200
 state hash       00000000000000ab
 

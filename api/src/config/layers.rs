@@ -47,7 +47,7 @@ pub(crate) enum ConfigError {
     )]
     Exposed { listen: ListenAddress },
     /// A segment size outside what the journal can work with.
-    #[error("segment_bytes is {given}; it must be from 64KiB to 4GiB")]
+    #[error("segment_bytes is {given}; it must be from 64KiB to 1GiB")]
     SegmentBytes { given: ByteSize },
 }
 

@@ -87,7 +87,7 @@ pub(super) async fn measure(
     if filling == StoreFilling::On {
         wait_stored(florin, prepared).await?;
     }
-    let backlog_before = florin.positions().backlog_bytes;
+    let journal_before = florin.positions().journal_bytes;
     let shared = Arc::new(Shared {
         florin: florin.clone(),
         plan,
@@ -103,18 +103,15 @@ pub(super) async fn measure(
     let elapsed = Duration::from_nanos(shared.last_answer.load(Ordering::Acquire));
     let peak_resident_bytes = resident::peak_bytes();
     let last_seq = JournalSeq(shared.last_seq.load(Ordering::Acquire));
-    let (stored, journal_bytes) = match filling {
+    let stored = match filling {
         StoreFilling::On => {
             wait_stored(florin, last_seq).await?;
             let whole = shared.began.elapsed();
-            (Some(Stored { elapsed: whole, after_last_answer: whole - elapsed }), None)
+            Some(Stored { elapsed: whole, after_last_answer: whole - elapsed })
         }
-        // With nothing taken out of it, the backlog is what the journal holds.
-        StoreFilling::Paused => {
-            let grown = florin.positions().backlog_bytes.saturating_sub(backlog_before);
-            (None, (grown > 0).then_some(grown))
-        }
+        StoreFilling::Paused => None,
     };
+    let journal_bytes = Some(florin.positions().journal_bytes - journal_before);
     let mut latency = histogram();
     for part in &shared.latency {
         latency += &*part.lock().unwrap_or_else(PoisonError::into_inner);
