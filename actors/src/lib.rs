@@ -1,1 +1,63 @@
-//! The running ledger.
+//! The running ledger: a shard of account actors, its journal thread, write-behind and housekeeping, behind an embedded API.
+//!
+//! The way of one command: [`Florin::submit`] → admission → the shard decides → the journal thread makes it durable → the answer.
+//!
+//! ```
+//! use florin_actors::{Florin, Options};
+//! use florin_engine::{AccountId, AmountInput, Command, CreateAccount, CreateTransfer, TransferId};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let mut options = Options::new(directory.path().join("ledger"));
+//! # options.segment_bytes = 4 << 20;
+//! // `Options::new` has production values: every answer is durable when it arrives.
+//! let florin = Florin::open(options)?;
+//!
+//! let accounts = [1, 2].map(|id| CreateAccount::new(AccountId(id)));
+//! florin.submit(Command::CreateAccounts(accounts.into()), None).await?;
+//!
+//! let amount = AmountInput::parse("10.50")?;
+//! let transfer = CreateTransfer::new(TransferId(1), AccountId(1), AccountId(2), amount);
+//! let answer = florin.submit(Command::CreateTransfers(vec![transfer.clone()]), None).await?;
+//! assert!(answer.exceptions.is_empty());
+//!
+//! // The same id and content again changes nothing, now or after years.
+//! let again = florin.submit(Command::CreateTransfers(vec![transfer]), None).await?;
+//! assert_eq!(again.exceptions.len(), 1);
+//!
+//! let account = florin.account(AccountId(2)).await?.value.ok_or("no such account")?.account;
+//! assert_eq!(account.balances.credits_posted.minor_units(), 1050);
+//! florin.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod admission;
+mod clock;
+mod commit;
+mod front;
+mod history;
+mod housekeeping;
+mod indexed;
+pub mod metrics;
+mod open;
+mod options;
+mod recovery;
+mod shard;
+mod shared;
+mod size;
+mod verify;
+mod write_behind;
+
+pub use admission::{Admission, Limits, Permit, Refusal};
+pub use clock::{Clock, SystemClock};
+pub use florin_persistence::journal::Durability;
+pub use front::{
+    Answer, Condition, Florin, FoundAccount, FoundTransaction, Positions, Read, ReadError, Replay,
+    Source, SubmitError, UnreadableAmount,
+};
+pub use options::{ClockAcceptance, Options};
+pub use recovery::{FrameError, OpenError};
+pub use verify::{VerifyError, VerifyReport, verify};
+pub use write_behind::{StoreCondition, WriteBehind};

@@ -1,8 +1,7 @@
 //! The account actor: one account's state, and the rule by which it takes or refuses money.
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::amount::{Amount, SignedAmount};
+use crate::fixed::FixedFields;
 use crate::ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp};
 
 /// What an account must and must not do. The bits are those of the reference, and part of the durable format.
@@ -180,29 +179,23 @@ impl Account {
     /// The account's share of the state hash: XXH3-64 of its fields in a fixed order. Part of the durable format.
     #[must_use]
     pub fn state_hash(&self) -> u64 {
-        let mut bytes = [0_u8; 156];
-        let mut at = 0;
-        let mut put = |field: &[u8]| {
-            bytes[at..at + field.len()].copy_from_slice(field);
-            at += field.len();
-        };
-        put(&self.id.0.to_le_bytes());
-        put(&self.balances.debits_pending.minor_units().to_le_bytes()[..12]);
-        put(&self.balances.debits_posted.minor_units().to_le_bytes()[..12]);
-        put(&self.balances.credits_pending.minor_units().to_le_bytes()[..12]);
-        put(&self.balances.credits_posted.minor_units().to_le_bytes()[..12]);
-        put(&self.overdraft_limit.minor_units().to_le_bytes()[..12]);
-        put(&self.user_data_128.to_le_bytes());
-        put(&self.user_data_64.to_le_bytes());
-        put(&self.user_data_32.to_le_bytes());
-        put(&self.timestamp.0.to_le_bytes());
-        put(&self.version.to_le_bytes());
-        put(&self.metadata_digest.to_le_bytes());
-        put(&self.metadata_seq.0.to_le_bytes());
-        put(&self.ledger.0.to_le_bytes());
-        put(&self.code.0.to_le_bytes());
-        put(&self.flags.bits().to_le_bytes());
-        let length = at;
-        xxh3_64(&bytes[..length])
+        FixedFields::<156>::new()
+            .put(self.id.0.to_le_bytes())
+            .put(self.balances.debits_pending.to_le_bytes())
+            .put(self.balances.debits_posted.to_le_bytes())
+            .put(self.balances.credits_pending.to_le_bytes())
+            .put(self.balances.credits_posted.to_le_bytes())
+            .put(self.overdraft_limit.to_le_bytes())
+            .put(self.user_data_128.to_le_bytes())
+            .put(self.user_data_64.to_le_bytes())
+            .put(self.user_data_32.to_le_bytes())
+            .put(self.timestamp.0.to_le_bytes())
+            .put(self.version.to_le_bytes())
+            .put(self.metadata_digest.to_le_bytes())
+            .put(self.metadata_seq.0.to_le_bytes())
+            .put(self.ledger.0.to_le_bytes())
+            .put(self.code.0.to_le_bytes())
+            .put(self.flags.bits().to_le_bytes())
+            .hash()
     }
 }

@@ -35,6 +35,15 @@ impl Amount {
         self.0
     }
 
+    /// The twelve bytes that hold every amount, the least significant first.
+    #[must_use]
+    pub fn to_le_bytes(self) -> [u8; 12] {
+        let bytes = self.0.to_le_bytes();
+        let mut low = [0; 12];
+        low.copy_from_slice(&bytes[..12]);
+        low
+    }
+
     /// Whether there is no money.
     #[must_use]
     pub const fn is_zero(self) -> bool {

@@ -5,12 +5,12 @@
 
 use crate::account::{Account, AccountFlags};
 use crate::accounts::Slot;
-use crate::amount::{Amount, AmountInput, AmountTextError, SignedAmount};
+use crate::amount::{Amount, AmountInput, AmountTextError, Scale, SignedAmount};
 use crate::command::{
     Command, CreateAccount, CreateLedger, CreateTransaction, CreateTransfer, OpenAccount,
 };
 use crate::decided::{Decided, DecidedBefore, DecidedKind};
-use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
+use crate::ids::{AccountId, LedgerId, Timestamp, TransferId};
 use crate::ledger::Ledger;
 use crate::record::{
     AccountCreated, CommandKey, Decision, Event, IdBurned, ItemOutcome, KeyRule, KeyUse, Record,
@@ -19,7 +19,7 @@ use crate::record::{
 use crate::rejection::{Field, Rejection};
 use crate::state::State;
 use crate::transfer::{
-    Asked, Metadata, Transaction, Transfer, TransferFlags, metadata_digest, transaction_digest,
+    Asked, Asking, Metadata, Transaction, TransferFlags, metadata_digest, transaction_digest,
 };
 
 /// An amount of a command that its ledger can not hold: the command is refused as a whole, before anything is decided.
@@ -80,7 +80,7 @@ impl State {
             && let Some(used) = self.keys.get(key.hash).or_else(|| before.key(key.hash))
         {
             return Ok(if used.digest == key.fingerprint {
-                Verdict::Replay { seq: used.seq }
+                Verdict::Replay { seq: used.seq, command: Box::new(command) }
             } else {
                 Verdict::KeyReused { seq: used.seq }
             });
@@ -102,7 +102,7 @@ impl State {
                 self.decide_accounts(&mut deciding, accounts, &amounts)
             }
             Command::CreateTransfers(transfers) => {
-                self.decide_transfers(&mut deciding, transfers, &amounts, before)
+                self.decide_transfers(&mut deciding, &transfers, &amounts, before)
             }
             Command::CreateTransaction(transaction) => {
                 self.decide_transaction(&mut deciding, transaction, &amounts, before)
@@ -145,10 +145,11 @@ impl State {
     /// before its amount matters, and zero stands in.
     fn read_amounts(&self, command: &Command) -> Result<Vec<Amount>, Unreadable> {
         let transfer = |(index, asked): (usize, &CreateTransfer)| {
-            self.read_amount(asked.amount, self.ledger_of(asked), index, "amount")
+            read_amount(asked.amount, index, "amount", || self.scale(self.ledger_of(asked)?))
         };
         let account = |index: usize, asked: &CreateAccount| {
-            self.read_amount(asked.overdraft_limit, Some(asked.ledger), index, "overdraft_limit")
+            let scale = || self.scale(asked.ledger);
+            read_amount(asked.overdraft_limit, index, "overdraft_limit", scale)
         };
         match command {
             Command::CreateLedger(_) => Ok(Vec::new()),
@@ -163,25 +164,9 @@ impl State {
             }
             Command::OpenAccount(open) => Ok(vec![
                 account(0, &open.account)?,
-                self.read_amount(open.balance, Some(open.account.ledger), 0, "balance")?,
+                read_amount(open.balance, 0, "balance", || self.scale(open.account.ledger))?,
             ]),
         }
-    }
-
-    fn read_amount(
-        &self,
-        input: AmountInput,
-        ledger: Option<LedgerId>,
-        index: usize,
-        field: &'static str,
-    ) -> Result<Amount, Unreadable> {
-        if let AmountInput::Minor(amount) = input {
-            return Ok(amount);
-        }
-        let Some(scale) = ledger.and_then(|ledger| self.scale(ledger)) else {
-            return Ok(Amount::ZERO);
-        };
-        input.resolve(scale).map_err(|reason| Unreadable { index: index as u32, field, reason })
     }
 
     /// The ledger of a transfer: the one named, else that of the debit account.
@@ -336,82 +321,60 @@ impl State {
     fn decide_transfers(
         &mut self,
         deciding: &mut Deciding,
-        transfers: Vec<CreateTransfer>,
+        transfers: &[CreateTransfer],
         amounts: &[Amount],
         before: &mut dyn DecidedBefore,
     ) -> u32 {
         let items = transfers.len() as u32;
-        for (index, (asked, amount)) in transfers.into_iter().zip(amounts).enumerate() {
-            let index = index as u32;
+        for ((transfer, amount), index) in transfers.iter().zip(amounts).zip(0_u32..) {
             let item = Item {
                 index,
                 last: index == items - 1,
-                linked: asked.flags.contains(TransferFlags::LINKED),
-                burns: Some(asked.id),
+                linked: transfer.flags.contains(TransferFlags::LINKED),
+                burns: Some(transfer.id),
             };
             self.chain_item(deciding, item, |state, deciding| {
                 let timestamp = deciding.timestamp.plus(u64::from(index));
-                let asked = state.asked(asked, *amount, timestamp, None);
-                state.create_transfer(deciding, index, asked, before)
+                let asking = state.asking(transfer, *amount, None);
+                state.create_transfer(deciding, index, asking, timestamp, before)
             });
         }
         items
     }
 
-    /// A transfer as it will be if nothing speaks against it, with what of the question it does not keep.
-    fn asked(
+    fn asking<'a>(
         &self,
-        asked: CreateTransfer,
+        item: &'a CreateTransfer,
         amount: Amount,
-        timestamp: Timestamp,
         transaction_id: Option<TransferId>,
-    ) -> Asked {
-        Asked {
-            ledger_named: asked.ledger.is_some(),
-            pending_id: asked.pending_id,
-            timeout: asked.timeout,
-            transfer: Transfer {
-                ledger: self.ledger_of(&asked).unwrap_or_default(),
-                id: asked.id,
-                debit_account_id: asked.debit_account_id,
-                credit_account_id: asked.credit_account_id,
-                amount,
-                user_data_128: asked.user_data_128,
-                user_data_64: asked.user_data_64,
-                user_data_32: asked.user_data_32,
-                code: asked.code,
-                flags: asked.flags,
-                effective_at: asked.effective_at,
-                timestamp,
-                transaction_id,
-                metadata: asked.metadata,
-            },
-        }
+    ) -> Asking<'a> {
+        let ledger = self.ledger_of(item).unwrap_or_default();
+        Asking { item, amount, ledger, transaction_id }
     }
 
     fn create_transfer(
         &mut self,
         deciding: &mut Deciding,
         index: u32,
-        asked: Asked,
+        asking: Asking<'_>,
+        timestamp: Timestamp,
         before: &mut dyn DecidedBefore,
     ) -> Result<(), ItemOutcome> {
-        let id = asked.transfer.id;
-        let digest = asked.content_digest();
+        let id = asking.item.id;
+        let digest = asking.content_digest();
         self.rule_id(id, digest, DecidedKind::Transfer, before).inspect_err(|outcome| {
             if let ItemOutcome::Differs { .. } = outcome {
-                deciding.asked.push((index, asked.clone()));
+                deciding.asked.push((index, asking.to_asked()));
             }
         })?;
-        let (debit, credit) = self.rule_transfer(&asked).map_err(ItemOutcome::Rejected)?;
-        let transfer = asked.transfer;
+        let (debit, credit) = self.rule_transfer(&asking).map_err(ItemOutcome::Rejected)?;
         let (debit_account, credit_account) = self
-            .apply_posted(debit, credit, transfer.amount)
+            .apply_posted(debit, credit, asking.amount)
             .expect("the decision excluded an overflow");
         let seq = self.seq.next();
         self.ids.insert(id.0, Decided { seq, digest, kind: DecidedKind::Transfer });
         deciding.events.push(Event::TransferPosted(TransferPosted {
-            transfer,
+            transfer: asking.decided(timestamp),
             debit_account,
             credit_account,
         }));
@@ -448,39 +411,32 @@ impl State {
     }
 
     /// The rules of a single-phase transfer, after those of its id, in the reference's order of precedence.
-    fn rule_transfer(&self, asked: &Asked) -> Result<(Slot, Slot), Rejection> {
-        let transfer = &asked.transfer;
-        check(transfer.debit_account_id.0 != 0, Rejection::DebitAccountIdMustNotBeZero)?;
-        check(transfer.debit_account_id.0 != u128::MAX, Rejection::DebitAccountIdMustNotBeIntMax)?;
-        check(transfer.credit_account_id.0 != 0, Rejection::CreditAccountIdMustNotBeZero)?;
-        check(
-            transfer.credit_account_id.0 != u128::MAX,
-            Rejection::CreditAccountIdMustNotBeIntMax,
-        )?;
-        check(
-            transfer.debit_account_id != transfer.credit_account_id,
-            Rejection::AccountsMustBeDifferent,
-        )?;
-        check(asked.pending_id.0 == 0, Rejection::PendingIdMustBeZero)?;
-        check(asked.timeout == 0, Rejection::TimeoutReservedForPendingTransfer)?;
-        if asked.ledger_named {
-            let ledger = transfer.ledger;
+    fn rule_transfer(&self, asking: &Asking<'_>) -> Result<(Slot, Slot), Rejection> {
+        let item = asking.item;
+        check(item.debit_account_id.0 != 0, Rejection::DebitAccountIdMustNotBeZero)?;
+        check(item.debit_account_id.0 != u128::MAX, Rejection::DebitAccountIdMustNotBeIntMax)?;
+        check(item.credit_account_id.0 != 0, Rejection::CreditAccountIdMustNotBeZero)?;
+        check(item.credit_account_id.0 != u128::MAX, Rejection::CreditAccountIdMustNotBeIntMax)?;
+        check(item.debit_account_id != item.credit_account_id, Rejection::AccountsMustBeDifferent)?;
+        check(item.pending_id.0 == 0, Rejection::PendingIdMustBeZero)?;
+        check(item.timeout == 0, Rejection::TimeoutReservedForPendingTransfer)?;
+        if let Some(ledger) = item.ledger {
             check(ledger.0 != 0, Rejection::LedgerMustNotBeZero)?;
             check(self.ledger(ledger).is_some(), Rejection::LedgerNotFound { ledger })?;
         }
-        check(transfer.code.0 != 0, Rejection::CodeMustNotBeZero)?;
+        check(item.code.0 != 0, Rejection::CodeMustNotBeZero)?;
         let find = |id, otherwise| self.accounts.find(id).ok_or(otherwise);
-        let debit = find(transfer.debit_account_id, Rejection::DebitAccountNotFound)?;
-        let credit = find(transfer.credit_account_id, Rejection::CreditAccountNotFound)?;
+        let debit = find(item.debit_account_id, Rejection::DebitAccountNotFound)?;
+        let credit = find(item.credit_account_id, Rejection::CreditAccountNotFound)?;
         let giver = &self.accounts.at(debit).account;
         let taker = &self.accounts.at(credit).account;
         check(giver.ledger == taker.ledger, Rejection::AccountsMustHaveTheSameLedger)?;
-        check(transfer.ledger == giver.ledger, Rejection::TransferMustHaveTheSameLedgerAsAccounts)?;
+        check(asking.ledger == giver.ledger, Rejection::TransferMustHaveTheSameLedgerAsAccounts)?;
         let open = |account: &Account| !account.flags.contains(AccountFlags::CLOSED);
         check(open(giver), Rejection::DebitAccountAlreadyClosed)?;
         check(open(taker), Rejection::CreditAccountAlreadyClosed)?;
-        rule_overflow(giver, taker, transfer.amount)?;
-        rule_limits(giver, taker, transfer.amount)?;
+        rule_overflow(giver, taker, asking.amount)?;
+        rule_limits(giver, taker, asking.amount)?;
         Ok((debit, credit))
     }
 
@@ -496,25 +452,22 @@ impl State {
     ) -> u32 {
         let CreateTransaction { id, transfers, metadata } = asked;
         let items = transfers.len() as u32;
-        let legs: Vec<Asked> = transfers
-            .into_iter()
+        let legs: Vec<Asking<'_>> = transfers
+            .iter()
             .zip(amounts)
-            .zip(1_u64..)
-            .map(|((leg, amount), offset)| {
-                self.asked(leg, *amount, deciding.timestamp.plus(offset), Some(id))
-            })
+            .map(|(leg, amount)| self.asking(leg, *amount, Some(id)))
             .collect();
-        let digest = transaction_digest(metadata.as_ref(), legs.iter().map(|leg| &leg.transfer));
+        let contents = legs.iter().map(|leg| (leg.item.id, leg.content_digest()));
+        let digest = transaction_digest(metadata.as_ref(), contents);
         if let Err(outcome) = self.rule_id(id, digest, DecidedKind::Transaction, before) {
             if let ItemOutcome::Differs { .. } = outcome {
                 // Only its metadata is asked for here: any other difference is one of its legs.
-                let asked = Asked::of_transaction(id, metadata);
-                deciding.asked.push((WHOLE_TRANSACTION, asked));
+                deciding.asked.push((WHOLE_TRANSACTION, without_legs(id, metadata)));
             }
             deciding.exceptions.push((WHOLE_TRANSACTION, outcome));
             return items;
         }
-        self.create_transaction(deciding, id, legs, digest, metadata, before);
+        self.create_transaction(deciding, id, &legs, digest, metadata, before);
         items
     }
 
@@ -522,28 +475,29 @@ impl State {
         &mut self,
         deciding: &mut Deciding,
         id: TransferId,
-        legs: Vec<Asked>,
+        legs: &[Asking<'_>],
         digest: u64,
         metadata: Option<Metadata>,
         before: &mut dyn DecidedBefore,
     ) {
         let chain = self.open_chain(deciding, 0);
-        let (transfers, timestamp) = (legs.len() as u32, deciding.timestamp);
-        let transaction = Transaction { id, transfers, timestamp, metadata };
+        let (transfers, begin) = (legs.len() as u32, deciding.timestamp);
+        let transaction = Transaction { id, transfers, timestamp: begin, metadata };
         deciding.events.push(Event::TransactionCreated(transaction));
         // Taken before the legs, so that a leg can not have the transaction's own id.
         let seq = self.seq.next();
         self.ids.insert(id.0, Decided { seq, digest, kind: DecidedKind::Transaction });
-        for (leg, index) in legs.into_iter().zip(0_u32..) {
-            let leg_id = leg.transfer.id;
-            let Err(outcome) = self.create_transfer(deciding, index, leg, before) else { continue };
+        for (leg, index) in legs.iter().zip(0_u32..) {
+            let timestamp = begin.plus(u64::from(index) + 1);
+            let created = self.create_transfer(deciding, index, *leg, timestamp, before);
+            let Err(outcome) = created else { continue };
             self.roll_back(deciding, chain);
             deciding.exceptions.push((index, outcome));
             if let ItemOutcome::Rejected(rejection) = outcome
                 && rejection.is_transient()
             {
-                self.burn(deciding, id, rejection, timestamp);
-                self.burn(deciding, leg_id, rejection, timestamp.plus(u64::from(index) + 1));
+                self.burn(deciding, id, rejection, begin);
+                self.burn(deciding, leg.item.id, rejection, timestamp);
             }
             return;
         }
@@ -593,8 +547,9 @@ impl State {
         if balance.is_zero() {
             return Ok(());
         }
-        let asked = opening_transfer(id, ledger, balance, timestamp.plus(2));
-        self.create_transfer(deciding, 0, asked, before)
+        let item = opening_transfer(id, ledger, balance);
+        let asking = Asking { item: &item, amount: balance, ledger, transaction_id: None };
+        self.create_transfer(deciding, 0, asking, timestamp.plus(2), before)
     }
 
     /// Whether an account that exists was opened with this balance.
@@ -608,8 +563,10 @@ impl State {
         let opened = self.ids.get(transfer.0).or_else(|| before.transfer(transfer));
         let same = match (opened, self.account(id)) {
             (Some(decided), Some(account)) => {
-                let asked = opening_transfer(id, account.ledger, balance, Timestamp(0));
-                decided.digest == asked.content_digest()
+                let ledger = account.ledger;
+                let item = opening_transfer(id, ledger, balance);
+                let asking = Asking { item: &item, amount: balance, ledger, transaction_id: None };
+                decided.digest == asking.content_digest()
             }
             _ => balance.is_zero(),
         };
@@ -696,6 +653,19 @@ impl State {
     }
 }
 
+fn read_amount(
+    input: AmountInput,
+    index: usize,
+    field: &'static str,
+    scale: impl FnOnce() -> Option<Scale>,
+) -> Result<Amount, Unreadable> {
+    if let AmountInput::Minor(amount) = input {
+        return Ok(amount);
+    }
+    let Some(scale) = scale() else { return Ok(Amount::ZERO) };
+    input.resolve(scale).map_err(|reason| Unreadable { index: index as u32, field, reason })
+}
+
 fn check(holds: bool, otherwise: Rejection) -> Result<(), Rejection> {
     if holds { Ok(()) } else { Err(otherwise) }
 }
@@ -735,31 +705,19 @@ fn rule_limits(giver: &Account, taker: &Account, amount: Amount) -> Result<(), R
 }
 
 /// The transfer that gives an account its opening balance.
-fn opening_transfer(
-    account: AccountId,
-    ledger: LedgerId,
-    balance: Amount,
-    timestamp: Timestamp,
-) -> Asked {
-    Asked {
-        ledger_named: true,
-        pending_id: TransferId(0),
-        timeout: 0,
-        transfer: Transfer {
-            id: TransferId::of_opening(account),
-            debit_account_id: AccountId::of_opening(ledger),
-            credit_account_id: account,
-            amount: balance,
-            user_data_128: 0,
-            user_data_64: 0,
-            user_data_32: 0,
-            ledger,
-            code: Code(1),
-            flags: TransferFlags::empty(),
-            effective_at: None,
-            timestamp,
-            transaction_id: None,
-            metadata: None,
-        },
+fn opening_transfer(account: AccountId, ledger: LedgerId, balance: Amount) -> CreateTransfer {
+    let (id, from) = (TransferId::of_opening(account), AccountId::of_opening(ledger));
+    CreateTransfer {
+        ledger: Some(ledger),
+        ..CreateTransfer::new(id, from, account, AmountInput::Minor(balance))
     }
+}
+
+/// A transaction's own content, as that of a transfer of nothing.
+fn without_legs(id: TransferId, metadata: Option<Metadata>) -> Asked {
+    let item = CreateTransfer {
+        metadata,
+        ..CreateTransfer::new(id, AccountId(0), AccountId(0), AmountInput::ZERO)
+    };
+    Asked { item, amount: Amount::ZERO, ledger: LedgerId(0), transaction_id: None }
 }

@@ -9,6 +9,7 @@ mod amount;
 mod command;
 mod decide;
 mod decided;
+mod fixed;
 mod ids;
 mod ledger;
 mod record;
@@ -29,8 +30,9 @@ pub use record::{
     AccountCreated, CommandKey, Decision, Event, IdBurned, ItemOutcome, Key, KeyRule, KeyUse,
     LedgerAfter, Record, TransferPosted, Verdict,
 };
-pub use rejection::{Field, Rejection};
+pub use rejection::{Field, Rejection, RejectionNumberError};
 pub use state::{LedgerState, ReplayError, State, StateHeader};
 pub use transfer::{
-    Asked, Metadata, Transaction, Transfer, TransferFlags, metadata_digest, transaction_digest,
+    Asked, Asking, Metadata, Transaction, Transfer, TransferFlags, metadata_digest,
+    transaction_digest,
 };

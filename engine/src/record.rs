@@ -2,10 +2,12 @@
 
 use crate::account::{AccountAfter, AccountFlags};
 use crate::amount::Amount;
+use crate::command::Command;
+use crate::decided::{Decided, DecidedKind};
 use crate::ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
 use crate::ledger::{Ledger, LedgerTotals};
 use crate::rejection::Rejection;
-use crate::transfer::{Asked, Metadata, Transaction, Transfer};
+use crate::transfer::{Asked, Metadata, Transaction, Transfer, transaction_digest};
 
 /// What one command decided. Its position is given by where it stands in the journal.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,6 +161,8 @@ pub enum Verdict {
     Replay {
         /// Where the first use stands.
         seq: JournalSeq,
+        /// What was asked for, now as then.
+        command: Box<Command>,
     },
     /// Its key was used for something else before.
     KeyReused {
@@ -180,6 +184,39 @@ pub struct Decision {
     pub asked: Vec<(u32, Asked)>,
     /// What to journal; `None` where nothing happened.
     pub record: Option<Record>,
+}
+
+impl Record {
+    /// Gives each id and key that this record, standing at `seq`, decided for ever, in order.
+    pub fn each_decided(&self, seq: JournalSeq, mut give: impl FnMut(u128, Decided)) {
+        for (index, event) in self.events.iter().enumerate() {
+            let (id, digest, kind) = match event {
+                Event::TransferPosted(posted) => {
+                    let transfer = &posted.transfer;
+                    (transfer.id, transfer.content_digest(), DecidedKind::Transfer)
+                }
+                Event::TransactionCreated(transaction) => {
+                    let following = self.events[index + 1..].iter();
+                    let legs = following.take(transaction.transfers as usize);
+                    let legs = legs.filter_map(|event| match event {
+                        Event::TransferPosted(TransferPosted { transfer, .. }) => {
+                            Some((transfer.id, transfer.content_digest()))
+                        }
+                        _ => None,
+                    });
+                    let digest = transaction_digest(transaction.metadata.as_ref(), legs);
+                    (transaction.id, digest, DecidedKind::Transaction)
+                }
+                Event::IdBurned(burned) => (burned.id, 0, DecidedKind::Burned),
+                Event::LedgerCreated(_) | Event::AccountCreated(_) => continue,
+            };
+            give(id.0, Decided { seq, digest, kind });
+        }
+        if let Some(KeyUse { key, .. }) = &self.key {
+            let kind = DecidedKind::Key;
+            give(key.hash, Decided { seq, digest: key.fingerprint, kind });
+        }
+    }
 }
 
 impl Event {

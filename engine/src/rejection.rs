@@ -3,6 +3,49 @@
 use crate::amount::SignedAmount;
 use crate::ids::LedgerId;
 
+/// A figure behind a refusal, as the whole number that the durable format keeps.
+trait Figure: Sized {
+    fn to_number(self) -> i128;
+    fn from_number(number: i128) -> Option<Self>;
+}
+
+impl Figure for SignedAmount {
+    fn to_number(self) -> i128 {
+        self.minor_units()
+    }
+
+    fn from_number(number: i128) -> Option<SignedAmount> {
+        Some(SignedAmount::new(number))
+    }
+}
+
+impl Figure for LedgerId {
+    fn to_number(self) -> i128 {
+        i128::from(self.0)
+    }
+
+    fn from_number(number: i128) -> Option<LedgerId> {
+        u32::try_from(number).ok().map(LedgerId)
+    }
+}
+
+/// Why a number and figures that were read make no rejection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RejectionNumberError {
+    /// No rejection has this number: it is from a newer version, or damaged.
+    #[error("no rejection has the number {number}")]
+    Unknown {
+        /// The number.
+        number: u16,
+    },
+    /// A figure is out of the range of its kind.
+    #[error("a figure of rejection {number} is out of range")]
+    Figure {
+        /// The rejection's number.
+        number: u16,
+    },
+}
+
 /// The field in which a second use of an id differs from the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
@@ -83,7 +126,33 @@ macro_rules! rejections {
             pub const fn number(self) -> u16 {
                 match self { $(Rejection::$variant { .. } => $number,)* }
             }
+
+            /// Gives each figure as a whole number, in the order in which [`Rejection::from_number`] takes them.
+            pub fn each_figure(self, mut give: impl FnMut(i128)) {
+                match self {
+                    $(Rejection::$variant $({ $($field),* })? => { $($(give(Figure::to_number($field));)*)? })*
+                }
+            }
+
+            /// The rejection of this number; asks `take` for each of its figures, in order.
+            ///
+            /// # Errors
+            /// The number or a figure has no meaning, or `take` failed.
+            pub fn from_number<E: From<RejectionNumberError>>(
+                number: u16,
+                mut take: impl FnMut() -> Result<i128, E>,
+            ) -> Result<Rejection, E> {
+                match number {
+                    $($number => Ok(Rejection::$variant $({ $($field: {
+                        Figure::from_number(take()?).ok_or(RejectionNumberError::Figure { number })?
+                    }),* })?),)*
+                    _ => Err(RejectionNumberError::Unknown { number }.into()),
+                }
+            }
         }
+
+        #[cfg(test)]
+        const NUMBERS: &[u16] = &[$($number),*];
     };
 }
 
@@ -236,5 +305,43 @@ impl Rejection {
             Field::Scale => Rejection::ExistsWithDifferentScale,
             Field::Name => Rejection::ExistsWithDifferentName,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rebuilt(number: u16, figures: &[i128]) -> Result<Rejection, RejectionNumberError> {
+        let mut left = figures.iter().copied();
+        Rejection::from_number(number, || Ok(left.next().unwrap_or(7)))
+    }
+
+    #[test]
+    fn every_rejection_is_made_again_from_its_number_and_figures() {
+        for number in NUMBERS {
+            let rejection = rebuilt(*number, &[-5, 12, 3]).unwrap_or_else(|_| {
+                // The one kind whose only figure is a ledger, which is never negative.
+                rebuilt(*number, &[3]).unwrap()
+            });
+            assert_eq!(rejection.number(), *number);
+            let mut figures = Vec::new();
+            rejection.each_figure(|figure| figures.push(figure));
+            assert_eq!(rebuilt(*number, &figures), Ok(rejection));
+        }
+        let exceeds = Rejection::ExceedsCredits {
+            available: SignedAmount::new(-5),
+            requested: SignedAmount::new(12),
+            ledger: LedgerId(3),
+        };
+        assert_eq!(rebuilt(48, &[-5, 12, 3]), Ok(exceeds));
+    }
+
+    #[test]
+    fn what_is_no_rejection_is_refused() {
+        assert_eq!(rebuilt(0, &[]), Err(RejectionNumberError::Unknown { number: 0 }));
+        assert_eq!(rebuilt(50, &[]), Err(RejectionNumberError::Unknown { number: 50 }));
+        assert_eq!(rebuilt(36, &[1 << 32]), Err(RejectionNumberError::Figure { number: 36 }));
+        assert_eq!(rebuilt(36, &[-1]), Err(RejectionNumberError::Figure { number: 36 }));
     }
 }

@@ -12,7 +12,7 @@ use crate::decided::{Decided, DecidedKind, RecentIds};
 use crate::ids::{AccountId, JournalSeq, LedgerId, Timestamp, TransferId};
 use crate::ledger::{Ledger, LedgerTotals, ledger_state_hash};
 use crate::record::{AccountCreated, Event, LedgerAfter, Record, TransferPosted};
-use crate::transfer::{metadata_digest, transaction_digest};
+use crate::transfer::metadata_digest;
 
 /// A ledger with its totals.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,30 +247,11 @@ impl State {
 
     /// Remembers the ids and the key of a record.
     fn remember(&mut self, seq: JournalSeq, record: &Record) {
-        for (index, event) in record.events.iter().enumerate() {
-            let (id, digest, kind) = match event {
-                Event::TransferPosted(posted) => {
-                    let transfer = &posted.transfer;
-                    (transfer.id, transfer.content_digest(), DecidedKind::Transfer)
-                }
-                Event::TransactionCreated(transaction) => {
-                    let legs = &record.events[index + 1..][..transaction.transfers as usize];
-                    let legs = legs.iter().filter_map(|event| match event {
-                        Event::TransferPosted(posted) => Some(&posted.transfer),
-                        _ => None,
-                    });
-                    let digest = transaction_digest(transaction.metadata.as_ref(), legs);
-                    (transaction.id, digest, DecidedKind::Transaction)
-                }
-                Event::IdBurned(burned) => (burned.id, 0, DecidedKind::Burned),
-                Event::LedgerCreated(_) | Event::AccountCreated(_) => continue,
-            };
-            self.ids.insert(id.0, Decided { seq, digest, kind });
-        }
-        if let Some(key_use) = &record.key {
-            let decided = Decided { seq, digest: key_use.key.fingerprint, kind: DecidedKind::Key };
-            self.keys.insert(key_use.key.hash, decided);
-        }
+        let State { ids, keys, .. } = self;
+        record.each_decided(seq, |id, decided| {
+            let space = if decided.kind == DecidedKind::Key { &mut *keys } else { &mut *ids };
+            space.insert(id, decided);
+        });
     }
 
     /// Begins a command that will stand at `seq` if anything happens.

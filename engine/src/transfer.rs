@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::amount::Amount;
+use crate::amount::{Amount, Scale};
+use crate::command::CreateTransfer;
+use crate::fixed::FixedFields;
 use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
 use crate::rejection::Field;
 
@@ -113,99 +115,190 @@ impl Transfer {
     /// Kept in the index of decided ids, so part of the durable format.
     #[must_use]
     pub fn content_digest(&self) -> u64 {
-        self.digest_with(TransferId(0), 0)
-    }
-
-    fn digest_with(&self, pending_id: TransferId, timeout: u32) -> u64 {
-        let mut bytes = [0_u8; 144];
-        let mut at = 0;
-        let mut put = |field: &[u8]| {
-            bytes[at..at + field.len()].copy_from_slice(field);
-            at += field.len();
-        };
-        put(&self.debit_account_id.0.to_le_bytes());
-        put(&self.credit_account_id.0.to_le_bytes());
-        put(&self.amount.minor_units().to_le_bytes());
-        put(&pending_id.0.to_le_bytes());
-        put(&self.user_data_128.to_le_bytes());
-        put(&self.user_data_64.to_le_bytes());
-        put(&self.user_data_32.to_le_bytes());
-        put(&timeout.to_le_bytes());
-        put(&self.ledger.0.to_le_bytes());
-        put(&self.code.0.to_le_bytes());
-        put(&self.flags.bits().to_le_bytes());
-        put(&self.effective_at.map_or(u64::MAX, |at| at.0).to_le_bytes());
-        put(&metadata_digest(self.metadata.as_ref()).to_le_bytes());
-        put(&[u8::from(self.transaction_id.is_some())]);
-        let length = at;
-        xxh3_64(&bytes[..length])
+        Content {
+            debit_account_id: self.debit_account_id,
+            credit_account_id: self.credit_account_id,
+            amount: self.amount,
+            pending_id: TransferId(0),
+            user_data_128: self.user_data_128,
+            user_data_64: self.user_data_64,
+            user_data_32: self.user_data_32,
+            timeout: 0,
+            ledger: self.ledger,
+            code: self.code,
+            flags: self.flags,
+            effective_at: self.effective_at,
+            metadata_digest: metadata_digest(self.metadata.as_ref()),
+            is_leg: self.transaction_id.is_some(),
+        }
+        .digest()
     }
 }
 
-/// A transfer as it was asked for: as it will be, and what of the question it does not keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All that makes two uses of a transfer id the same.
+struct Content {
+    debit_account_id: AccountId,
+    credit_account_id: AccountId,
+    amount: Amount,
+    pending_id: TransferId,
+    user_data_128: u128,
+    user_data_64: u64,
+    user_data_32: u32,
+    timeout: u32,
+    ledger: LedgerId,
+    code: Code,
+    flags: TransferFlags,
+    effective_at: Option<Timestamp>,
+    metadata_digest: u64,
+    is_leg: bool,
+}
+
+impl Content {
+    #[inline]
+    fn digest(&self) -> u64 {
+        FixedFields::<144>::new()
+            .put(self.debit_account_id.0.to_le_bytes())
+            .put(self.credit_account_id.0.to_le_bytes())
+            .put(self.amount.minor_units().to_le_bytes())
+            .put(self.pending_id.0.to_le_bytes())
+            .put(self.user_data_128.to_le_bytes())
+            .put(self.user_data_64.to_le_bytes())
+            .put(self.user_data_32.to_le_bytes())
+            .put(self.timeout.to_le_bytes())
+            .put(self.ledger.0.to_le_bytes())
+            .put(self.code.0.to_le_bytes())
+            .put(self.flags.bits().to_le_bytes())
+            .put(self.effective_at.map_or(u64::MAX, |at| at.0).to_le_bytes())
+            .put(self.metadata_digest.to_le_bytes())
+            .put([u8::from(self.is_leg)])
+            .hash()
+    }
+}
+
+/// A transfer as it is asked for, with what the caller left open filled in.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// What was asked for.
+    pub item: &'a CreateTransfer,
+    /// Its amount in minor units.
+    pub amount: Amount,
+    /// Its ledger, the debit account's where it named none; 0 where neither is known.
+    pub ledger: LedgerId,
+    /// The transaction that it is a leg of.
+    pub transaction_id: Option<TransferId>,
+}
+
+/// [`Asking`], kept to compare it later with the transfer that has its id already.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
-    /// The transfer as it will be if nothing speaks against it.
-    pub transfer: Transfer,
-    /// Whether the caller named the ledger, or left it to the debit account.
-    pub ledger_named: bool,
-    /// The pending transfer that it should settle.
-    pub pending_id: TransferId,
-    /// Seconds until it should expire.
-    pub timeout: u32,
+    /// What was asked for.
+    pub item: CreateTransfer,
+    /// Its amount in minor units.
+    pub amount: Amount,
+    /// Its ledger.
+    pub ledger: LedgerId,
+    /// The transaction that it is a leg of.
+    pub transaction_id: Option<TransferId>,
 }
 
 impl Asked {
-    /// [`Transfer::content_digest`] of what was asked for.
+    /// The same, borrowed.
     #[must_use]
-    pub fn content_digest(&self) -> u64 {
-        self.transfer.digest_with(self.pending_id, self.timeout)
+    pub fn asking(&self) -> Asking<'_> {
+        Asking {
+            item: &self.item,
+            amount: self.amount,
+            ledger: self.ledger,
+            transaction_id: self.transaction_id,
+        }
+    }
+}
+
+impl<'a> Asking<'a> {
+    /// What `item` asks for, where its id names `existing` already: what it leaves open is what `existing` has.
+    /// An amount that `scale` can not hold counts as none.
+    #[must_use]
+    pub fn against(item: &'a CreateTransfer, existing: &Transfer, scale: Scale) -> Asking<'a> {
+        Asking {
+            item,
+            amount: item.amount.resolve(scale).unwrap_or(Amount::ZERO),
+            ledger: item.ledger.unwrap_or(existing.ledger),
+            transaction_id: None,
+        }
     }
 
-    /// A transaction's own content, without its legs.
-    pub(crate) fn of_transaction(id: TransferId, metadata: Option<Metadata>) -> Asked {
-        let transfer = Transfer {
-            id,
-            debit_account_id: AccountId(0),
-            credit_account_id: AccountId(0),
-            amount: Amount::ZERO,
-            user_data_128: 0,
-            user_data_64: 0,
-            user_data_32: 0,
-            ledger: LedgerId(0),
-            code: Code(0),
-            flags: TransferFlags::empty(),
-            effective_at: None,
-            timestamp: Timestamp(0),
-            transaction_id: None,
-            metadata,
-        };
-        Asked { transfer, ledger_named: false, pending_id: TransferId(0), timeout: 0 }
+    /// [`Transfer::content_digest`] of what is asked for.
+    #[must_use]
+    pub fn content_digest(&self) -> u64 {
+        let item = self.item;
+        Content {
+            debit_account_id: item.debit_account_id,
+            credit_account_id: item.credit_account_id,
+            amount: self.amount,
+            pending_id: item.pending_id,
+            user_data_128: item.user_data_128,
+            user_data_64: item.user_data_64,
+            user_data_32: item.user_data_32,
+            timeout: item.timeout,
+            ledger: self.ledger,
+            code: item.code,
+            flags: item.flags,
+            effective_at: item.effective_at,
+            metadata_digest: metadata_digest(item.metadata.as_ref()),
+            is_leg: self.transaction_id.is_some(),
+        }
+        .digest()
+    }
+
+    /// To be kept.
+    #[must_use]
+    pub fn to_asked(&self) -> Asked {
+        let Asking { item, amount, ledger, transaction_id } = *self;
+        Asked { item: item.clone(), amount, ledger, transaction_id }
+    }
+
+    /// The transfer that this becomes when nothing speaks against it.
+    #[must_use]
+    pub fn decided(&self, timestamp: Timestamp) -> Transfer {
+        let item = self.item;
+        Transfer {
+            id: item.id,
+            debit_account_id: item.debit_account_id,
+            credit_account_id: item.credit_account_id,
+            amount: self.amount,
+            user_data_128: item.user_data_128,
+            user_data_64: item.user_data_64,
+            user_data_32: item.user_data_32,
+            ledger: self.ledger,
+            code: item.code,
+            flags: item.flags,
+            effective_at: item.effective_at,
+            timestamp,
+            transaction_id: self.transaction_id,
+            metadata: item.metadata.clone(),
+        }
     }
 
     /// The first field, in the documented order, in which this differs from the transfer that has its id.
     #[must_use]
     pub fn first_difference(&self, existing: &Transfer) -> Option<Field> {
-        let asked = &self.transfer;
+        let item = self.item;
+        let metadata = metadata_digest(item.metadata.as_ref());
         let differences = [
-            (asked.flags != existing.flags, Field::Flags),
-            (self.pending_id.0 != 0, Field::PendingId),
-            (self.timeout != 0, Field::Timeout),
-            (asked.debit_account_id != existing.debit_account_id, Field::DebitAccountId),
-            (asked.credit_account_id != existing.credit_account_id, Field::CreditAccountId),
-            (asked.amount != existing.amount, Field::Amount),
-            (asked.user_data_128 != existing.user_data_128, Field::UserData128),
-            (asked.user_data_64 != existing.user_data_64, Field::UserData64),
-            (asked.user_data_32 != existing.user_data_32, Field::UserData32),
-            (asked.ledger != existing.ledger, Field::Ledger),
-            (asked.code != existing.code, Field::Code),
-            (asked.effective_at != existing.effective_at, Field::EffectiveAt),
-            (
-                metadata_digest(asked.metadata.as_ref())
-                    != metadata_digest(existing.metadata.as_ref()),
-                Field::Metadata,
-            ),
-            (asked.transaction_id.is_some() != existing.transaction_id.is_some(), Field::Kind),
+            (item.flags != existing.flags, Field::Flags),
+            (item.pending_id.0 != 0, Field::PendingId),
+            (item.timeout != 0, Field::Timeout),
+            (item.debit_account_id != existing.debit_account_id, Field::DebitAccountId),
+            (item.credit_account_id != existing.credit_account_id, Field::CreditAccountId),
+            (self.amount != existing.amount, Field::Amount),
+            (item.user_data_128 != existing.user_data_128, Field::UserData128),
+            (item.user_data_64 != existing.user_data_64, Field::UserData64),
+            (item.user_data_32 != existing.user_data_32, Field::UserData32),
+            (self.ledger != existing.ledger, Field::Ledger),
+            (item.code != existing.code, Field::Code),
+            (item.effective_at != existing.effective_at, Field::EffectiveAt),
+            (metadata != metadata_digest(existing.metadata.as_ref()), Field::Metadata),
+            (self.transaction_id.is_some() != existing.transaction_id.is_some(), Field::Kind),
         ];
         differences.into_iter().find_map(|(differs, field)| differs.then_some(field))
     }
@@ -224,17 +317,18 @@ pub struct Transaction {
     pub metadata: Option<Metadata>,
 }
 
-/// The digest of a transaction's content: its metadata and the ids and contents of its legs, in order. Part of the durable format.
+/// The digest of a transaction's content: its metadata and the ids and content digests of its legs, in order.
+/// Part of the durable format.
 #[must_use]
-pub fn transaction_digest<'a>(
+pub fn transaction_digest(
     metadata: Option<&Metadata>,
-    legs: impl Iterator<Item = &'a Transfer>,
+    legs: impl Iterator<Item = (TransferId, u64)>,
 ) -> u64 {
     let mut hasher = Xxh3::new();
     hasher.update(&metadata_digest(metadata).to_le_bytes());
-    for leg in legs {
-        hasher.update(&leg.id.0.to_le_bytes());
-        hasher.update(&leg.content_digest().to_le_bytes());
+    for (id, content_digest) in legs {
+        hasher.update(&id.0.to_le_bytes());
+        hasher.update(&content_digest.to_le_bytes());
     }
     hasher.digest()
 }

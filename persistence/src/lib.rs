@@ -1,1 +1,9 @@
 //! Durable state of the ledger.
+
+pub mod data_dir;
+pub mod decided;
+pub mod disk;
+pub mod journal;
+pub mod record;
+pub mod snapshot;
+pub mod store;

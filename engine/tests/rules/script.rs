@@ -146,9 +146,9 @@ impl TestBank {
             ItemOutcome::Differs { .. } => {
                 let asked = &asked.last().unwrap().1;
                 let field = self
-                    .transfer(asked.transfer.id)
+                    .transfer(asked.item.id)
                     .map_or(Some(florin_engine::Field::Flags), |first| {
-                        asked.first_difference(first)
+                        asked.asking().first_difference(first)
                     });
                 let code = Rejection::exists_with_different(field.unwrap()).code();
                 code.replace("exists_with_different_", "differs in ")

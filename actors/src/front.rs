@@ -1,0 +1,499 @@
+//! The front: what a program that embeds the ledger holds, and what the HTTP edge is built on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::Addr;
+use actix::prelude::SendError;
+use florin_engine::{
+    Account, AccountId, AmountTextError, Asking, Command, CommandKey, Decision, Event, Field,
+    ItemOutcome, JournalSeq, LedgerId, Record, Rejection, Scale, Timestamp, Transaction, Transfer,
+    TransferId, Unreadable, Verdict, WHOLE_TRANSACTION, metadata_digest,
+};
+use florin_persistence::store::Store;
+use tokio::sync::oneshot;
+
+use crate::admission::{Permit, Refusal};
+use crate::history::HistoryError;
+use crate::open::Running;
+use crate::shard::{Look, LookAt, Seen, Shard, Submit};
+use crate::size::record_bytes_max;
+use crate::write_behind::StoreCondition;
+
+/// An open ledger. Cheap to clone; all clones are the same ledger.
+///
+/// Its methods are to be called within a tokio runtime. A future that is dropped does not undo its command: the outcome
+/// stands, and asking again with the same id tells it.
+#[derive(Clone)]
+pub struct Florin {
+    pub(crate) running: Arc<Running>,
+}
+
+/// Everything that an answer is made of, first answers and replays alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The position of the command, or that on which its rejection or replay depended.
+    pub seq: JournalSeq,
+    /// The timestamp of item 0; item `i` has `timestamp + i`.
+    pub timestamp: Timestamp,
+    /// How many items the command had.
+    pub items: u32,
+    /// The items that were not created, by index in order; never [`ItemOutcome::Differs`].
+    pub exceptions: Vec<(u32, ItemOutcome)>,
+    /// What happened.
+    pub record: Option<Record>,
+    /// Whether this is the first answer or that of an earlier use of the key.
+    pub replay: Replay,
+}
+
+/// Which answer this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// The command was decided now.
+    First,
+    /// The command's key was used before: this is the answer from then.
+    ByKey,
+}
+
+/// Why a command was not answered with an outcome.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// An amount that its ledger can not hold. Nothing was decided.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableAmount),
+    /// A command with more in it than one record can hold. Nothing was decided.
+    #[error("the command is larger than one journal record can be")]
+    TooLarge,
+    /// Too much is in flight. Nothing was decided.
+    #[error("too much is in flight")]
+    Overloaded,
+    /// There is no room that is surely writable. Nothing was decided.
+    #[error("the journal has no room left")]
+    StorageFull,
+    /// The ledger takes no more commands. Nothing was decided.
+    #[error("the ledger is stopping")]
+    Stopping,
+    /// The journal or the shard failed: the command may or may not have happened. The same id tells after a restart.
+    #[error("the outcome is unknown")]
+    OutcomeUnknown,
+    /// The key was used before for something else. Nothing was decided.
+    #[error("the idempotency key was used before for other content")]
+    KeyReused,
+    /// The answer depends on history that can not be read now. What was asked for happened before, or is refused: the same id tells later.
+    #[error("history can not be read now: {0}")]
+    HistoryAway(String),
+}
+
+/// See [`Unreadable`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {field} of item {index} {reason}")]
+pub struct UnreadableAmount {
+    /// Which item of the command.
+    pub index: u32,
+    /// Which field.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub reason: AmountTextError,
+}
+
+/// Why something could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Too much is in flight.
+    #[error("too much is in flight")]
+    Overloaded,
+    /// The ledger is stopping.
+    #[error("the ledger is stopping")]
+    Stopping,
+    /// The ledger has failed.
+    #[error("the ledger has failed")]
+    Failed,
+    /// It stands in the journal or the store, and neither can be read now.
+    #[error("history can not be read now: {0}")]
+    HistoryAway(String),
+}
+
+/// Something read, and the position that it depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Read<T> {
+    /// All records up to here were taken into account.
+    pub seq: JournalSeq,
+    /// What was read.
+    pub value: T,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The shard's memory, or the journal.
+    Memory,
+    /// The store.
+    Store,
+}
+
+/// An account and its metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundAccount {
+    /// The account.
+    pub account: Account,
+    /// Its metadata, as JSON text.
+    pub metadata: Option<Arc<str>>,
+}
+
+/// A transaction and its legs, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundTransaction {
+    /// The transaction.
+    pub transaction: Transaction,
+    /// Its legs.
+    pub transfers: Vec<Transfer>,
+}
+
+/// How far everything is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Positions {
+    /// All records up to here are on disk.
+    pub durable: JournalSeq,
+    /// All records up to here are in the store.
+    pub stored: JournalSeq,
+    /// All ids up to here are in the index on disk.
+    pub indexed: JournalSeq,
+    /// The newest snapshot stands here.
+    pub snapshot: JournalSeq,
+    /// Bytes of frames written since the ledger was opened.
+    pub journal_bytes: u64,
+    /// Bytes of journal segments that are kept.
+    pub journal_kept_bytes: u64,
+    /// Bytes that can surely still be written.
+    pub journal_room_bytes: u64,
+    /// Events between admission and answer.
+    pub events_in_flight: u64,
+    /// Bytes between admission and answer.
+    pub bytes_in_flight: u64,
+    /// Ids and keys in memory because the index does not have them yet.
+    pub ids_in_memory: u64,
+    /// Accounts in memory.
+    pub accounts: u64,
+}
+
+/// How the ledger is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It takes commands.
+    Ready,
+    /// It takes no commands until there is room on the disk or the store has caught up.
+    StorageFull,
+    /// It takes no more commands.
+    Stopping,
+    /// It has failed: the process must end and start again.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Florin {
+    /// Decides a command and answers when the outcome is durable.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]: only [`SubmitError::OutcomeUnknown`] leaves open whether the command happened.
+    pub async fn submit(
+        &self,
+        command: Command,
+        key: Option<CommandKey>,
+    ) -> Result<Answer, SubmitError> {
+        let bytes = record_bytes_max(&command);
+        if bytes > self.running.record_bytes_max {
+            return Err(SubmitError::TooLarge);
+        }
+        let permit = self.admit(command.events() as u64, bytes)?;
+        let (reply, released) = oneshot::channel();
+        send(&self.running.shard, Submit { command, key, permit, reply });
+        let released = released.await.map_err(|_| SubmitError::OutcomeUnknown)?;
+        let seq = released.seq;
+        let verdict = released.outcome.map_err(|Unreadable { index, field, reason }| {
+            SubmitError::Unreadable(UnreadableAmount { index, field, reason })
+        })?;
+        match verdict {
+            Verdict::Decided(decision) => self.answer(seq, decision).await,
+            Verdict::Replay { seq, command } => self.answer_again(seq, &command).await,
+            Verdict::KeyReused { .. } => Err(SubmitError::KeyReused),
+        }
+    }
+
+    /// The account with this id, as every acknowledged write left it.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn account(&self, id: AccountId) -> Result<Read<Option<FoundAccount>>, ReadError> {
+        let (seq, seen) = self.look(LookAt::Account(id)).await?;
+        let Seen::Account(account) = seen else { unreachable!("an account was looked at") };
+        let Some(account) = account else {
+            return Ok(Read { seq, value: None, source: Source::Memory });
+        };
+        let metadata = if account.metadata_seq == JournalSeq::NONE {
+            None
+        } else {
+            let at = account.metadata_seq;
+            self.running.history.account_metadata(at, id).await.map_err(away)?
+        };
+        let value = Some(FoundAccount { account: *account, metadata });
+        Ok(Read { seq, value, source: Source::Memory })
+    }
+
+    /// The transfer with this id, if it was acknowledged.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn transfer(&self, id: TransferId) -> Result<Read<Option<Transfer>>, ReadError> {
+        let (seq, decided) = self.decided(id).await?;
+        let (value, source) = match decided {
+            Some(at) => self.running.history.transfer(at, id).await.map_err(away)?,
+            None => (None, Source::Memory),
+        };
+        Ok(Read { seq, value, source })
+    }
+
+    /// The transaction with this id and its legs, if it was acknowledged.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn transaction(
+        &self,
+        id: TransferId,
+    ) -> Result<Read<Option<FoundTransaction>>, ReadError> {
+        let (seq, decided) = self.decided(id).await?;
+        let (value, source) = match decided {
+            Some(at) => self.running.history.transaction(at, id).await.map_err(away)?,
+            None => (None, Source::Memory),
+        };
+        Ok(Read { seq, value, source })
+    }
+
+    /// Digits after the point of a ledger that exists durably.
+    #[must_use]
+    pub fn scale(&self, ledger: LedgerId) -> Option<Scale> {
+        self.running.shared.scale(ledger)
+    }
+
+    /// The SQL read model: lists, history and totals.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.running.store
+    }
+
+    /// Waits until the store covers `seq`; false when it did not within `patience`.
+    pub async fn wait_stored(&self, seq: JournalSeq, patience: Duration) -> bool {
+        let mut stored = self.running.shared.watch_stored();
+        if *stored.borrow() >= seq {
+            return true;
+        }
+        tokio::time::timeout(patience, stored.wait_for(|stored| *stored >= seq))
+            .await
+            .is_ok_and(|reached| reached.is_ok())
+    }
+
+    /// Waits until the journal is durable up to `seq`; false when it was not within `patience`.
+    pub async fn wait_durable(&self, seq: JournalSeq, patience: Duration) -> bool {
+        let mut durable = self.running.shared.watch_durable();
+        tokio::time::timeout(patience, durable.wait_for(|durable| *durable >= seq))
+            .await
+            .is_ok_and(|reached| reached.is_ok())
+    }
+
+    /// How far everything is, as of now.
+    #[must_use]
+    pub fn positions(&self) -> Positions {
+        self.running.positions()
+    }
+
+    /// How the ledger is, as of now.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        if let Some(reason) = self.running.shared.failure() {
+            Condition::Failed { reason: reason.to_owned() }
+        } else if self.running.admission.is_closed() {
+            Condition::Stopping
+        } else if self.running.is_storage_full() {
+            Condition::StorageFull
+        } else {
+            Condition::Ready
+        }
+    }
+
+    /// How the store is, as of now.
+    #[must_use]
+    pub fn store_condition(&self) -> StoreCondition {
+        self.running.store_status.condition()
+    }
+
+    /// Resolves with the reason when the ledger has failed; the process should then end with an error.
+    pub async fn failed(&self) -> String {
+        self.running.shared.failed().await
+    }
+
+    /// Brings the gauges among the metrics up to date.
+    pub fn refresh_metrics(&self) {
+        crate::metrics::refresh(&self.positions());
+    }
+
+    /// Takes no more commands, answers what was accepted, seals the journal and stops the threads. Does not wait for the store:
+    /// what it misses is in the journal.
+    pub async fn stop(&self) {
+        self.running.stop().await;
+    }
+
+    fn admit(&self, events: u64, bytes: u64) -> Result<Permit, SubmitError> {
+        let running = &self.running;
+        if running.shared.ids_in_memory.load(Ordering::Relaxed) > crate::open::IDS_IN_MEMORY_MAX {
+            return Err(SubmitError::Overloaded);
+        }
+        running.admission.admit(events, bytes, running.room_bytes()).map_err(
+            |refusal| match refusal {
+                Refusal::Overloaded => SubmitError::Overloaded,
+                Refusal::StorageFull => SubmitError::StorageFull,
+                Refusal::Stopping => SubmitError::Stopping,
+            },
+        )
+    }
+
+    async fn look(&self, at: LookAt) -> Result<(JournalSeq, Seen), ReadError> {
+        // A read takes no room in the journal, only a place in the queue.
+        let permit =
+            self.running.admission.admit(1, 0, u64::MAX).map_err(|refusal| match refusal {
+                Refusal::Stopping => ReadError::Stopping,
+                Refusal::Overloaded | Refusal::StorageFull => ReadError::Overloaded,
+            })?;
+        let (reply, released) = oneshot::channel();
+        send(&self.running.shard, Look { at, permit, reply });
+        let released = released.await.map_err(|_| ReadError::Failed)?;
+        Ok((released.seq, released.outcome))
+    }
+
+    async fn decided(&self, id: TransferId) -> Result<(JournalSeq, Option<JournalSeq>), ReadError> {
+        let (seq, seen) = self.look(LookAt::Id(id)).await?;
+        let Seen::Id(decided) = seen else { unreachable!("an id was looked at") };
+        Ok((seq, decided.map(|decided| decided.seq)))
+    }
+
+    async fn answer(&self, seq: JournalSeq, decision: Decision) -> Result<Answer, SubmitError> {
+        let Decision { timestamp, items, mut exceptions, asked, record } = decision;
+        let mut asked = asked.into_iter();
+        for (index, outcome) in &mut exceptions {
+            let ItemOutcome::Differs { seq: first } = *outcome else { continue };
+            let (_, asked) = asked.next().expect("what differs says what was asked for, in order");
+            *outcome = self.conflict(first, *index, &asked.asking()).await.map_err(history_away)?;
+        }
+        Ok(Answer { seq, timestamp, items, exceptions, record, replay: Replay::First })
+    }
+
+    /// What a second use of an id for other content comes to: a rejection that names the field in which it differs from the
+    /// first use, which stands at `seq`.
+    async fn conflict(
+        &self,
+        seq: JournalSeq,
+        index: u32,
+        asked: &Asking<'_>,
+    ) -> Result<ItemOutcome, HistoryError> {
+        let id = asked.item.id;
+        let missing = HistoryError::Missing { seq: seq.0 };
+        let field = if index == WHOLE_TRANSACTION {
+            let (first, _) = self.running.history.transaction(seq, id).await?;
+            let first = metadata_digest(first.ok_or(missing)?.transaction.metadata.as_ref());
+            let same_metadata = first == metadata_digest(asked.item.metadata.as_ref());
+            if same_metadata { Field::Transfers } else { Field::Metadata }
+        } else {
+            let (first, _) = self.running.history.transfer(seq, id).await?;
+            asked.first_difference(first.as_ref().ok_or(missing.clone())?).ok_or(missing)?
+        };
+        Ok(ItemOutcome::Rejected(Rejection::exists_with_different(field)))
+    }
+
+    /// The answer that was given when the record at `seq` was decided, for the same command.
+    async fn answer_again(
+        &self,
+        seq: JournalSeq,
+        command: &Command,
+    ) -> Result<Answer, SubmitError> {
+        let record = self.running.history.keyed_record(seq).await.map_err(history_away)?;
+        let mut exceptions =
+            record.key.as_ref().map(|key| key.exceptions.clone()).unwrap_or_default();
+        for (index, outcome) in &mut exceptions {
+            if let ItemOutcome::Differs { seq: first } = *outcome {
+                *outcome =
+                    self.conflict_again(first, *index, command).await.map_err(history_away)?;
+            }
+        }
+        let items = items_of(&record, &exceptions);
+        let timestamp = record.timestamp;
+        Ok(Answer {
+            seq,
+            timestamp,
+            items,
+            exceptions,
+            record: Some(record),
+            replay: Replay::ByKey,
+        })
+    }
+
+    /// Finds again in which field an item of a batch differs: the record says only where its id was decided.
+    async fn conflict_again(
+        &self,
+        seq: JournalSeq,
+        index: u32,
+        command: &Command,
+    ) -> Result<ItemOutcome, HistoryError> {
+        let missing = HistoryError::Missing { seq: seq.0 };
+        let Command::CreateTransfers(items) = command else { return Err(missing) };
+        let item = items.get(index as usize).ok_or(missing.clone())?;
+        let (first, _) = self.running.history.transfer(seq, item.id).await?;
+        let first = first.ok_or(missing.clone())?;
+        let scale = self.scale(first.ledger).ok_or(missing.clone())?;
+        let asked = Asking::against(item, &first, scale);
+        let field = asked.first_difference(&first).ok_or(missing)?;
+        Ok(ItemOutcome::Rejected(Rejection::exists_with_different(field)))
+    }
+}
+
+/// How many items the command of a record had: those that happened and those that did not.
+fn items_of(record: &Record, exceptions: &[(u32, ItemOutcome)]) -> u32 {
+    let mut items = exceptions.len() as u32;
+    for event in &record.events {
+        match event {
+            Event::TransactionCreated(transaction) => return transaction.transfers,
+            Event::LedgerCreated(_) | Event::AccountCreated(_) | Event::TransferPosted(_) => {
+                items += 1
+            }
+            // Its item is among the exceptions.
+            Event::IdBurned(_) => {}
+        }
+    }
+    items
+}
+
+/// Sends to the shard. Dropping the message tells its caller that the outcome is unknown, which is all there is to say when the
+/// shard is gone; the mailbox of a live shard always takes it, and admission has bounded how much is there.
+fn send<M>(shard: &Addr<Shard>, message: M)
+where
+    M: actix::Message + Send + 'static,
+    M::Result: Send,
+    Shard: actix::Handler<M>,
+{
+    match shard.try_send(message) {
+        Ok(()) | Err(SendError::Closed(_)) => {}
+        Err(SendError::Full(_)) => {
+            tracing::error!("the shard's mailbox was full, which admission should exclude");
+        }
+    }
+}
+
+fn away(error: HistoryError) -> ReadError {
+    ReadError::HistoryAway(error.to_string())
+}
+
+fn history_away(error: HistoryError) -> SubmitError {
+    SubmitError::HistoryAway(error.to_string())
+}

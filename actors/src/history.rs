@@ -1,0 +1,171 @@
+//! What happened before: read from the journal while it is the newest there is, else from the store.
+//!
+//! The position of everything decided is known, so a read by id finds it in the journal even while the store is far behind.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use florin_engine::{AccountId, Event, JournalSeq, Record, Transfer, TransferId};
+use florin_persistence::journal::{JournalIndex, JournalReader, ReadError};
+use florin_persistence::record;
+use florin_persistence::store::Store;
+
+use crate::commit::chain;
+use crate::front::{FoundTransaction, Source};
+use crate::shared::Shared;
+
+/// Why history could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HistoryError {
+    #[error("the journal at position {seq}: {error}")]
+    Journal { seq: u64, error: String },
+    #[error("the store: {0}")]
+    Store(String),
+    #[error("position {seq} holds nothing of what was asked for")]
+    Missing { seq: u64 },
+}
+
+/// Reads what happened.
+pub(crate) struct History {
+    pub(crate) store: Store,
+    pub(crate) shared: Arc<Shared>,
+    /// Readers keep their file handle and window; one is taken for each read and given back.
+    pub(crate) readers: Arc<Readers>,
+}
+
+/// A few journal readers to share.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    segments: Arc<JournalIndex>,
+    spare: Mutex<Vec<JournalReader>>,
+}
+
+/// More readers than this are not kept.
+const READERS_KEPT: usize = 8;
+
+impl Readers {
+    pub(crate) fn new(segments: Arc<JournalIndex>) -> Readers {
+        Readers { segments, spare: Mutex::default() }
+    }
+
+    /// The record at `seq`, or `None` when its segment is gone.
+    fn record(&self, seq: JournalSeq) -> Result<Option<Record>, HistoryError> {
+        let fail = |error: &dyn std::error::Error| HistoryError::Journal {
+            seq: seq.0,
+            error: chain(error),
+        };
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut reader = spare.unwrap_or_else(|| JournalReader::new(self.segments.clone()));
+        let bytes = match reader.read_record(seq.0) {
+            Ok(bytes) => bytes.ok_or(HistoryError::Missing { seq: seq.0 })?,
+            Err(ReadError::Removed { .. }) => return Ok(None),
+            Err(error) => return Err(fail(&error)),
+        };
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < READERS_KEPT {
+            spare.push(reader);
+        }
+        drop(spare);
+        record::decode(&bytes).map(Some).map_err(|error| fail(&error))
+    }
+}
+
+impl History {
+    /// The record at `seq` from the journal, unless the store has it and the journal does not any more.
+    async fn journaled(&self, seq: JournalSeq) -> Result<Option<Record>, HistoryError> {
+        let readers = self.readers.clone();
+        // A file may have to be read from the disk, which must not hold up the caller's thread.
+        tokio::task::spawn_blocking(move || readers.record(seq))
+            .await
+            .map_err(|error| HistoryError::Journal { seq: seq.0, error: error.to_string() })?
+    }
+
+    /// The record of a command that came with a key.
+    pub(crate) async fn keyed_record(&self, seq: JournalSeq) -> Result<Record, HistoryError> {
+        if let Some(record) = self.journaled(seq).await? {
+            return Ok(record);
+        }
+        let missing = HistoryError::Missing { seq: seq.0 };
+        let bytes = self.store.keyed_record(seq).await.map_err(store)?.value.ok_or(missing)?;
+        record::decode(&bytes)
+            .map_err(|error| HistoryError::Store(format!("record {}: {}", seq.0, chain(&error))))
+    }
+
+    /// The metadata of an account whose record with it stands at `seq`.
+    pub(crate) async fn account_metadata(
+        &self,
+        seq: JournalSeq,
+        id: AccountId,
+    ) -> Result<Option<Arc<str>>, HistoryError> {
+        if self.shared.stored() < seq
+            && let Some(record) = self.journaled(seq).await?
+        {
+            let created = record.events.into_iter().find_map(|event| match event {
+                Event::AccountCreated(created) if created.id == id => Some(created),
+                _ => None,
+            });
+            let created = created.ok_or(HistoryError::Missing { seq: seq.0 })?;
+            return Ok(created.metadata.map(|metadata| metadata.text));
+        }
+        let metadata = self.store.account_metadata(id).await.map_err(store)?.value;
+        Ok(metadata.map(|metadata| metadata.text))
+    }
+
+    /// The transfer that was decided at `seq` under this id, if a transfer was.
+    pub(crate) async fn transfer(
+        &self,
+        seq: JournalSeq,
+        id: TransferId,
+    ) -> Result<(Option<Transfer>, Source), HistoryError> {
+        if self.shared.stored() < seq
+            && let Some(record) = self.journaled(seq).await?
+        {
+            let found = record.events.into_iter().find_map(|event| match event {
+                Event::TransferPosted(posted) if posted.transfer.id == id => Some(posted.transfer),
+                _ => None,
+            });
+            return Ok((found, Source::Memory));
+        }
+        let stored = self.store.transfer(id).await.map_err(store)?.value;
+        Ok((stored.map(|stored| stored.transfer), Source::Store))
+    }
+
+    /// The transaction that was decided at `seq` under this id, if a transaction was.
+    pub(crate) async fn transaction(
+        &self,
+        seq: JournalSeq,
+        id: TransferId,
+    ) -> Result<(Option<FoundTransaction>, Source), HistoryError> {
+        if self.shared.stored() < seq
+            && let Some(record) = self.journaled(seq).await?
+        {
+            return Ok((transaction_in(record, id), Source::Memory));
+        }
+        let Some(stored) = self.store.transaction(id).await.map_err(store)?.value else {
+            return Ok((None, Source::Store));
+        };
+        let legs = self.store.transfers_of_transaction(id).await.map_err(store)?.value;
+        let transfers = legs.into_iter().map(|leg| leg.transfer).collect();
+        let found = Some(FoundTransaction { transaction: stored.transaction, transfers });
+        Ok((found, Source::Store))
+    }
+}
+
+fn transaction_in(record: Record, id: TransferId) -> Option<FoundTransaction> {
+    let mut events = record.events.into_iter();
+    let transaction = events.find_map(|event| match event {
+        Event::TransactionCreated(transaction) if transaction.id == id => Some(transaction),
+        _ => None,
+    })?;
+    let transfers = events
+        .take(transaction.transfers as usize)
+        .filter_map(|event| match event {
+            Event::TransferPosted(posted) => Some(posted.transfer),
+            _ => None,
+        })
+        .collect();
+    Some(FoundTransaction { transaction, transfers })
+}
+
+fn store(error: florin_persistence::store::StoreError) -> HistoryError {
+    HistoryError::Store(chain(&error))
+}

@@ -1,0 +1,107 @@
+//! What the running ledger measures. Names are constants, labels come from closed sets, handles are made once.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+/// Frames written and made durable.
+pub const FRAMES: &str = "florin_journal_frames_total";
+/// Records written and made durable.
+pub const RECORDS: &str = "florin_journal_records_total";
+/// Bytes of frames written and made durable.
+pub const BYTES: &str = "florin_journal_bytes_total";
+/// Seconds from the beginning of a frame's write to the end of its fdatasync.
+pub const COMMIT_SECONDS: &str = "florin_journal_commit_seconds";
+/// Records in a frame.
+pub const FRAME_RECORDS: &str = "florin_journal_frame_records";
+/// The position up to which the journal is durable.
+pub const DURABLE_SEQ: &str = "florin_journal_durable_seq";
+/// The position up to which the store has everything.
+pub const STORED_SEQ: &str = "florin_store_seq";
+/// Seconds that one batch took to be applied to the store.
+pub const STORE_APPLY_SECONDS: &str = "florin_store_apply_seconds";
+/// Batches that the store refused or failed, and that were or will be tried again.
+pub const STORE_FAILURES: &str = "florin_store_failures_total";
+/// The position up to which the index of decided ids answers.
+pub const INDEXED_SEQ: &str = "florin_index_seq";
+/// The position of the newest snapshot.
+pub const SNAPSHOT_SEQ: &str = "florin_snapshot_seq";
+/// Bytes of journal segments that are kept.
+pub const JOURNAL_KEPT_BYTES: &str = "florin_journal_kept_bytes";
+/// Events between admission and answer.
+pub const EVENTS_IN_FLIGHT: &str = "florin_events_in_flight";
+
+/// Every metric of this crate with its description.
+pub const DESCRIPTIONS: &[(&str, &str)] = &[
+    (FRAMES, "Journal frames written and made durable."),
+    (RECORDS, "Journal records written and made durable."),
+    (BYTES, "Bytes of journal frames written and made durable."),
+    (COMMIT_SECONDS, "Seconds from the beginning of a frame's write to the end of its fdatasync."),
+    (FRAME_RECORDS, "Records in a journal frame."),
+    (DURABLE_SEQ, "The position up to which the journal is durable."),
+    (STORED_SEQ, "The position up to which the store has everything."),
+    (STORE_APPLY_SECONDS, "Seconds that one batch took to be applied to the store."),
+    (STORE_FAILURES, "Batches that the store refused or failed."),
+    (INDEXED_SEQ, "The position up to which the index of decided ids answers."),
+    (SNAPSHOT_SEQ, "The position of the newest snapshot."),
+    (JOURNAL_KEPT_BYTES, "Bytes of journal segments that are kept."),
+    (EVENTS_IN_FLIGHT, "Events between admission and answer."),
+];
+
+struct Handles {
+    frames: Counter,
+    records: Counter,
+    bytes: Counter,
+    commit_seconds: Histogram,
+    frame_records: Histogram,
+    store_apply_seconds: Histogram,
+    store_failures: Counter,
+    indexed_seq: Gauge,
+    snapshot_seq: Gauge,
+}
+
+/// Made at the first use, so after the recorder was installed: the ledger opens after telemetry.
+static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
+    frames: counter!(FRAMES),
+    records: counter!(RECORDS),
+    bytes: counter!(BYTES),
+    commit_seconds: histogram!(COMMIT_SECONDS),
+    frame_records: histogram!(FRAME_RECORDS),
+    store_apply_seconds: histogram!(STORE_APPLY_SECONDS),
+    store_failures: counter!(STORE_FAILURES),
+    indexed_seq: gauge!(INDEXED_SEQ),
+    snapshot_seq: gauge!(SNAPSHOT_SEQ),
+});
+
+pub(crate) fn frame_committed(records: u32, bytes: u64, took: Duration) {
+    HANDLES.frames.increment(1);
+    HANDLES.records.increment(u64::from(records));
+    HANDLES.bytes.increment(bytes);
+    HANDLES.commit_seconds.record(took.as_secs_f64());
+    HANDLES.frame_records.record(f64::from(records));
+}
+
+pub(crate) fn store_applied(took: Duration) {
+    HANDLES.store_apply_seconds.record(took.as_secs_f64());
+}
+
+pub(crate) fn store_failed() {
+    HANDLES.store_failures.increment(1);
+}
+
+pub(crate) fn indexed(seq: u64) {
+    HANDLES.indexed_seq.set(seq as f64);
+}
+
+pub(crate) fn snapshot_made(seq: u64) {
+    HANDLES.snapshot_seq.set(seq as f64);
+}
+
+/// Brings the gauges that are read rather than written up to date; called when the metrics are asked for.
+pub(crate) fn refresh(positions: &crate::Positions) {
+    gauge!(DURABLE_SEQ).set(positions.durable.0 as f64);
+    gauge!(STORED_SEQ).set(positions.stored.0 as f64);
+    gauge!(JOURNAL_KEPT_BYTES).set(positions.journal_kept_bytes as f64);
+    gauge!(EVENTS_IN_FLIGHT).set(positions.events_in_flight as f64);
+}

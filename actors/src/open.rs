@@ -1,0 +1,340 @@
+//! Opening a ledger: recovery, then the threads, wired together in one place; and stopping it again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Addr};
+use crossbeam_channel::bounded;
+use florin_engine::JournalSeq;
+use florin_persistence::data_dir::DataDir;
+use florin_persistence::journal::{FrameHash, Journal, JournalReader, JournalRoom};
+use florin_persistence::store::Store;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::admission::{Admission, Limits};
+use crate::commit::{Committer, Item, chain, frame_target_and_record_max};
+use crate::front::{Florin, Positions};
+use crate::history::{History, Readers};
+use crate::housekeeping::{Housekeeper, Wake};
+use crate::indexed::IndexOnDisk;
+use crate::options::Options;
+use crate::recovery::{OpenError, Recovered, frame_bytes_max, recover, warn_of_durability};
+use crate::shard::{Finish, Shard};
+use crate::shared::Shared;
+use crate::write_behind::{StoreCondition, StoreStatus, WriteBehind, WriteBehindTask};
+
+/// Ids and keys in memory beyond which no command is taken until the index has caught up: about a gigabyte.
+pub(crate) const IDS_IN_MEMORY_MAX: u64 = 16 << 20;
+/// What was accepted is answered within so long when the ledger stops.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
+/// Places in the mailbox and the journal queue beyond what admission lets in: for the few messages that are not admitted.
+const QUEUE_SLACK: usize = 64;
+
+/// A ledger whose threads run.
+pub(crate) struct Running {
+    pub(crate) shard: Addr<Shard>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Store,
+    pub(crate) store_status: Arc<StoreStatus>,
+    pub(crate) history: History,
+    /// The largest record that always finds a place in a frame.
+    pub(crate) record_bytes_max: u64,
+    limits: Limits,
+    room: Arc<JournalRoom>,
+    snapshot_seq: Arc<AtomicU64>,
+    stopping: watch::Sender<bool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Florin {
+    /// Opens the ledger in a data directory, recovers what is there, and starts its threads. Blocks until it is ready.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing runs then.
+    pub fn open(options: Options) -> Result<Florin, OpenError> {
+        warn_of_durability(options.durability);
+        let directory =
+            DataDir::open_or_create(options.disk.clone(), &options.data_dir, Uuid::new_v4())?;
+        let recovered = recover(&directory, &options)?;
+        let running = start(Arc::new(directory), recovered, &options)?;
+        Ok(Florin { running: Arc::new(running) })
+    }
+}
+
+/// The threads of a ledger, and what connects them.
+fn start(
+    directory: Arc<DataDir>,
+    recovered: Recovered,
+    options: &Options,
+) -> Result<Running, OpenError> {
+    let Recovered { state, journal, index, snapshot_seq, snapshot_bytes } = recovered;
+    let shared = Arc::new(Shared::new(JournalSeq(journal.last_seq()), JournalSeq::NONE));
+    shared.indexed.store(index.covered_seq(), Ordering::Relaxed);
+    shared.kept_bytes.store(journal.index().backlog_bytes(), Ordering::Relaxed);
+    for ledger in state.ledgers() {
+        shared.learn_scale(ledger.ledger.id, ledger.ledger.scale);
+    }
+    let (target, record_bytes_max) = frame_target_and_record_max(frame_bytes_max(options));
+    let admission = Admission::new(options.limits);
+    let (room, segments) = (journal.room(), journal.index().clone());
+    let snapshot_seq = Arc::new(AtomicU64::new(snapshot_seq.0));
+    let stopping = watch::Sender::new(false);
+    let (wake, woken) = Wake::channel();
+
+    let store_status = Arc::new(StoreStatus::new(match options.write_behind {
+        WriteBehind::Running => StoreCondition::Ok,
+        WriteBehind::Paused => StoreCondition::Paused,
+    }));
+    let write_behind = StartWriteBehind {
+        directory: directory.clone(),
+        reader: journal.reader(),
+        shared: shared.clone(),
+        status: store_status.clone(),
+        wake: wake.clone(),
+        stopping: stopping.subscribe(),
+        mode: options.write_behind,
+    };
+    let (store, write_behind) = start_write_behind(write_behind)?;
+
+    let places = options.limits.events_in_flight as usize + QUEUE_SLACK;
+    let (sender, queue) = bounded(places);
+    let shard = Shard {
+        state,
+        indexed: Box::new(IndexOnDisk::new(index.clone())),
+        clock: options.clock.clone(),
+        queue: Some(sender),
+        shared: shared.clone(),
+    };
+    let (shard, shard_thread) = start_shard(shard, places)?;
+    let committer = start_committer(journal, target, queue, shared.clone(), wake)?;
+    let housekeeper = Housekeeper {
+        directory,
+        reader: JournalReader::new(segments.clone()),
+        segments: segments.clone(),
+        index,
+        shard: shard.clone(),
+        shared: shared.clone(),
+        store_status: store_status.clone(),
+        snapshot_seq: snapshot_seq.clone(),
+        snapshot_bytes,
+        woken,
+    };
+    let housekeeping = spawn("florin-keep", move || housekeeper.run())?;
+
+    let history = History {
+        store: store.clone(),
+        shared: shared.clone(),
+        readers: Arc::new(Readers::new(segments)),
+    };
+    Ok(Running {
+        shard,
+        admission,
+        shared,
+        store,
+        store_status,
+        history,
+        record_bytes_max,
+        limits: options.limits,
+        room,
+        snapshot_seq,
+        stopping,
+        threads: Mutex::new(vec![shard_thread, committer, write_behind, housekeeping]),
+    })
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    Ok(std::thread::Builder::new().name(name.to_owned()).spawn(run)?)
+}
+
+/// Starts the shard on an arbiter of its own: the one of a system that has nothing else to do.
+fn start_shard(shard: Shard, mailbox: usize) -> Result<(Addr<Shard>, JoinHandle<()>), OpenError> {
+    let (started, address) = bounded(1);
+    let shared = shard.shared.clone();
+    let thread = spawn("florin-shard", move || {
+        let system = actix::System::new();
+        system.block_on(async {
+            // The opener waits for the address, so there is room and someone to take it.
+            let address = Shard::create(|context| {
+                // Admission bounds what is in flight; the mailbox must never be the one that is full.
+                context.set_mailbox_capacity(mailbox);
+                shard
+            });
+            let _ = started.send(address);
+        });
+        if let Err(error) = system.run() {
+            shared.fail(format!("the shard's arbiter failed: {error}"));
+        }
+    })?;
+    let address = address.recv().map_err(|_| OpenError::ThreadEnded("shard"))?;
+    Ok((address, thread))
+}
+
+fn start_committer(
+    journal: Journal,
+    frame_bytes_target: u64,
+    queue: crossbeam_channel::Receiver<Item>,
+    shared: Arc<Shared>,
+    wake: Wake,
+) -> Result<JoinHandle<()>, OpenError> {
+    let committer = Committer::new(journal, frame_bytes_target, queue, shared, wake);
+    spawn("florin-journal", move || committer.run())
+}
+
+struct StartWriteBehind {
+    directory: Arc<DataDir>,
+    reader: JournalReader,
+    shared: Arc<Shared>,
+    status: Arc<StoreStatus>,
+    wake: Wake,
+    stopping: watch::Receiver<bool>,
+    mode: WriteBehind,
+}
+
+/// Opens the store and starts the task that fills it, on a thread and runtime of its own.
+fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>), OpenError> {
+    let (opened, store) = bounded(1);
+    let thread = spawn("florin-store", move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = opened.send(Err(OpenError::Thread(error)));
+                return;
+            }
+        };
+        runtime.block_on(async move {
+            let StartWriteBehind {
+                directory,
+                mut reader,
+                shared,
+                status,
+                wake,
+                mut stopping,
+                mode,
+            } = start;
+            let store = match open_store(&directory, &mut reader, &shared).await {
+                Ok(store) => store,
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                    return;
+                }
+            };
+            let _ = opened.send(Ok(store.clone()));
+            match mode {
+                WriteBehind::Running => {
+                    WriteBehindTask::new(store, reader, shared, status, wake, stopping).run().await;
+                }
+                WriteBehind::Paused => {
+                    // The runtime stays for the store's readers.
+                    let _ = stopping.wait_for(|stopping| *stopping).await;
+                }
+            }
+        });
+    })?;
+    let store = store.recv().map_err(|_| OpenError::ThreadEnded("store"))??;
+    Ok((store, thread))
+}
+
+/// Opens the store and makes sure that it belongs to this journal and that nothing between them is missing.
+async fn open_store(
+    directory: &DataDir,
+    reader: &mut JournalReader,
+    shared: &Shared,
+) -> Result<Store, OpenError> {
+    let store = Store::open(&directory.store_path(), directory.id()).await?;
+    let checkpoint = store.checkpoint().await?;
+    let durable = shared.durable();
+    if checkpoint.seq > durable {
+        return Err(OpenError::StoreMismatch(format!(
+            "the store reaches position {}, but the journal ends at {}: the journal is older than the store; restore the newer journal",
+            checkpoint.seq.0, durable.0
+        )));
+    }
+    let expected = reader.frame_hash_at(checkpoint.seq.0).map_err(|error| {
+        OpenError::StoreMismatch(format!(
+            "the store ends at position {}, and the journal does not reach back to it: {}",
+            checkpoint.seq.0,
+            chain(&error)
+        ))
+    })?;
+    let genesis = (checkpoint.seq == JournalSeq::NONE).then_some(FrameHash::GENESIS);
+    if expected.or(genesis).map(|hash| *hash.as_bytes()) != Some(checkpoint.frame_hash) {
+        return Err(OpenError::StoreMismatch(format!(
+            "the store at position {} was filled from another journal",
+            checkpoint.seq.0
+        )));
+    }
+    shared.set_stored(checkpoint.seq);
+    Ok(store)
+}
+
+impl Running {
+    /// Bytes that can surely still be written, none while too much of the journal is not in the store.
+    pub(crate) fn room_bytes(&self) -> u64 {
+        let kept = self.shared.kept_bytes.load(Ordering::Relaxed);
+        if kept > self.limits.backlog_bytes { 0 } else { self.room.bytes() }
+    }
+
+    /// Whether room is short because the disk or the backlog is full, rather than because spares are just being made.
+    pub(crate) fn is_storage_full(&self) -> bool {
+        let kept = self.shared.kept_bytes.load(Ordering::Relaxed);
+        kept > self.limits.backlog_bytes
+            || (self.room.is_blocked() && self.room.bytes() < self.record_bytes_max)
+    }
+
+    pub(crate) fn positions(&self) -> Positions {
+        Positions {
+            durable: self.shared.durable(),
+            stored: self.shared.stored(),
+            indexed: JournalSeq(self.shared.indexed.load(Ordering::Relaxed)),
+            snapshot: JournalSeq(self.snapshot_seq.load(Ordering::Relaxed)),
+            journal_bytes: self.shared.written_bytes.load(Ordering::Relaxed),
+            journal_kept_bytes: self.shared.kept_bytes.load(Ordering::Relaxed),
+            journal_room_bytes: self.room.bytes(),
+            events_in_flight: self.admission.events_in_flight(),
+            bytes_in_flight: self.admission.bytes_in_flight(),
+            ids_in_memory: self.shared.ids_in_memory.load(Ordering::Relaxed),
+            accounts: self.shared.accounts.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.admission.close();
+        self.drain().await;
+        self.let_go();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
+        if tokio::task::spawn_blocking(join).await.is_err() {
+            tracing::error!("the ledger's threads could not be waited for");
+        }
+    }
+
+    /// Waits until what was accepted is answered.
+    async fn drain(&self) {
+        let deadline = Instant::now() + DRAIN_PATIENCE;
+        while self.admission.events_in_flight() > 0
+            && self.shared.failure().is_none()
+            && Instant::now() < deadline
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Lets the threads end. The queue ends with the shard, the journal with the queue, housekeeping with both that wake it.
+    fn let_go(&self) {
+        self.admission.close();
+        self.stopping.send_replace(true);
+        // A shard that is gone has ended already.
+        let _ = self.shard.try_send(Finish);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}

@@ -1,0 +1,191 @@
+//! The shard: the actor that hosts the account actors of a partition and dispatches to them.
+//!
+//! It runs on an arbiter thread of its own and handles one message at a time, so that every account changes its state in
+//! arrival order and both sides of a transfer in one step. It does no I/O of its own: what it decides goes, with whoever
+//! waits for it, into the journal queue, and memory runs ahead of the disk without anyone seeing it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::{Actor, Context, Handler, Message};
+use crossbeam_channel::Sender;
+use florin_engine::{
+    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, State, TransferId,
+    Unreadable, Verdict,
+};
+use tokio::sync::oneshot;
+
+use crate::admission::Permit;
+use crate::clock::Clock;
+use crate::commit::{Item, Released};
+use crate::shared::Shared;
+
+/// The answers of the index on disk, with a latch for what it could not read.
+pub(crate) trait IndexedIds: DecidedBefore + Send {
+    /// Why an answer since the last call can not be trusted, if one can not.
+    fn take_error(&mut self) -> Option<String>;
+}
+
+/// Asks for a command to be decided.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Submit {
+    pub(crate) command: Command,
+    pub(crate) key: Option<CommandKey>,
+    pub(crate) permit: Permit,
+    pub(crate) reply: oneshot::Sender<Released<Result<Verdict, Unreadable>>>,
+}
+
+/// Asks what the ledger knows.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Look {
+    pub(crate) at: LookAt,
+    pub(crate) permit: Permit,
+    pub(crate) reply: oneshot::Sender<Released<Seen>>,
+}
+
+/// What to look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LookAt {
+    Account(AccountId),
+    Id(TransferId),
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Account(Option<Box<Account>>),
+    Id(Option<Decided>),
+}
+
+/// Says that the index on disk now answers for all ids up to here.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Indexed(pub(crate) JournalSeq);
+
+/// Says that no more messages will come: the journal queue ends after what is in it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Finish;
+
+/// The actor.
+pub(crate) struct Shard {
+    pub(crate) state: State,
+    pub(crate) indexed: Box<dyn IndexedIds>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) queue: Option<Sender<Item>>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Actor for Shard {
+    type Context = Context<Self>;
+}
+
+impl Handler<Submit> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, submit: Submit, _: &mut Context<Self>) {
+        self.guarded(|shard| shard.decide(submit));
+    }
+}
+
+impl Handler<Look> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, look: Look, _: &mut Context<Self>) {
+        self.guarded(|shard| shard.look(look));
+    }
+}
+
+impl Handler<Indexed> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, Indexed(seq): Indexed, _: &mut Context<Self>) {
+        self.guarded(|shard| {
+            shard.state.forget_indexed(seq);
+            shard.publish_counts();
+        });
+    }
+}
+
+impl Handler<Finish> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, _: Finish, _: &mut Context<Self>) {
+        self.queue = None;
+        actix::System::current().stop();
+    }
+}
+
+impl Shard {
+    fn publish_counts(&self) {
+        let ids = self.state.recent_count() as u64;
+        self.shared.ids_in_memory.store(ids, Ordering::Relaxed);
+        self.shared.accounts.store(self.state.accounts_count() as u64, Ordering::Relaxed);
+    }
+
+    /// Runs one step; after a panic the state can not be trusted, so it is the last. Dropping the queue lets the journal thread
+    /// write what was decided before, and whoever waits for more learns that the outcome is unknown.
+    fn guarded(&mut self, step: impl FnOnce(&mut Shard)) {
+        if self.queue.is_none() {
+            return;
+        }
+        if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
+            self.shared.fail("the shard panicked".to_owned());
+            self.queue = None;
+        }
+    }
+
+    fn decide(&mut self, submit: Submit) {
+        let Submit { command, key, permit, reply } = submit;
+        let now = self.clock.now();
+        let verdict = self.state.decide(command, key, now, self.indexed.as_mut());
+        if let Some(error) = self.indexed.take_error() {
+            // What was decided may rest on a wrong answer, so it must not reach the journal.
+            self.shared.fail(format!("the index of decided ids can not be read: {error}"));
+            self.queue = None;
+            return;
+        }
+        self.publish_counts();
+        let item = Item::Decided {
+            seq: self.state.seq(),
+            state_hash: self.state.state_hash(),
+            verdict,
+            permit,
+            reply,
+        };
+        self.enqueue(item);
+    }
+
+    fn look(&mut self, look: Look) {
+        let Look { at, permit, reply } = look;
+        let seen = match at {
+            LookAt::Account(id) => Seen::Account(self.state.account(id).cloned().map(Box::new)),
+            LookAt::Id(id) => {
+                let decided = self.state.recent_id(id).or_else(|| self.indexed.transfer(id));
+                if let Some(error) = self.indexed.take_error() {
+                    self.shared.fail(format!("the index of decided ids can not be read: {error}"));
+                    self.queue = None;
+                    return;
+                }
+                Seen::Id(decided)
+            }
+        };
+        self.enqueue(Item::Seen { seq: self.state.seq(), seen, permit, reply });
+    }
+
+    /// Puts an outcome into the journal queue, unless it changed nothing and all that it could depend on is durable already.
+    fn enqueue(&mut self, item: Item) {
+        let nothing_to_wait_for = !item.is_recorded() && self.shared.durable() >= self.state.seq();
+        if nothing_to_wait_for {
+            item.release();
+        } else if let Some(queue) = &self.queue
+            && queue.send(item).is_err()
+        {
+            // The journal thread is gone; dropping the item told its caller that the outcome is unknown.
+            self.queue = None;
+        }
+    }
+}

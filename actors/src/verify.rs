@@ -1,0 +1,381 @@
+//! Verifying a stopped data directory: checksums, chain, replay, conservation, snapshot, index and store against each other.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use florin_engine::{
+    AccountAfter, AccountId, Event, JournalSeq, LedgerState, Record, State, Transfer,
+};
+use florin_persistence::data_dir::{DataDir, DataDirError};
+use florin_persistence::decided::{DecidedIndex, IndexError, IndexOptions};
+use florin_persistence::disk::OsDisk;
+use florin_persistence::journal::{self, FrameHash, FrameView, JournalSummary, verify_journal};
+use florin_persistence::record;
+use florin_persistence::snapshot::SnapshotHeader;
+use florin_persistence::snapshot::files::{self, SnapshotFileError};
+use florin_persistence::store::{
+    AccountFilter, Checkpoint, Order, PAGE_ROWS_MAX, PageRequest, Store, StoreError, TransferFilter,
+};
+
+use crate::commit::chain;
+use crate::indexed::{namespace_of, on_disk};
+use crate::recovery::{FrameError, OpenError, hash_seed, load, replay_frame};
+
+/// What a directory that is sound holds.
+#[derive(Clone, Debug)]
+pub struct VerifyReport {
+    /// Records of the journal.
+    pub records: u64,
+    /// Segments of the journal.
+    pub segments: u64,
+    /// Frames in them, sealing ones too.
+    pub frames: u64,
+    /// The oldest record that is still in the journal.
+    pub first_seq: JournalSeq,
+    /// The newest record.
+    pub last_seq: JournalSeq,
+    /// Whether the journal ends with a sealing frame, as after a clean stop.
+    pub is_sealed: bool,
+    /// Whether the next start will cut a frame that a crash tore; it was never acknowledged.
+    pub torn_bytes: u64,
+    /// The state hash at the newest record.
+    pub state_hash: u64,
+    /// Accounts.
+    pub accounts: u64,
+    /// Ledgers with their totals.
+    pub ledgers: Vec<LedgerState>,
+    /// The newest snapshot; 0 without one.
+    pub snapshot_seq: JournalSeq,
+    /// How far the index of decided ids reaches.
+    pub indexed_seq: JournalSeq,
+    /// How far the store reaches, late but not wrong.
+    pub stored_seq: JournalSeq,
+    /// Transfers in the store.
+    pub stored_transfers: u64,
+}
+
+/// The first difference found.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The data directory can not be used.
+    #[error(transparent)]
+    Directory(#[from] DataDirError),
+    /// The journal is damaged.
+    #[error(transparent)]
+    Journal(#[from] journal::Damage),
+    /// The journal contradicts itself.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The snapshot is damaged or contradicts itself.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotFileError),
+    /// The index can not be read.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The store can not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Two parts differ.
+    #[error("{0}")]
+    Different(String),
+}
+
+/// Verifies the stopped data directory at `path`: checksums, hash chain, replay, conservation, the snapshot and the index against
+/// the journal, and the embedded store against it at the position up to which it was filled. A late store is no fault.
+///
+/// # Errors
+/// The first difference, in one sentence. Nothing is changed.
+pub async fn verify(path: &Path) -> Result<VerifyReport, VerifyError> {
+    let directory = DataDir::open_existing(OsDisk::shared(), path)?;
+    let index = DecidedIndex::open(&directory.ids_dir(), IndexOptions::SMALL)?;
+    let store = Store::open(&directory.store_path(), directory.id()).await?;
+    let checkpoint = store.checkpoint().await?;
+    let snapshot = files::newest(&directory)?;
+    let snapshot_header = snapshot.as_ref().map(|snapshot| *snapshot.header());
+    // A whole journal is replayed from its beginning, so that the snapshot is compared too; else it is where replay begins.
+    let restored = match snapshot {
+        Some(snapshot) => {
+            load(snapshot).map_err(|error: OpenError| different(error.to_string()))?
+        }
+        None => State::new(hash_seed()),
+    };
+    let whole = directory.disk().kind(&directory.journal_dir().join(FIRST_SEGMENT));
+    let state = match whole {
+        Ok(Some(_)) => State::new(hash_seed()),
+        _ => restored,
+    };
+    let mut walk = Walk {
+        began_at: state.seq(),
+        state,
+        index,
+        snapshot: snapshot_header,
+        checkpoint,
+        checkpoint_hash: None,
+        at_checkpoint: None,
+        stored: Vec::new(),
+    };
+    let summary = verify_journal(
+        &**directory.disk(),
+        &directory.journal_dir(),
+        directory.id(),
+        &mut |frame| walk.frame(&frame),
+    )
+    .map_err(|error| match error {
+        journal::OpenError::Visit(error) => error,
+        journal::OpenError::Damaged(error) => VerifyError::Journal(error),
+        other => VerifyError::Different(chain(&other)),
+    })?;
+    walk.state.check_conservation().map_err(different)?;
+    let stored_transfers = walk.compare_store(&store, &summary).await?;
+    Ok(report(&summary, &walk, stored_transfers))
+}
+
+/// The file of a journal's first segment, which is there as long as nothing was removed.
+const FIRST_SEGMENT: &str = "00000000000000000001.seg";
+
+/// The walk over the journal, with what it is compared with.
+struct Walk {
+    state: State,
+    began_at: JournalSeq,
+    index: DecidedIndex,
+    snapshot: Option<SnapshotHeader>,
+    checkpoint: Checkpoint,
+    /// The hash of the frame at which the store stands.
+    checkpoint_hash: Option<FrameHash>,
+    /// Accounts and ledgers as of the store's checkpoint.
+    at_checkpoint: Option<(HashMap<AccountId, AccountAfter>, Vec<LedgerState>)>,
+    /// For each record with transfers up to the checkpoint: how many, and the sum of their digests.
+    stored: Vec<(JournalSeq, u64, u64)>,
+}
+
+impl Walk {
+    fn frame(&mut self, frame: &FrameView<'_>) -> Result<(), VerifyError> {
+        let began_at = self.began_at;
+        replay_frame(&mut self.state, began_at, began_at, frame)?;
+        for (seq, bytes) in frame.records() {
+            let record =
+                record::decode(bytes).map_err(|source| FrameError::Decode { seq, source })?;
+            self.check_index(JournalSeq(seq), &record)?;
+            self.sum_transfers(JournalSeq(seq), &record);
+        }
+        let last = JournalSeq(frame.last_seq());
+        if last == self.checkpoint.seq {
+            self.checkpoint_hash = Some(frame.hash());
+        }
+        if self.state.seq() == last && last == self.checkpoint.seq {
+            let accounts = self.state.accounts().map(|account| (account.id, account.after()));
+            self.at_checkpoint = Some((accounts.collect(), self.state.ledgers().to_vec()));
+        }
+        match self.snapshot {
+            Some(snapshot)
+                if snapshot.seq == last && snapshot.state_hash != self.state.state_hash() =>
+            {
+                Err(different(format!(
+                    "the snapshot at position {} has the state hash {:016x}, replay gives {:016x}",
+                    last.0,
+                    snapshot.state_hash,
+                    self.state.state_hash()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything that the index covers must be in it as it was decided.
+    fn check_index(&self, seq: JournalSeq, record: &Record) -> Result<(), VerifyError> {
+        if seq.0 > self.index.covered_seq() {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        record.each_decided(seq, |id, decided| {
+            if result.is_err() {
+                return;
+            }
+            match self.index.get(namespace_of(decided.kind), id) {
+                Ok(Some(found)) if found == on_disk(decided) => {}
+                Ok(found) => {
+                    result = Err(different(format!(
+                        "the index of decided ids has {found:?} for the id {id} of record {}",
+                        seq.0
+                    )));
+                }
+                Err(error) => result = Err(error.into()),
+            }
+        });
+        result
+    }
+
+    fn sum_transfers(&mut self, seq: JournalSeq, record: &Record) {
+        if seq > self.checkpoint.seq {
+            return;
+        }
+        let transfers = record.events.iter().filter_map(|event| match event {
+            Event::TransferPosted(posted) => Some(&posted.transfer),
+            _ => None,
+        });
+        let (count, sum) = transfers.fold((0, 0_u64), |(count, sum), transfer| {
+            (count + 1, sum.wrapping_add(mark(transfer)))
+        });
+        if count > 0 {
+            self.stored.push((seq, count, sum));
+        }
+    }
+
+    /// Compares the store with the journal at the store's position. Returns how many transfers were compared.
+    async fn compare_store(
+        &self,
+        store: &Store,
+        summary: &JournalSummary,
+    ) -> Result<u64, VerifyError> {
+        let at = self.checkpoint.seq.0;
+        if at > summary.last_seq {
+            return Err(different(format!(
+                "the store reaches position {at}, the journal only {}",
+                summary.last_seq
+            )));
+        }
+        if let Some(hash) = self.checkpoint_hash
+            && *hash.as_bytes() != self.checkpoint.frame_hash
+        {
+            return Err(different(format!("the store at position {at} is not of this journal")));
+        }
+        if let Some((accounts, ledgers)) = &self.at_checkpoint {
+            compare_accounts(store, accounts).await?;
+            compare_ledgers(store, ledgers).await?;
+        }
+        self.compare_transfers(store, JournalSeq(summary.first_seq)).await
+    }
+
+    async fn compare_transfers(
+        &self,
+        store: &Store,
+        first: JournalSeq,
+    ) -> Result<u64, VerifyError> {
+        let mut expected = self.stored.iter().peekable();
+        let mut compared = 0;
+        let mut found: Option<(JournalSeq, u64, u64)> = None;
+        let mut page = pages();
+        loop {
+            let rows = store.transfers(&TransferFilter::default(), &page).await?;
+            for row in rows.data.iter().filter(|row| row.seq >= first) {
+                match &mut found {
+                    Some((seq, count, sum)) if *seq == row.seq => {
+                        (*count, *sum) = (*count + 1, sum.wrapping_add(mark(&row.transfer)));
+                    }
+                    _ => {
+                        check_record(found, expected.next_if(|_| found.is_some()).copied())?;
+                        found = Some((row.seq, 1, mark(&row.transfer)));
+                    }
+                }
+                compared += 1;
+            }
+            match rows.next {
+                Some(cursor) => page.cursor = Some(cursor),
+                None => break,
+            }
+        }
+        check_record(found, expected.next_if(|_| found.is_some()).copied())?;
+        check_record(None, expected.next().copied())?;
+        Ok(compared)
+    }
+}
+
+/// What a transfer is, and when it was decided, in one number.
+fn mark(transfer: &Transfer) -> u64 {
+    let id = transfer.id.0;
+    transfer
+        .content_digest()
+        .wrapping_add(transfer.timestamp.0)
+        .wrapping_add(id as u64)
+        .wrapping_add((id >> 64) as u64)
+}
+
+fn check_record(
+    stored: Option<(JournalSeq, u64, u64)>,
+    journaled: Option<(JournalSeq, u64, u64)>,
+) -> Result<(), VerifyError> {
+    if stored == journaled {
+        return Ok(());
+    }
+    let seq = [stored, journaled].into_iter().flatten().map(|(seq, ..)| seq.0).min();
+    Err(different(format!(
+        "the transfers of record {} are not the same in the store and the journal",
+        seq.unwrap_or_default()
+    )))
+}
+
+async fn compare_accounts(
+    store: &Store,
+    expected: &HashMap<AccountId, AccountAfter>,
+) -> Result<(), VerifyError> {
+    let mut page = pages();
+    let mut compared = 0;
+    loop {
+        let rows = store.accounts(&AccountFilter::default(), &page).await?;
+        for row in &rows.data {
+            let stored = row.account.after();
+            if expected.get(&stored.id) != Some(&stored) {
+                return Err(different(format!(
+                    "account {} is {stored:?} in the store and {:?} in the journal",
+                    stored.id.0,
+                    expected.get(&stored.id)
+                )));
+            }
+            compared += 1;
+        }
+        match rows.next {
+            Some(cursor) => page.cursor = Some(cursor),
+            None => break,
+        }
+    }
+    if compared == expected.len() {
+        Ok(())
+    } else {
+        Err(different(format!("the store has {compared} accounts, the journal {}", expected.len())))
+    }
+}
+
+async fn compare_ledgers(store: &Store, expected: &[LedgerState]) -> Result<(), VerifyError> {
+    for LedgerState { ledger, totals } in expected {
+        let stored = store.ledger(ledger.id).await?.value;
+        let same = stored
+            .as_ref()
+            .is_some_and(|stored| stored.ledger == *ledger && stored.totals == *totals);
+        if !same {
+            return Err(different(format!(
+                "ledger {} is {stored:?} in the store, its totals are {totals:?} in the journal",
+                ledger.id.0
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whole lists, in the order of decisions.
+fn pages() -> PageRequest {
+    PageRequest { order: Order::OldestFirst, ..PageRequest::first(PAGE_ROWS_MAX) }
+}
+
+fn report(summary: &JournalSummary, walk: &Walk, stored_transfers: u64) -> VerifyReport {
+    let state = &walk.state;
+    VerifyReport {
+        records: summary.last_seq + 1 - summary.first_seq,
+        segments: summary.segments as u64,
+        frames: summary.frames,
+        first_seq: JournalSeq(summary.first_seq),
+        last_seq: JournalSeq(summary.last_seq),
+        is_sealed: summary.is_sealed,
+        torn_bytes: summary.torn_tail.as_ref().map_or(0, |torn| torn.bytes),
+        state_hash: state.state_hash(),
+        accounts: state.accounts_count() as u64,
+        ledgers: state.ledgers().to_vec(),
+        snapshot_seq: walk.snapshot.map_or(JournalSeq::NONE, |snapshot| snapshot.seq),
+        indexed_seq: JournalSeq(walk.index.covered_seq()),
+        stored_seq: walk.checkpoint.seq,
+        stored_transfers,
+    }
+}
+
+fn different(what: String) -> VerifyError {
+    VerifyError::Different(what)
+}

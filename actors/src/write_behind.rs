@@ -1,0 +1,269 @@
+//! Write-behind: the task that tails the durable journal and fills the store.
+//!
+//! It reads the journal's files, not memory, so the store may be away for hours: the backlog is disk. A batch and the store's
+//! checkpoint move in one SQL transaction, so that each record is applied exactly once whatever dies in between.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use florin_engine::JournalSeq;
+use florin_persistence::journal::{FrameCursor, JournalReader, ReadError};
+use florin_persistence::record::{self, RecordError};
+use florin_persistence::store::{OutOfOrder, Store, StoreBatch, StoreError, StoreErrorKind};
+use tokio::sync::watch;
+
+use crate::commit::chain;
+use crate::housekeeping::Wake;
+use crate::metrics;
+use crate::shared::Shared;
+
+/// A batch takes no further frames beyond so many rows.
+const BATCH_ROWS_TARGET: usize = 200_000;
+/// What was applied is made durable after so long, so that segments can go.
+const SYNC_INTERVAL: Duration = Duration::from_secs(5);
+/// The first and the longest pause before a batch that failed is tried again.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// How the store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreCondition {
+    /// It takes what it is given.
+    Ok,
+    /// It is paused by an option.
+    Paused,
+    /// It does not answer; what it misses waits in the journal and is tried again.
+    Away {
+        /// Since when.
+        since: Instant,
+        /// What it last said.
+        error: String,
+    },
+    /// It refuses a record for a reason that will not pass. Nothing is skipped: the ledger goes on until the backlog is full.
+    Stuck {
+        /// The position behind which nothing is stored.
+        seq: JournalSeq,
+        /// What it said.
+        error: String,
+    },
+}
+
+/// Whether write-behind runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteBehind {
+    /// The store follows the journal.
+    Running,
+    /// The store stays where it is: for measurements of the ledger alone.
+    Paused,
+}
+
+/// What others know of the store.
+#[derive(Debug)]
+pub(crate) struct StoreStatus {
+    condition: Mutex<StoreCondition>,
+    /// All records up to here are durably in the store.
+    synced: watch::Sender<JournalSeq>,
+}
+
+impl StoreStatus {
+    pub(crate) fn new(condition: StoreCondition) -> StoreStatus {
+        StoreStatus {
+            condition: Mutex::new(condition),
+            synced: watch::Sender::new(JournalSeq::NONE),
+        }
+    }
+
+    pub(crate) fn condition(&self) -> StoreCondition {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn synced(&self) -> JournalSeq {
+        *self.synced.borrow()
+    }
+
+    fn set(&self, condition: StoreCondition) {
+        *self.condition.lock().unwrap_or_else(PoisonError::into_inner) = condition;
+    }
+}
+
+/// Why write-behind can not go on at all.
+#[derive(Debug, thiserror::Error)]
+enum Halt {
+    #[error("the journal can not be read back")]
+    Read(#[from] ReadError),
+    #[error("record {seq} can not be decoded")]
+    Decode { seq: u64, source: RecordError },
+    #[error("the journal does not go on where the store stands")]
+    OutOfOrder(#[from] OutOfOrder),
+    #[error("the store refuses what follows position {}", .after.0)]
+    Refused { after: JournalSeq, source: StoreError },
+}
+
+/// The task's own state.
+pub(crate) struct WriteBehindTask {
+    store: Store,
+    reader: JournalReader,
+    cursor: FrameCursor,
+    shared: Arc<Shared>,
+    status: Arc<StoreStatus>,
+    wake: Wake,
+    stopping: watch::Receiver<bool>,
+    applied: JournalSeq,
+    unsynced_since: Option<Instant>,
+}
+
+impl WriteBehindTask {
+    pub(crate) fn new(
+        store: Store,
+        reader: JournalReader,
+        shared: Arc<Shared>,
+        status: Arc<StoreStatus>,
+        wake: Wake,
+        stopping: watch::Receiver<bool>,
+    ) -> WriteBehindTask {
+        let applied = shared.stored();
+        WriteBehindTask {
+            store,
+            cursor: reader.read_from(applied.next().0),
+            reader,
+            shared,
+            status,
+            wake,
+            stopping,
+            applied,
+            unsynced_since: None,
+        }
+    }
+
+    /// Follows the journal until told to stop.
+    pub(crate) async fn run(mut self) {
+        // What a predecessor applied counts only once it is known to be durable.
+        self.sync().await;
+        loop {
+            match self.follow().await {
+                Ok(()) => return self.sync().await,
+                Err(halt) => {
+                    let error = chain(&halt);
+                    tracing::error!(seq = self.applied.0, %error, "write-behind stops here and skips nothing");
+                    self.status.set(StoreCondition::Stuck { seq: self.applied, error });
+                    if !self.until_stopped(RETRY_MAX).await {
+                        return;
+                    }
+                    // A store that was mended by hand takes the record at the next try.
+                    self.cursor = self.reader.read_from(self.applied.next().0);
+                }
+            }
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), Halt> {
+        let mut durable = self.shared.watch_durable();
+        loop {
+            if *self.stopping.borrow() {
+                return Ok(());
+            }
+            let upto = *durable.borrow_and_update();
+            if let Some(batch) = self.gather(upto)? {
+                self.apply(batch).await?;
+            }
+            if self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_INTERVAL) {
+                self.sync().await;
+            }
+            if self.applied >= upto {
+                let sync_due = tokio::time::sleep(SYNC_INTERVAL);
+                tokio::select! {
+                    _ = durable.changed() => {}
+                    _ = self.stopping.changed() => {}
+                    () = sync_due, if self.unsynced_since.is_some() => {}
+                }
+            }
+        }
+    }
+
+    /// Reads whole frames until a batch is full or the journal ends. The batch's checkpoint is the hash of its last frame.
+    fn gather(&mut self, upto: JournalSeq) -> Result<Option<StoreBatch>, Halt> {
+        let mut batch = StoreBatch::new(self.applied);
+        while batch.rows() < BATCH_ROWS_TARGET {
+            let Some(frame) = self.cursor.next_frame(upto.0)? else { break };
+            for (seq, bytes) in frame.records() {
+                if seq <= self.applied.0 {
+                    continue;
+                }
+                let record =
+                    record::decode(bytes).map_err(|source| Halt::Decode { seq, source })?;
+                let keyed = record.key.is_some().then_some(bytes);
+                batch.push(JournalSeq(seq), &record, keyed)?;
+            }
+            batch.set_frame_hash(*frame.hash().as_bytes());
+        }
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+
+    /// Applies a batch, trying again for as long as the store is only away.
+    async fn apply(&mut self, batch: StoreBatch) -> Result<(), Halt> {
+        let mut pause = RETRY_MIN;
+        loop {
+            let started = Instant::now();
+            match self.store.apply(&batch).await {
+                Ok(()) => {
+                    metrics::store_applied(started.elapsed());
+                    self.applied = batch.upto();
+                    self.unsynced_since.get_or_insert(started);
+                    self.status.set(StoreCondition::Ok);
+                    self.shared.set_stored(self.applied);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == StoreErrorKind::Passing => {
+                    metrics::store_failed();
+                    self.note_away(&error);
+                    if !self.until_stopped(pause).await {
+                        return Ok(());
+                    }
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                Err(source) => {
+                    metrics::store_failed();
+                    return Err(Halt::Refused { after: self.applied, source });
+                }
+            }
+        }
+    }
+
+    /// Makes what was applied durable, and wakes whoever removes segments.
+    async fn sync(&mut self) {
+        match self.store.sync().await {
+            Ok(seq) => {
+                self.unsynced_since = None;
+                self.status.synced.send_replace(seq);
+                self.wake.wake();
+            }
+            Err(error) => {
+                metrics::store_failed();
+                self.note_away(&error);
+                // Tried again after the interval, not at once.
+                self.unsynced_since = Some(Instant::now());
+            }
+        }
+    }
+
+    fn note_away(&self, error: &StoreError) {
+        let error = chain(error);
+        let since = match self.status.condition() {
+            StoreCondition::Away { since, .. } => since,
+            _ => {
+                tracing::warn!(%error, "the store is away; the journal keeps what it misses");
+                Instant::now()
+            }
+        };
+        self.status.set(StoreCondition::Away { since, error });
+    }
+
+    /// Waits, and says whether to go on afterwards.
+    async fn until_stopped(&mut self, pause: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = self.stopping.changed() => {}
+        }
+        !*self.stopping.borrow()
+    }
+}

@@ -1,0 +1,7 @@
+//! The running ledger through its embedded face, with real files and threads.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bank;
+mod durability;
+mod flow;
+mod keys;

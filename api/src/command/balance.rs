@@ -1,0 +1,33 @@
+//! `florin balance ID`.
+
+use std::process::ExitCode;
+
+use super::client::{self, Client, OutputArgs, ServerArgs};
+use super::page::field;
+use super::print::Align::Right;
+use super::{Outcome, print};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BalanceArgs {
+    /// The account's id: a number or a UUID
+    #[arg(value_parser = client::id)]
+    id: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Shows what the account holds, as of every write that was acknowledged before.
+pub(super) fn run(args: &BalanceArgs) -> Outcome {
+    let path = format!("/v1/accounts/{}", args.id);
+    let answer = Client::new(&args.server.url).get(&path)?.accepted()?;
+    if args.output.json {
+        print::out(&answer.body)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let account = answer.json()?;
+    let rows = ["balance", "available"].map(|name| (name, field(&account, name)));
+    print::out(&print::pairs(rows, Right))?;
+    Ok(ExitCode::SUCCESS)
+}

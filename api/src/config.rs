@@ -1,0 +1,285 @@
+//! What the process is told at its start, and by whom.
+//!
+//! A setting has one name in three spellings: `data_dir` is the flag `--data-dir`, the variable `FLORIN_DATA_DIR` and the key
+//! `data_dir` of the file. The first of flag, variable, file and default that speaks wins, and [`Resolved`] remembers which
+//! it was. Everything is read once, here, and passed down as values.
+
+mod layers;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use florin_actors::{ClockAcceptance, Durability};
+
+pub(crate) use layers::{ConfigError, Flags, Layers};
+pub(crate) use values::{Archive, ByteSize, Count, Exposure, ListenAddress, LogFormat, Workers};
+
+/// How a setting is given, which is also how a shell completes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Text,
+    Path,
+    Choice(&'static [&'static str]),
+    /// A flag that needs no value: alone it means `true`.
+    Switch,
+}
+
+/// One setting: its name as a flag, and what people read about it.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    flag: &'static str,
+    value_name: &'static str,
+    default: &'static str,
+    shape: Shape,
+    help: &'static str,
+}
+
+impl Spec {
+    /// The name in the file.
+    fn key(&self) -> String {
+        self.flag.replace('-', "_")
+    }
+
+    /// The name in the environment.
+    fn variable(&self) -> String {
+        format!("FLORIN_{}", self.key().to_uppercase())
+    }
+}
+
+const LISTEN: Spec = Spec {
+    flag: "listen",
+    value_name: "ADDR",
+    default: "127.0.0.1:8080",
+    shape: Shape::Text,
+    help: "Address and port to serve HTTP on; port 0 picks a free one",
+};
+const DATA_DIR: Spec = Spec {
+    flag: "data-dir",
+    value_name: "DIR",
+    default: "./florin-data",
+    shape: Shape::Path,
+    help: "Where the ledger lives: journal, snapshots, ids and the embedded store",
+};
+const DURABILITY: Spec = Spec {
+    flag: "durability",
+    value_name: "MODE",
+    default: "fsync",
+    shape: Shape::Choice(&["fsync", "memory"]),
+    help: "When a write is answered: once it survives power loss (fsync), or at once, to be lost with the process (memory)",
+};
+const JOURNAL_ARCHIVE: Spec = Spec {
+    flag: "journal-archive",
+    value_name: "DIR",
+    default: "none",
+    shape: Shape::Path,
+    help: "Keep journal segments here for ever, instead of removing them once snapshot and store cover them",
+};
+const LOG: Spec = Spec {
+    flag: "log",
+    value_name: "FORMAT",
+    default: "text",
+    shape: Shape::Choice(&["text", "json"]),
+    help: "How the log on stderr is written",
+};
+const INSECURE_NO_AUTH: Spec = Spec {
+    flag: "insecure-no-auth",
+    value_name: "BOOL",
+    default: "false",
+    shape: Shape::Switch,
+    help: "Allow an address that other machines can reach although nobody is asked who they are",
+};
+const ACCEPT_CLOCK: Spec = Spec {
+    flag: "accept-clock",
+    value_name: "BOOL",
+    default: "false",
+    shape: Shape::Switch,
+    help: "Start although the clock is more than a day ahead of the newest record",
+};
+const EVENTS_IN_FLIGHT: Spec = Spec {
+    flag: "events-in-flight",
+    value_name: "COUNT",
+    default: "65536",
+    shape: Shape::Text,
+    help: "Events accepted and not yet answered, past which callers get 503 overloaded",
+};
+const BYTES_IN_FLIGHT: Spec = Spec {
+    flag: "bytes-in-flight",
+    value_name: "SIZE",
+    default: "256MiB",
+    shape: Shape::Text,
+    help: "Bytes of commands accepted and not yet answered, past which callers get 503 overloaded",
+};
+const BACKLOG_BYTES: Spec = Spec {
+    flag: "backlog-bytes",
+    value_name: "SIZE",
+    default: "61GiB",
+    shape: Shape::Text,
+    help: "Journal that the store does not have yet, past which callers get 503 storage_full",
+};
+const SEGMENT_BYTES: Spec = Spec {
+    flag: "segment-bytes",
+    value_name: "SIZE",
+    default: "64MiB",
+    shape: Shape::Text,
+    help: "Size of one journal segment, from 64KiB to 1GiB",
+};
+const WORKERS: Spec = Spec {
+    flag: "workers",
+    value_name: "COUNT",
+    default: "auto",
+    shape: Shape::Text,
+    help: "Threads that read requests and write answers; auto is one for each core",
+};
+const BODY_BYTES: Spec = Spec {
+    flag: "body-bytes",
+    value_name: "SIZE",
+    default: "256KiB",
+    shape: Shape::Text,
+    help: "Largest body of a request for one thing, past which it gets 413",
+};
+const BATCH_BODY_BYTES: Spec = Spec {
+    flag: "batch-body-bytes",
+    value_name: "SIZE",
+    default: "16MiB",
+    shape: Shape::Text,
+    help: "Largest body of a batch, past which it gets 413",
+};
+
+/// Every setting, in the order in which `florin config` prints them.
+const SETTINGS: [&Spec; 14] = [
+    &LISTEN,
+    &DATA_DIR,
+    &DURABILITY,
+    &JOURNAL_ARCHIVE,
+    &LOG,
+    &INSECURE_NO_AUTH,
+    &ACCEPT_CLOCK,
+    &EVENTS_IN_FLIGHT,
+    &BYTES_IN_FLIGHT,
+    &BACKLOG_BYTES,
+    &SEGMENT_BYTES,
+    &WORKERS,
+    &BODY_BYTES,
+    &BATCH_BODY_BYTES,
+];
+
+/// Segments smaller than this would hold less than a few frames; larger ones could not be preallocated quickly.
+const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 30);
+
+/// What a server runs with.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Config {
+    pub(crate) listen: ListenAddress,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) durability: Durability,
+    pub(crate) journal_archive: Archive,
+    pub(crate) log: LogFormat,
+    pub(crate) exposure: Exposure,
+    pub(crate) clock: ClockAcceptance,
+    pub(crate) limits: Limits,
+}
+
+/// What is bounded, and by how much.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Limits {
+    pub(crate) events_in_flight: Count,
+    pub(crate) bytes_in_flight: ByteSize,
+    pub(crate) backlog_bytes: ByteSize,
+    pub(crate) segment_bytes: ByteSize,
+    pub(crate) workers: Workers,
+    pub(crate) body_bytes: ByteSize,
+    pub(crate) batch_body_bytes: ByteSize,
+}
+
+/// A setting as `florin config` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) key: String,
+    pub(crate) value: String,
+    pub(crate) origin: String,
+}
+
+/// The configuration in force and where each part of it came from.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) config: Config,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Config {
+    /// Reads every setting from the layers and checks that they go together.
+    ///
+    /// # Errors
+    /// Names the flag, variable or file and key that can not be used, and why.
+    pub(crate) fn resolve(layers: &Layers) -> Result<Resolved, ConfigError> {
+        let config = Config {
+            listen: layers.read(&LISTEN)?,
+            data_dir: layers.read(&DATA_DIR)?,
+            durability: layers.read(&DURABILITY)?,
+            journal_archive: layers.read(&JOURNAL_ARCHIVE)?,
+            log: layers.read(&LOG)?,
+            exposure: layers.read(&INSECURE_NO_AUTH)?,
+            clock: layers.read(&ACCEPT_CLOCK)?,
+            limits: Limits {
+                events_in_flight: layers.read(&EVENTS_IN_FLIGHT)?,
+                bytes_in_flight: layers.read(&BYTES_IN_FLIGHT)?,
+                backlog_bytes: layers.read(&BACKLOG_BYTES)?,
+                segment_bytes: layers.read(&SEGMENT_BYTES)?,
+                workers: layers.read(&WORKERS)?,
+                body_bytes: layers.read(&BODY_BYTES)?,
+                batch_body_bytes: layers.read(&BATCH_BODY_BYTES)?,
+            },
+        };
+        config.check()?;
+        let rows = SETTINGS.iter().map(|spec| layers.row(spec)).collect::<Result<_, _>>()?;
+        Ok(Resolved { config, rows })
+    }
+
+    /// The settings of this process: its flags, its environment, and the file that one of them names.
+    ///
+    /// # Errors
+    /// As [`Config::resolve`]; also when the file can not be read or is no TOML.
+    pub(crate) fn of_process(flags: &Flags) -> Result<Resolved, ConfigError> {
+        Config::resolve(&Layers::open(flags, &process_variable)?)
+    }
+
+    /// Defaults for a server of this machine alone, on any free port, whatever flags and variables say.
+    ///
+    /// # Errors
+    /// None that a test would not find: the defaults go together.
+    pub(crate) fn of_own_server(data_dir: PathBuf) -> Result<Config, ConfigError> {
+        let flags = Flags::default();
+        let defaults = Config::resolve(&Layers::open(&flags, &|_| None)?)?.config;
+        let listen = ListenAddress(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        Ok(Config { listen, data_dir, ..defaults })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if !SEGMENT_BYTES_RANGE.contains(&self.limits.segment_bytes.0) {
+            return Err(ConfigError::SegmentBytes { given: self.limits.segment_bytes });
+        }
+        // Whoever reaches the port may move money: until callers are asked who they are, only this machine may.
+        if self.exposure == Exposure::LoopbackOnly
+            && !self.listen.0.ip().to_canonical().is_loopback()
+        {
+            return Err(ConfigError::Exposed { listen: self.listen });
+        }
+        Ok(())
+    }
+}
+
+/// The data directory alone, for commands that need no more.
+///
+/// # Errors
+/// As [`Config::of_process`].
+pub(crate) fn data_dir(flags: &Flags) -> Result<PathBuf, ConfigError> {
+    Layers::open(flags, &process_variable)?.read(&DATA_DIR)
+}
+
+fn process_variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}

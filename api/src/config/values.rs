@@ -1,0 +1,196 @@
+//! What the text of a setting means.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use florin_actors::{ClockAcceptance, Durability};
+
+/// Why a text has no meaning, as the end of a sentence that begins with the text.
+pub(crate) type Reason = &'static str;
+
+/// A value that can be read from a flag, a variable or a file.
+pub(super) trait FromText: Sized {
+    /// Reads the text.
+    fn from_text(text: &str) -> Result<Self, Reason>;
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListenAddress(pub(crate) SocketAddr);
+
+/// Who may reach a server that asks nobody who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exposure {
+    LoopbackOnly,
+    AnyoneWhoReachesIt,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where removed journal segments go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Archive(pub(crate) Option<PathBuf>);
+
+/// How many threads serve HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Workers {
+    PerCore,
+    Exactly(NonZeroUsize),
+}
+
+/// A bound that counts things; at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count(pub(crate) u64);
+
+/// A bound in bytes; at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteSize(pub(crate) u64);
+
+impl FromText for ListenAddress {
+    fn from_text(text: &str) -> Result<ListenAddress, Reason> {
+        if let Some(port) = text.strip_prefix("localhost:") {
+            let port = port.parse().map_err(|_| "must end in a port from 0 to 65535")?;
+            return Ok(ListenAddress(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
+        }
+        text.parse()
+            .map(ListenAddress)
+            .map_err(|_| "must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080")
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromText for PathBuf {
+    fn from_text(text: &str) -> Result<PathBuf, Reason> {
+        if text.is_empty() { Err("must be a path") } else { Ok(PathBuf::from(text)) }
+    }
+}
+
+impl FromText for Archive {
+    fn from_text(text: &str) -> Result<Archive, Reason> {
+        if text == "none" {
+            Ok(Archive(None))
+        } else {
+            PathBuf::from_text(text).map(|path| Archive(Some(path)))
+        }
+    }
+}
+
+impl FromText for Durability {
+    fn from_text(text: &str) -> Result<Durability, Reason> {
+        match text {
+            "fsync" => Ok(Durability::Fsync),
+            "memory" => Ok(Durability::Memory),
+            _ => Err("must be fsync or memory"),
+        }
+    }
+}
+
+impl FromText for LogFormat {
+    fn from_text(text: &str) -> Result<LogFormat, Reason> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be text or json"),
+        }
+    }
+}
+
+/// The answer to a question of yes or no, before it becomes what it means.
+fn yes(text: &str) -> Result<bool, Reason> {
+    match text {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" => Ok(false),
+        _ => Err("must be true or false"),
+    }
+}
+
+impl FromText for Exposure {
+    fn from_text(text: &str) -> Result<Exposure, Reason> {
+        yes(text).map(|yes| if yes { Exposure::AnyoneWhoReachesIt } else { Exposure::LoopbackOnly })
+    }
+}
+
+impl FromText for ClockAcceptance {
+    fn from_text(text: &str) -> Result<ClockAcceptance, Reason> {
+        yes(text).map(|yes| if yes { ClockAcceptance::Accept } else { ClockAcceptance::Strict })
+    }
+}
+
+impl FromText for Workers {
+    fn from_text(text: &str) -> Result<Workers, Reason> {
+        if text == "auto" {
+            return Ok(Workers::PerCore);
+        }
+        let count = text.parse::<NonZeroUsize>().ok().filter(|count| count.get() <= 1024);
+        count.map(Workers::Exactly).ok_or("must be auto or a number from 1 to 1024")
+    }
+}
+
+impl Workers {
+    /// How many that is on this machine.
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Workers::PerCore => std::thread::available_parallelism().map_or(2, NonZeroUsize::get),
+            Workers::Exactly(count) => count.get(),
+        }
+    }
+}
+
+impl FromText for Count {
+    fn from_text(text: &str) -> Result<Count, Reason> {
+        match text.replace('_', "").parse() {
+            Ok(count) if count > 0 => Ok(Count(count)),
+            _ => Err("must be a whole number above 0"),
+        }
+    }
+}
+
+/// The units that a size can end in, longest first where one ends in another.
+const UNITS: [(&str, u64); 10] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("KB", 1_000),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("B", 1),
+];
+
+impl FromText for ByteSize {
+    fn from_text(text: &str) -> Result<ByteSize, Reason> {
+        let (digits, unit) = UNITS
+            .iter()
+            .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)))
+            .unwrap_or((text, 1));
+        match digits.replace('_', "").parse::<u64>().ok().and_then(|size| size.checked_mul(unit)) {
+            Some(bytes) if bytes > 0 => Ok(ByteSize(bytes)),
+            _ => Err("must be a size above 0, such as 65536, 256KiB or 64GiB"),
+        }
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, unit) = UNITS[..4]
+            .iter()
+            .rev()
+            .find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit))
+            .unwrap_or(&("", 1));
+        write!(f, "{}{name}", self.0 / unit)
+    }
+}

@@ -1,0 +1,187 @@
+//! The exact index itself: one keyspace of the embedded log-structured store.
+//!
+//! Entries are written only by bulk ingestion: a sorted batch becomes table files, which are
+//! synced, and one new version of the tree, which is synced and swapped in by a rename. So a batch
+//! and the state record inside it appear together or not at all, and are durable when the
+//! call returns; the store's own journal and memtables stay empty.
+
+use super::{Decided, Entry, IndexError, IndexOptions, Namespace, files};
+use fjall::config::PinningPolicy;
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+pub(super) const KEY_BYTES: usize = 17;
+const VALUE_BYTES: usize = 17;
+const STATE_BYTES: usize = 32;
+
+/// Sorts before every entry, whose keys begin with a namespace of at least one.
+const STATE_KEY: [u8; 1] = [0];
+
+/// The store keeps each table file in hand while it is read; a few dozen serve billions of ids.
+const OPEN_FILES_MAX: usize = 128;
+
+/// One thread merges: it is the index's only background work and must leave the cores to others.
+const WORKER_THREADS: usize = 1;
+
+/// Above this many unmerged batches a batch waits for the merging thread, so that bulk filling can
+/// not make reads ever slower.
+const UNMERGED_RUNS_MAX: usize = 16;
+const MERGE_POLL: Duration = Duration::from_millis(5);
+const MERGE_POLLS_MAX: u32 = 6_000;
+
+pub(super) type Key = [u8; KEY_BYTES];
+
+/// How an entry's id is spelled in the store: ordered by namespace, then by id.
+pub(super) fn key(namespace: Namespace, id: u128) -> Key {
+    let mut key = [0; KEY_BYTES];
+    key[0] = namespace.code();
+    key[1..].copy_from_slice(&id.to_be_bytes());
+    key
+}
+
+fn encode(decided: Decided) -> [u8; VALUE_BYTES] {
+    let mut value = [0; VALUE_BYTES];
+    value[..8].copy_from_slice(&decided.seq.to_le_bytes());
+    value[8..16].copy_from_slice(&decided.digest.to_le_bytes());
+    value[16] = decided.kind;
+    value
+}
+
+fn decode(value: &[u8]) -> Result<Decided, IndexError> {
+    let value: &[u8; VALUE_BYTES] =
+        value.try_into().map_err(|_| IndexError::Malformed { what: "entry" })?;
+    Ok(Decided { seq: word(value, 0), digest: word(value, 8), kind: value[16] })
+}
+
+fn word(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes make a word"))
+}
+
+/// What one batch leaves behind, written with its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    /// Journal position up to which every id is indexed.
+    pub(super) covered_seq: u64,
+    /// Distinct ids indexed.
+    pub(super) ids: u64,
+    /// Batches written so far; ties the filter's files to this state.
+    pub(super) batch: u64,
+    /// Seed of the filter's hash; ties the filter's files to this index.
+    pub(super) seed: u64,
+}
+
+impl State {
+    fn encode(self) -> [u8; STATE_BYTES] {
+        let mut bytes = [0; STATE_BYTES];
+        for (at, value) in [self.covered_seq, self.ids, self.batch, self.seed].iter().enumerate() {
+            bytes[at * 8..at * 8 + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<State, IndexError> {
+        if bytes.len() != STATE_BYTES {
+            return Err(IndexError::Malformed { what: "state record" });
+        }
+        Ok(State {
+            covered_seq: word(bytes, 0),
+            ids: word(bytes, 8),
+            batch: word(bytes, 16),
+            seed: word(bytes, 24),
+        })
+    }
+}
+
+/// The store, opened.
+pub(super) struct Entries {
+    // Field order is drop order: the keyspace refers to the database.
+    keyspace: Keyspace,
+    database: Database,
+}
+
+impl Entries {
+    /// Opens or creates the store in `dir`.
+    pub(super) fn open(dir: &Path, options: &IndexOptions) -> Result<Entries, IndexError> {
+        files::create_dir(dir)?;
+        let database = Database::builder(dir)
+            .cache_size(options.cache_bytes)
+            .worker_threads(WORKER_THREADS)
+            .max_cached_files(Some(OPEN_FILES_MAX))
+            .open()
+            .map_err(IndexError::store("open"))?;
+        let keyspace =
+            database.keyspace("decided", keyspace_options).map_err(IndexError::store("open"))?;
+        // The store syncs what it writes in the keyspace's directory, but not that one's name.
+        files::sync_parent(keyspace.path())?;
+        Ok(Entries { keyspace, database })
+    }
+
+    /// The state that the newest durable batch left; none in a new index.
+    pub(super) fn state(&self) -> Result<Option<State>, IndexError> {
+        let bytes = self.keyspace.get(STATE_KEY).map_err(IndexError::store("read"))?;
+        bytes.map(|bytes| State::decode(&bytes)).transpose()
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Result<Option<Decided>, IndexError> {
+        let value = self.keyspace.get(key).map_err(IndexError::store("read"))?;
+        value.map(|value| decode(&value)).transpose()
+    }
+
+    /// Writes the entries, which must be sorted and without duplicates, and the state, all or
+    /// nothing. Durable when it returns.
+    pub(super) fn insert(&self, entries: &[Entry], state: State) -> Result<(), IndexError> {
+        let failed = IndexError::store("write");
+        let mut ingestion = self.keyspace.start_ingestion().map_err(&failed)?;
+        ingestion.write(STATE_KEY, state.encode()).map_err(&failed)?;
+        for &(namespace, id, decided) in entries {
+            ingestion.write(key(namespace, id), encode(decided)).map_err(&failed)?;
+        }
+        ingestion.finish().map_err(&failed)?;
+        self.wait_for_merges()
+    }
+
+    /// Calls `each` with the key of every entry, in order.
+    pub(super) fn for_each_key(
+        &self,
+        mut each: impl FnMut(&Key) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        for item in self.keyspace.range([Namespace::FIRST.code()]..) {
+            let key = item.key().map_err(IndexError::store("read"))?;
+            let key = (*key).try_into().map_err(|_| IndexError::Malformed { what: "key" })?;
+            each(key)?;
+        }
+        Ok(())
+    }
+
+    fn wait_for_merges(&self) -> Result<(), IndexError> {
+        for _ in 0..MERGE_POLLS_MAX {
+            // The store reports a failed merge only to those who ask it to write.
+            self.database.persist(PersistMode::Buffer).map_err(IndexError::store("merge"))?;
+            if self.keyspace.tree.l0_run_count() <= UNMERGED_RUNS_MAX {
+                return Ok(());
+            }
+            thread::sleep(MERGE_POLL);
+        }
+        // The batch is durable and right, reads are only slower until the merges catch up.
+        tracing::warn!("merging the index of decided ids is far behind its filling");
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Entries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entries").finish_non_exhaustive()
+    }
+}
+
+/// Index and filter blocks are cut into pages that share the bounded cache instead of being
+/// pinned, so that memory does not grow with the number of ids.
+fn keyspace_options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default()
+        .index_block_partitioning_policy(PinningPolicy::all(true))
+        .filter_block_partitioning_policy(PinningPolicy::all(true))
+        .index_block_pinning_policy(PinningPolicy::all(false))
+        .filter_block_pinning_policy(PinningPolicy::all(false))
+}

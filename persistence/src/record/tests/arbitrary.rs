@@ -1,0 +1,265 @@
+//! Records as strange as their types allow.
+
+use florin_engine::{
+    AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, IdBurned,
+    ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata,
+    Record, Rejection, Scale, SignedAmount, Timestamp, Transaction, Transfer, TransferFlags,
+    TransferId, TransferPosted,
+};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+pub(super) fn record() -> impl Strategy<Value = Record> {
+    let head = (timestamp(), any::<u32>());
+    let accounts = prop::collection::vec(account_after(), 0..6);
+    let ledgers = prop::collection::vec(ledger_after(), 0..3);
+    let groups = prop::collection::vec(group(), 0..6);
+    (head, accounts, ledgers, groups, option::of(key_use())).prop_map(
+        |((timestamp, asked), accounts, ledgers, groups, key)| {
+            let events = groups.into_iter().flat_map(|group| group.events(&accounts)).collect();
+            Record { timestamp, asked, events, accounts, ledgers, key }
+        },
+    )
+}
+
+/// Events that belong together.
+#[derive(Clone, Debug)]
+enum Group {
+    One(Event),
+    Transfer(AnyTransfer),
+    Transaction(Transaction, Vec<AnyTransfer>),
+}
+
+/// A transfer whose accounts are still to be found.
+#[derive(Clone, Debug)]
+struct AnyTransfer {
+    transfer: Transfer,
+    debit_account: Index,
+    credit_account: Index,
+    /// Whether its ledger is that of its debit account, and whether it is a leg of the transaction before it, as nearly all are.
+    is_usual: bool,
+}
+
+impl Group {
+    fn events(self, accounts: &[AccountAfter]) -> Vec<Event> {
+        match self {
+            Group::One(event) => vec![event],
+            Group::Transfer(transfer) => transfer.event(accounts, None).into_iter().collect(),
+            Group::Transaction(mut transaction, legs) => {
+                let legs: Vec<Event> = legs
+                    .into_iter()
+                    .filter_map(|leg| leg.event(accounts, Some(transaction.id)))
+                    .collect();
+                transaction.transfers = legs.len() as u32;
+                std::iter::once(Event::TransactionCreated(transaction)).chain(legs).collect()
+            }
+        }
+    }
+}
+
+impl AnyTransfer {
+    fn event(self, accounts: &[AccountAfter], transaction: Option<TransferId>) -> Option<Event> {
+        if accounts.is_empty() {
+            return None;
+        }
+        let debit_account = self.debit_account.index(accounts.len());
+        let credit_account = self.credit_account.index(accounts.len());
+        let mut transfer = self.transfer;
+        transfer.debit_account_id = accounts[debit_account].id;
+        transfer.credit_account_id = accounts[credit_account].id;
+        if self.is_usual {
+            transfer.ledger = accounts[debit_account].ledger;
+            transfer.transaction_id = transaction;
+        }
+        Some(Event::TransferPosted(TransferPosted {
+            transfer,
+            debit_account: debit_account as u32,
+            credit_account: credit_account as u32,
+        }))
+    }
+}
+
+fn group() -> impl Strategy<Value = Group> {
+    prop_oneof![
+        ledger().prop_map(|ledger| Group::One(Event::LedgerCreated(ledger))),
+        account_created().prop_map(|created| Group::One(Event::AccountCreated(created))),
+        burned().prop_map(|burned| Group::One(Event::IdBurned(burned))),
+        any_transfer().prop_map(Group::Transfer),
+        (transaction(), prop::collection::vec(any_transfer(), 0..4))
+            .prop_map(|(transaction, legs)| Group::Transaction(transaction, legs)),
+    ]
+}
+
+fn number_u64() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), 0..1000_u64, any::<u64>(), Just(u64::MAX)]
+}
+
+fn number_u128() -> impl Strategy<Value = u128> {
+    prop_oneof![Just(0), 0..1000_u128, any::<u128>(), Just(u128::MAX)]
+}
+
+fn number_u32() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), 0..1000_u32, any::<u32>(), Just(u32::MAX)]
+}
+
+fn amount() -> impl Strategy<Value = Amount> {
+    prop_oneof![
+        Just(Amount::ZERO),
+        any::<u32>().prop_map(|minor| Amount::from_minor(u64::from(minor))),
+        any::<u128>().prop_map(|minor| Amount::try_new(minor >> 32).unwrap()),
+        Just(Amount::MAX),
+    ]
+}
+
+fn timestamp() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![any::<u64>(), 1_795_000_000_000_000_000..1_795_000_000_000_000_999_u64]
+        .prop_map(Timestamp)
+}
+
+fn account_flags() -> impl Strategy<Value = AccountFlags> {
+    any::<u16>().prop_map(|bits| AccountFlags::try_from_bits(bits & 0b10_1111).unwrap())
+}
+
+fn metadata() -> impl Strategy<Value = Option<Metadata>> {
+    option::of(("[a-zé\"{}]{0,40}", 1..=u64::MAX))
+        .prop_map(|found| found.map(|(text, digest)| Metadata { text: text.into(), digest }))
+}
+
+fn account_after() -> impl Strategy<Value = AccountAfter> {
+    let names = (number_u128(), number_u32(), account_flags());
+    let balances = (amount(), amount(), amount(), amount());
+    (names, amount(), number_u64(), balances).prop_map(
+        |((id, ledger, flags), overdraft_limit, version, balances)| AccountAfter {
+            id: AccountId(id),
+            ledger: LedgerId(ledger % 3),
+            flags,
+            overdraft_limit,
+            version,
+            balances: Balances {
+                debits_pending: balances.0,
+                debits_posted: balances.1,
+                credits_pending: balances.2,
+                credits_posted: balances.3,
+            },
+        },
+    )
+}
+
+fn ledger_after() -> impl Strategy<Value = LedgerAfter> {
+    (number_u32(), number_u64(), number_u128(), number_u128()).prop_map(
+        |(id, accounts, posted, pending)| LedgerAfter {
+            id: LedgerId(id),
+            totals: LedgerTotals { accounts, posted, pending },
+        },
+    )
+}
+
+fn ledger() -> impl Strategy<Value = Ledger> {
+    (number_u32(), ".{0,16}", 0..=28_u8, ".{0,50}", timestamp()).prop_map(
+        |(id, currency, scale, name, timestamp)| Ledger {
+            id: LedgerId(id),
+            currency,
+            scale: Scale::try_new(scale).unwrap(),
+            name,
+            timestamp,
+        },
+    )
+}
+
+fn account_created() -> impl Strategy<Value = AccountCreated> {
+    let names = (number_u128(), number_u32(), any::<u16>(), account_flags(), amount());
+    let data = (number_u128(), number_u64(), number_u32());
+    (names, data, timestamp(), metadata()).prop_map(|(names, data, timestamp, metadata)| {
+        AccountCreated {
+            id: AccountId(names.0),
+            ledger: LedgerId(names.1),
+            code: Code(names.2),
+            flags: names.3,
+            overdraft_limit: names.4,
+            user_data_128: data.0,
+            user_data_64: data.1,
+            user_data_32: data.2,
+            timestamp,
+            metadata,
+        }
+    })
+}
+
+fn transaction() -> impl Strategy<Value = Transaction> {
+    (number_u128(), timestamp(), metadata()).prop_map(|(id, timestamp, metadata)| Transaction {
+        id: TransferId(id),
+        transfers: 0,
+        timestamp,
+        metadata,
+    })
+}
+
+fn burned() -> impl Strategy<Value = IdBurned> {
+    (number_u128(), 1..=49_u16, timestamp()).prop_map(|(id, rejection, timestamp)| IdBurned {
+        id: TransferId(id),
+        rejection,
+        timestamp,
+    })
+}
+
+fn any_transfer() -> impl Strategy<Value = AnyTransfer> {
+    let names = (number_u128(), any::<Index>(), any::<Index>(), any::<bool>());
+    let content = (amount(), number_u32(), any::<u16>(), any::<bool>());
+    let data = (number_u128(), number_u64(), number_u32());
+    let rest = (option::of(timestamp()), timestamp(), option::of(number_u128()), metadata());
+    (names, content, data, rest).prop_map(|(names, content, data, rest)| AnyTransfer {
+        transfer: Transfer {
+            id: TransferId(names.0),
+            debit_account_id: AccountId(0),
+            credit_account_id: AccountId(0),
+            amount: content.0,
+            user_data_128: data.0,
+            user_data_64: data.1,
+            user_data_32: data.2,
+            ledger: LedgerId(content.1),
+            code: Code(content.2),
+            flags: if content.3 { TransferFlags::LINKED } else { TransferFlags::empty() },
+            effective_at: rest.0,
+            timestamp: rest.1,
+            transaction_id: rest.2.map(TransferId),
+            metadata: rest.3,
+        },
+        debit_account: names.1,
+        credit_account: names.2,
+        is_usual: names.3,
+    })
+}
+
+fn key_use() -> impl Strategy<Value = KeyUse> {
+    let exceptions = prop::collection::vec((number_u32(), item_outcome()), 0..5);
+    (any::<u128>(), any::<u64>(), exceptions).prop_map(|(hash, fingerprint, exceptions)| KeyUse {
+        key: Key { hash, fingerprint },
+        exceptions,
+    })
+}
+
+fn item_outcome() -> impl Strategy<Value = ItemOutcome> {
+    prop_oneof![
+        (number_u64(), timestamp())
+            .prop_map(|(seq, timestamp)| ItemOutcome::Exists { seq: JournalSeq(seq), timestamp }),
+        number_u64().prop_map(|seq| ItemOutcome::Differs { seq: JournalSeq(seq) }),
+        rejection().prop_map(ItemOutcome::Rejected),
+    ]
+}
+
+fn rejection() -> impl Strategy<Value = Rejection> {
+    let ledger = || number_u32().prop_map(LedgerId);
+    let signed = || any::<i128>().prop_map(SignedAmount::new);
+    prop_oneof![
+        Just(Rejection::LinkedEventFailed),
+        Just(Rejection::OverflowsCredits),
+        ledger().prop_map(|ledger| Rejection::LedgerNotFound { ledger }),
+        (signed(), signed(), ledger()).prop_map(|(available, requested, ledger)| {
+            Rejection::ExceedsCredits { available, requested, ledger }
+        }),
+        (signed(), signed(), ledger()).prop_map(|(available, requested, ledger)| {
+            Rejection::ExceedsDebits { available, requested, ledger }
+        }),
+    ]
+}

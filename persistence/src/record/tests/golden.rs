@@ -1,0 +1,226 @@
+//! Bytes that were written once and must be read the same way for ever.
+//!
+//! A file is made by running the tests with `FLORIN_GOLDEN=write`, once, when a kind is added. It is never made again.
+
+use std::path::Path;
+
+use florin_engine::{
+    AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, IdBurned,
+    ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata,
+    Record, Rejection, Scale, SignedAmount, Timestamp, Transaction, Transfer, TransferFlags,
+    TransferId, TransferPosted,
+};
+
+use super::super::decode;
+use super::encoded;
+
+const BEGIN: Timestamp = Timestamp(1_795_000_000_123_456_789);
+
+fn check(name: &str, expected: &Record) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+    if std::env::var_os("FLORIN_GOLDEN").is_some_and(|what| what == "write") && !path.exists() {
+        std::fs::write(&path, encoded(expected)).unwrap();
+    }
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(decode(&bytes).as_ref(), Ok(expected), "{name}");
+    assert_eq!(encoded(expected), bytes, "{name}");
+}
+
+#[test]
+fn records_are_read_as_they_were_written_long_ago() {
+    check("record-ledger-created.bin", &ledger_created());
+    check("record-account-created.bin", &account_created());
+    check("record-transfer-posted.bin", &transfer_posted());
+    check("record-transaction-created.bin", &transaction_created());
+    check("record-id-burned.bin", &id_burned());
+    check("record-key-used.bin", &key_used());
+}
+
+pub(super) fn samples() -> [Record; 6] {
+    [
+        ledger_created(),
+        account_created(),
+        transfer_posted(),
+        transaction_created(),
+        id_burned(),
+        key_used(),
+    ]
+}
+
+fn record(asked: u32, events: Vec<Event>) -> Record {
+    Record { timestamp: BEGIN, asked, events, accounts: vec![], ledgers: vec![], key: None }
+}
+
+fn ledger_created() -> Record {
+    let totals = LedgerTotals::default();
+    Record {
+        ledgers: vec![LedgerAfter { id: LedgerId(978), totals }],
+        ..record(
+            1,
+            vec![Event::LedgerCreated(Ledger {
+                id: LedgerId(978),
+                currency: "EUR".to_owned(),
+                scale: Scale::try_new(2).unwrap(),
+                name: "Euro – Münzen und Scheine".to_owned(),
+                timestamp: BEGIN,
+            })],
+        )
+    }
+}
+
+fn account_created() -> Record {
+    let plain = AccountCreated {
+        id: AccountId(1),
+        ledger: LedgerId(1),
+        code: Code(1),
+        flags: AccountFlags::empty(),
+        overdraft_limit: Amount::ZERO,
+        user_data_128: 0,
+        user_data_64: 0,
+        user_data_32: 0,
+        timestamp: BEGIN,
+        metadata: None,
+    };
+    let full = AccountCreated {
+        id: AccountId(0x0190_0000_0000_7000_8000_0000_0000_0001),
+        ledger: LedgerId(978),
+        code: Code(1000),
+        flags: AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS.with(AccountFlags::HISTORY),
+        overdraft_limit: Amount::from_minor(50_000),
+        user_data_128: u128::MAX - 1,
+        user_data_64: u64::MAX,
+        user_data_32: u32::MAX,
+        timestamp: BEGIN.plus(1),
+        metadata: Some(metadata()),
+    };
+    let totals = LedgerTotals { accounts: 2, posted: 0, pending: 0 };
+    Record {
+        ledgers: vec![LedgerAfter { id: LedgerId(1), totals }],
+        ..record(2, vec![Event::AccountCreated(plain), Event::AccountCreated(full)])
+    }
+}
+
+fn metadata() -> Metadata {
+    Metadata { text: r#"{"name":"Zoë"}"#.into(), digest: 0x1234_5678_9abc_def0 }
+}
+
+fn accounts() -> Vec<AccountAfter> {
+    let plain = AccountAfter {
+        id: AccountId(1),
+        ledger: LedgerId(1),
+        flags: AccountFlags::empty(),
+        overdraft_limit: Amount::ZERO,
+        version: 1,
+        balances: Balances { debits_posted: Amount::from_minor(1000), ..Balances::default() },
+    };
+    let full = AccountAfter {
+        id: AccountId(u128::MAX - 1),
+        ledger: LedgerId(1),
+        flags: AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS.with(AccountFlags::CLOSED),
+        overdraft_limit: Amount::from_minor(7),
+        version: u64::MAX,
+        balances: Balances {
+            debits_pending: Amount::from_minor(127),
+            debits_posted: Amount::from_minor(128),
+            credits_pending: Amount::from_minor(16_384),
+            credits_posted: Amount::MAX,
+        },
+    };
+    let other_ledger = AccountAfter { id: AccountId(3), ledger: LedgerId(978), ..plain };
+    vec![plain, full, other_ledger]
+}
+
+fn totals() -> Vec<LedgerAfter> {
+    let totals = LedgerTotals { accounts: 3, posted: u128::MAX, pending: 128 };
+    vec![LedgerAfter { id: LedgerId(1), totals }]
+}
+
+fn plain_transfer(id: u128, index: u64) -> Transfer {
+    Transfer {
+        id: TransferId(id),
+        debit_account_id: AccountId(1),
+        credit_account_id: AccountId(u128::MAX - 1),
+        amount: Amount::from_minor(1000),
+        user_data_128: 0,
+        user_data_64: 0,
+        user_data_32: 0,
+        ledger: LedgerId(1),
+        code: Code(1),
+        flags: TransferFlags::empty(),
+        effective_at: None,
+        timestamp: BEGIN.plus(index),
+        transaction_id: None,
+        metadata: None,
+    }
+}
+
+fn posted(transfer: Transfer) -> Event {
+    Event::TransferPosted(TransferPosted { transfer, debit_account: 0, credit_account: 1 })
+}
+
+fn transfer_posted() -> Record {
+    let full = Transfer {
+        amount: Amount::MAX,
+        user_data_128: 1 << 127,
+        user_data_64: 1 << 63,
+        user_data_32: 1 << 31,
+        ledger: LedgerId(2),
+        code: Code(u16::MAX),
+        flags: TransferFlags::LINKED,
+        effective_at: Some(Timestamp(0)),
+        transaction_id: Some(TransferId(12)),
+        metadata: Some(metadata()),
+        ..plain_transfer(u128::MAX - 1, 300)
+    };
+    Record {
+        accounts: accounts(),
+        ledgers: totals(),
+        ..record(301, vec![posted(plain_transfer(11, 0)), posted(full)])
+    }
+}
+
+fn transaction_created() -> Record {
+    let transaction = |metadata| {
+        Event::TransactionCreated(Transaction {
+            id: TransferId(20),
+            transfers: 2,
+            timestamp: BEGIN.plus(1),
+            metadata,
+        })
+    };
+    let leg = |id, index| {
+        let transaction_id = Some(TransferId(20));
+        posted(Transfer { transaction_id, ..plain_transfer(id, index) })
+    };
+    let events = vec![transaction(Some(metadata())), leg(21, 1), leg(22, 2)];
+    Record { accounts: accounts(), ledgers: totals(), ..record(3, events) }
+}
+
+fn id_burned() -> Record {
+    let burned = IdBurned { id: TransferId(31), rejection: 48, timestamp: BEGIN.plus(8189) };
+    record(8190, vec![Event::IdBurned(burned)])
+}
+
+fn key_used() -> Record {
+    let exceeds = Rejection::ExceedsCredits {
+        available: SignedAmount::new(-1250),
+        requested: SignedAmount::new(Amount::MAX.minor_units() as i128),
+        ledger: LedgerId(1),
+    };
+    let exists = ItemOutcome::Exists { seq: JournalSeq(300), timestamp: BEGIN };
+    let key = Key { hash: 0x0123_4567_89ab_cdef_0011_2233_4455_6677, fingerprint: u64::MAX };
+    let exceptions = vec![
+        (0, exists),
+        (1, ItemOutcome::Differs { seq: JournalSeq(1) }),
+        (2, ItemOutcome::Rejected(Rejection::CodeMustNotBeZero)),
+        (300, ItemOutcome::Rejected(exceeds)),
+        (u32::MAX, ItemOutcome::Rejected(Rejection::LedgerNotFound { ledger: LedgerId(9) })),
+    ];
+    let event = posted(plain_transfer(41, 3));
+    Record {
+        accounts: accounts(),
+        ledgers: totals(),
+        key: Some(KeyUse { key, exceptions }),
+        ..record(301, vec![event])
+    }
+}

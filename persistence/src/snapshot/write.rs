@@ -1,0 +1,163 @@
+//! Writes a snapshot from front to back.
+
+use std::io::{self, Write};
+
+use florin_engine::{Account, AccountId, Ledger, LedgerId, LedgerTotals};
+
+use super::audit::{Audit, Discrepancy};
+use super::entry::{NO_ACCOUNT, NO_LEDGER, put_account, put_ledger};
+use super::{BLOCK_BYTES, BLOCK_HEAD_BYTES, MAGIC, SnapshotHeader, VERSION, kind};
+use crate::record::bytes::Scratch;
+
+/// Why a snapshot was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotWriteError {
+    /// The disk refused.
+    #[error("the snapshot can not be written")]
+    Io(#[from] io::Error),
+    /// It would not be the state that it should be.
+    #[error("the snapshot is not the state at its position")]
+    Discrepancy(#[from] Discrepancy),
+    /// Ids must ascend from 1.
+    #[error("account {} comes at or after an account of a higher id", .0.0)]
+    AccountsNotAscending(AccountId),
+    /// Ids must ascend from 1.
+    #[error("ledger {} comes at or after a ledger of a higher id", .0.0)]
+    LedgersNotAscending(LedgerId),
+}
+
+/// A snapshot that is being written: first its ledgers, then account after account in the order of their ids.
+///
+/// What is written before [`SnapshotWriter::finish`] returned is no snapshot.
+#[derive(Debug)]
+pub struct SnapshotWriter<W> {
+    out: W,
+    hasher: blake3::Hasher,
+    header: SnapshotHeader,
+    audit: Audit,
+    /// Room for the block's head, then its content.
+    block: Vec<u8>,
+    /// The last account written.
+    last: AccountId,
+    /// The last account of this block.
+    last_in_block: AccountId,
+}
+
+impl<W: Write> SnapshotWriter<W> {
+    /// Begins the snapshot of this header with all its ledgers, in the order of their ids.
+    ///
+    /// # Errors
+    /// The ledgers are not in order, or `out` failed.
+    pub fn start(
+        out: W,
+        header: SnapshotHeader,
+        ledgers: &[(Ledger, LedgerTotals)],
+    ) -> Result<SnapshotWriter<W>, SnapshotWriteError> {
+        let mut writer = SnapshotWriter {
+            out,
+            hasher: blake3::Hasher::new(),
+            header,
+            audit: Audit::new(),
+            block: Vec::with_capacity(2 * BLOCK_BYTES),
+            last: NO_ACCOUNT,
+            last_in_block: NO_ACCOUNT,
+        };
+        writer.put(&header_bytes(&header, ledgers.len() as u64))?;
+        writer.begin_block();
+        let (mut last, mut last_in_block) = (NO_LEDGER, NO_LEDGER);
+        for (ledger, totals) in ledgers {
+            if ledger.id <= last {
+                return Err(SnapshotWriteError::LedgersNotAscending(ledger.id));
+            }
+            put_ledger(last_in_block, ledger, totals, &mut writer.block);
+            writer.audit.ledger(ledger, totals);
+            (last, last_in_block) = (ledger.id, ledger.id);
+            if writer.block.len() >= BLOCK_BYTES {
+                writer.end_block(kind::LEDGERS)?;
+                last_in_block = NO_LEDGER;
+            }
+        }
+        writer.end_block(kind::LEDGERS)?;
+        Ok(writer)
+    }
+
+    /// Adds an account, whose id must be above those before.
+    ///
+    /// # Errors
+    /// The account is not in order or its ledger does not exist, or `out` failed.
+    pub fn push(&mut self, account: &Account) -> Result<(), SnapshotWriteError> {
+        if account.id <= self.last {
+            return Err(SnapshotWriteError::AccountsNotAscending(account.id));
+        }
+        self.audit.account(account)?;
+        put_account(self.last_in_block, account, &mut Scratch::new(), &mut self.block);
+        (self.last, self.last_in_block) = (account.id, account.id);
+        if self.block.len() >= BLOCK_BYTES {
+            self.end_block(kind::ACCOUNTS)?;
+            self.last_in_block = NO_ACCOUNT;
+        }
+        Ok(())
+    }
+
+    /// Compares what was written with the header, and ends the snapshot. The caller syncs and renames the file.
+    ///
+    /// # Errors
+    /// What was written is not the state that the header names, or `out` failed. There is no snapshot then.
+    pub fn finish(mut self) -> Result<W, SnapshotWriteError> {
+        self.end_block(kind::ACCOUNTS)?;
+        self.audit.finish(self.header.accounts, self.header.state_hash)?;
+        self.put(&[kind::FOOTER])?;
+        self.put(&self.header.accounts.to_le_bytes())?;
+        let hash = self.hasher.finalize();
+        self.out.write_all(hash.as_bytes())?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn begin_block(&mut self) {
+        self.block.clear();
+        self.block.resize(BLOCK_HEAD_BYTES, 0);
+    }
+
+    fn end_block(&mut self, kind: u8) -> io::Result<()> {
+        let content_bytes = self.block.len() - BLOCK_HEAD_BYTES;
+        if content_bytes > 0 {
+            self.block[0] = kind;
+            self.block[1..5].copy_from_slice(&(content_bytes as u32).to_le_bytes());
+            let checksum = block_checksum(&self.block[..5], &self.block[BLOCK_HEAD_BYTES..]);
+            self.block[5..BLOCK_HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
+            self.hasher.update(&self.block);
+            self.out.write_all(&self.block)?;
+        }
+        self.begin_block();
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.out.write_all(bytes)
+    }
+}
+
+/// The checksum of a block: of its kind and length, and its content.
+pub(super) fn block_checksum(kind_and_length: &[u8], content: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(kind_and_length), content)
+}
+
+fn header_bytes(header: &SnapshotHeader, ledgers: u64) -> Vec<u8> {
+    let SnapshotHeader { directory, seq, frame_hash, state_hash, last_timestamp, accounts } =
+        header;
+    let mut bytes = Vec::with_capacity(super::HEADER_BYTES);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(directory.as_bytes());
+    bytes.extend_from_slice(&seq.0.to_le_bytes());
+    bytes.extend_from_slice(frame_hash);
+    bytes.extend_from_slice(&state_hash.to_le_bytes());
+    bytes.extend_from_slice(&last_timestamp.0.to_le_bytes());
+    bytes.extend_from_slice(&accounts.to_le_bytes());
+    bytes.extend_from_slice(&ledgers.to_le_bytes());
+    let checksum = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
+}

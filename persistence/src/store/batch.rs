@@ -1,0 +1,176 @@
+//! The rows of many records, gathered to be applied at once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use florin_engine::{
+    AccountAfter, AccountCreated, AccountFlags, AccountId, Balances, Event, JournalSeq, Ledger,
+    LedgerId, LedgerTotals, Record, Timestamp, Transaction, Transfer,
+};
+
+/// The rows of the records `after + 1 ..= upto`. Balances and totals are the newest only: what a batch overwrites itself is never written.
+#[derive(Clone, Debug)]
+pub struct StoreBatch {
+    pub(super) after: JournalSeq,
+    pub(super) upto: JournalSeq,
+    pub(super) frame_hash: [u8; 16],
+    pub(super) timestamp: Timestamp,
+    pub(super) ledgers: Vec<(Ledger, JournalSeq)>,
+    pub(super) totals: BTreeMap<LedgerId, LedgerTotals>,
+    pub(super) accounts: Vec<(AccountCreated, JournalSeq)>,
+    pub(super) balances: HashMap<AccountId, AccountAfter>,
+    pub(super) history: Vec<HistoryRow>,
+    pub(super) transfers: Vec<(Transfer, JournalSeq)>,
+    pub(super) transactions: Vec<TransactionRow>,
+    pub(super) keyed: Vec<(JournalSeq, Box<[u8]>)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct HistoryRow {
+    pub(super) seq: JournalSeq,
+    pub(super) timestamp: Timestamp,
+    pub(super) after: AccountAfter,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct TransactionRow {
+    pub(super) transaction: Transaction,
+    /// The last timestamp of its command: no leg stands later.
+    pub(super) last_timestamp: Timestamp,
+    pub(super) seq: JournalSeq,
+}
+
+/// The record does not follow the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record {given} was pushed after record {upto}", given = given.0, upto = upto.0)]
+pub struct OutOfOrder {
+    /// Where the batch ends.
+    pub upto: JournalSeq,
+    /// What was pushed.
+    pub given: JournalSeq,
+}
+
+impl StoreBatch {
+    /// An empty batch that continues a store at `after`.
+    #[must_use]
+    pub fn new(after: JournalSeq) -> StoreBatch {
+        StoreBatch {
+            after,
+            upto: after,
+            frame_hash: [0; 16],
+            timestamp: Timestamp(0),
+            ledgers: Vec::new(),
+            totals: BTreeMap::new(),
+            accounts: Vec::new(),
+            balances: HashMap::new(),
+            history: Vec::new(),
+            transfers: Vec::new(),
+            transactions: Vec::new(),
+            keyed: Vec::new(),
+        }
+    }
+
+    /// Adds the rows of the record at `seq`. `keyed` is the record as it stands in the journal, for a record with a key.
+    ///
+    /// # Errors
+    /// `seq` is not the position after the last one.
+    pub fn push(
+        &mut self,
+        seq: JournalSeq,
+        record: &Record,
+        keyed: Option<&[u8]>,
+    ) -> Result<(), OutOfOrder> {
+        if seq != self.upto.next() {
+            return Err(OutOfOrder { upto: self.upto, given: seq });
+        }
+        self.upto = seq;
+        self.timestamp = record.timestamp;
+        let last_timestamp = record.timestamp.plus(u64::from(record.asked.saturating_sub(1)));
+        for event in &record.events {
+            match event {
+                Event::LedgerCreated(ledger) => {
+                    self.totals.insert(ledger.id, LedgerTotals::default());
+                    self.ledgers.push((ledger.clone(), seq));
+                }
+                Event::AccountCreated(created) => {
+                    self.balances.insert(created.id, after_creation(created));
+                    self.accounts.push((created.clone(), seq));
+                }
+                Event::TransferPosted(posted) => {
+                    self.transfers.push((posted.transfer.clone(), seq))
+                }
+                Event::TransactionCreated(transaction) => self.transactions.push(TransactionRow {
+                    transaction: transaction.clone(),
+                    last_timestamp,
+                    seq,
+                }),
+                // The exact index of decided ids keeps burned ones.
+                Event::IdBurned(_) => {}
+            }
+        }
+        for after in &record.accounts {
+            if after.flags.contains(AccountFlags::HISTORY) {
+                self.history.push(HistoryRow { seq, timestamp: record.timestamp, after: *after });
+            }
+            self.balances.insert(after.id, *after);
+        }
+        for ledger in &record.ledgers {
+            self.totals.insert(ledger.id, ledger.totals);
+        }
+        if let Some(bytes) = keyed {
+            self.keyed.push((seq, bytes.into()));
+        }
+        Ok(())
+    }
+
+    /// Names the hash of the journal frame that ends where the batch ends.
+    pub fn set_frame_hash(&mut self, frame_hash: [u8; 16]) {
+        self.frame_hash = frame_hash;
+    }
+
+    /// The position that the batch continues.
+    #[must_use]
+    pub fn after(&self) -> JournalSeq {
+        self.after
+    }
+
+    /// The position of its last record.
+    #[must_use]
+    pub fn upto(&self) -> JournalSeq {
+        self.upto
+    }
+
+    /// Whether it has no record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.upto == self.after
+    }
+
+    /// How many rows it writes, the measure of its size: a batch of some hundred thousand is applied most cheaply.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.ledgers.len()
+            + self.accounts.len()
+            + self.balances.len()
+            + self.history.len()
+            + self.transfers.len()
+            + self.transactions.len()
+            + self.keyed.len()
+    }
+
+    /// How many transfers it writes.
+    #[must_use]
+    pub fn transfers(&self) -> usize {
+        self.transfers.len()
+    }
+}
+
+fn after_creation(created: &AccountCreated) -> AccountAfter {
+    AccountAfter {
+        id: created.id,
+        ledger: created.ledger,
+        flags: created.flags,
+        overdraft_limit: created.overdraft_limit,
+        version: 0,
+        balances: Balances::default(),
+    }
+}

@@ -1,0 +1,269 @@
+//! Pages of a list, and the cursors that lead from one to the next.
+//!
+//! A list is ordered by time, and a cursor is the time of the last row that was shown: rows that arrive while somebody
+//! turns the pages neither shift a page nor appear twice.
+
+use std::fmt;
+use std::str::FromStr;
+
+use florin_engine::JournalSeq;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The most rows of a page.
+pub const PAGE_ROWS_MAX: u32 = 1000;
+
+/// Which end of time a list begins at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The newest first.
+    #[default]
+    NewestFirst,
+    /// The oldest first.
+    OldestFirst,
+}
+
+/// Which page of a list is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageRequest {
+    /// At most so many rows; brought into 1 to [`PAGE_ROWS_MAX`].
+    pub limit: u32,
+    /// Which end comes first.
+    pub order: Order,
+    /// Where the page before ended; the first page without.
+    pub cursor: Option<Cursor>,
+}
+
+impl PageRequest {
+    /// The first page, newest first.
+    #[must_use]
+    pub fn first(limit: u32) -> PageRequest {
+        PageRequest { limit, order: Order::NewestFirst, cursor: None }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.limit.clamp(1, PAGE_ROWS_MAX) as usize
+    }
+
+    /// The position after which the page begins, when the cursor belongs to this list.
+    pub(super) fn position(&self, list: List) -> Result<Option<u64>, CursorError> {
+        match self.cursor {
+            None => Ok(None),
+            Some(cursor) if cursor.order != self.order => Err(CursorError::OtherOrder),
+            Some(cursor) if cursor.list != list => Err(CursorError::OtherFilter),
+            Some(cursor) => Ok(Some(cursor.position)),
+        }
+    }
+
+    /// Makes a page of one row more than was asked for: the extra row only says that there are more.
+    pub(super) fn page<T>(
+        &self,
+        list: List,
+        as_of: JournalSeq,
+        mut rows: Vec<T>,
+        position: impl Fn(&T) -> u64,
+    ) -> Page<T> {
+        let more = rows.len() > self.rows();
+        rows.truncate(self.rows());
+        let next = rows.last().filter(|_| more).map(|last| Cursor {
+            order: self.order,
+            list,
+            position: position(last),
+        });
+        Page { data: rows, next, as_of }
+    }
+}
+
+/// One page of a list, all of one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The rows in order.
+    pub data: Vec<T>,
+    /// Leads to the next page; none when there are no more rows.
+    pub next: Option<Cursor>,
+    /// The rows are all that was decided up to this position.
+    pub as_of: JournalSeq,
+}
+
+/// What was read, and the position it was true at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsOf<T> {
+    /// Everything decided up to here was looked at.
+    pub as_of: JournalSeq,
+    /// What was read.
+    pub value: T,
+}
+
+/// Which list with which filter a cursor belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct List {
+    pub(super) kind: ListKind,
+    pub(super) filter_digest: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListKind {
+    Transfers = 1,
+    Accounts = 2,
+    Balances = 3,
+    Ledgers = 4,
+}
+
+/// A place in a list. Its text is opaque and fit for a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    order: Order,
+    list: List,
+    position: u64,
+}
+
+/// Why a cursor can not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CursorError {
+    /// Not a text that a page gave.
+    #[error("the cursor is damaged: use next_cursor of a page as it was given")]
+    Damaged,
+    /// Of a format that this program does not know.
+    #[error("the cursor is of another version of this program: begin again with the first page")]
+    OtherVersion,
+    /// From a list with another filter.
+    #[error("the cursor belongs to a list with another filter")]
+    OtherFilter,
+    /// From a list that was turned round.
+    #[error("the cursor belongs to a list in the other order")]
+    OtherOrder,
+}
+
+const CURSOR_VERSION: u8 = 1;
+const CURSOR_BODY: usize = 19;
+const CURSOR_BYTES: usize = CURSOR_BODY + 4;
+
+impl Cursor {
+    fn to_bytes(self) -> [u8; CURSOR_BYTES] {
+        let mut bytes = [0; CURSOR_BYTES];
+        bytes[0] = CURSOR_VERSION;
+        bytes[1] = self.list.kind as u8;
+        bytes[2] = match self.order {
+            Order::NewestFirst => 0,
+            Order::OldestFirst => 1,
+        };
+        bytes[3..11].copy_from_slice(&self.list.filter_digest.to_be_bytes());
+        bytes[11..CURSOR_BODY].copy_from_slice(&self.position.to_be_bytes());
+        let check = xxh3_64(&bytes[..CURSOR_BODY]).to_be_bytes();
+        bytes[CURSOR_BODY..].copy_from_slice(&check[..4]);
+        bytes
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Cursor, CursorError> {
+        let digits: Vec<u8> = text
+            .chars()
+            .map(|digit| match digit {
+                '0'..='9' => Ok(digit as u8 - b'0'),
+                'a'..='f' => Ok(digit as u8 - b'a' + 10),
+                _ => Err(CursorError::Damaged),
+            })
+            .collect::<Result<_, _>>()?;
+        if digits.len() < 2 || !digits.len().is_multiple_of(2) {
+            return Err(CursorError::Damaged);
+        }
+        let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+        let (body, check) =
+            bytes.split_at_checked(bytes.len().saturating_sub(4)).ok_or(CursorError::Damaged)?;
+        if check != &xxh3_64(body).to_be_bytes()[..4] {
+            return Err(CursorError::Damaged);
+        }
+        if body.first() != Some(&CURSOR_VERSION) {
+            return Err(CursorError::OtherVersion);
+        }
+        let body: &[u8; CURSOR_BODY] = body.try_into().map_err(|_| CursorError::Damaged)?;
+        let kind = match body[1] {
+            1 => ListKind::Transfers,
+            2 => ListKind::Accounts,
+            3 => ListKind::Balances,
+            4 => ListKind::Ledgers,
+            _ => return Err(CursorError::Damaged),
+        };
+        let order = match body[2] {
+            0 => Order::NewestFirst,
+            1 => Order::OldestFirst,
+            _ => return Err(CursorError::Damaged),
+        };
+        let number = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&body[at..at + 8]);
+            u64::from_be_bytes(bytes)
+        };
+        Ok(Cursor { order, list: List { kind, filter_digest: number(3) }, position: number(11) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor() -> Cursor {
+        Cursor {
+            order: Order::OldestFirst,
+            list: List { kind: ListKind::Balances, filter_digest: u64::MAX - 7 },
+            position: 1_763_000_000_000_000_001,
+        }
+    }
+
+    #[test]
+    fn a_cursor_comes_back_from_its_text() {
+        let text = cursor().to_string();
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric()), "fit for a URL: {text}");
+        assert_eq!(text.parse(), Ok(cursor()));
+    }
+
+    #[test]
+    fn any_changed_digit_is_noticed() {
+        let text = cursor().to_string();
+        for at in 0..text.len() {
+            for digit in ["0", "f", "x", "é"] {
+                if &text[at..=at] == digit {
+                    continue;
+                }
+                let damaged = format!("{}{digit}{}", &text[..at], &text[at + 1..]);
+                assert_eq!(damaged.parse::<Cursor>(), Err(CursorError::Damaged), "{damaged}");
+            }
+            assert_eq!(text[..at].parse::<Cursor>(), Err(CursorError::Damaged), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn another_version_says_so() {
+        let mut bytes = cursor().to_bytes();
+        bytes[0] = CURSOR_VERSION + 1;
+        let check = xxh3_64(&bytes[..CURSOR_BODY]).to_be_bytes();
+        bytes[CURSOR_BODY..].copy_from_slice(&check[..4]);
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(text.parse::<Cursor>(), Err(CursorError::OtherVersion));
+    }
+
+    #[test]
+    fn a_cursor_serves_only_its_own_list() {
+        let list = cursor().list;
+        let request = PageRequest { limit: 1, order: Order::OldestFirst, cursor: Some(cursor()) };
+        assert_eq!(request.position(list), Ok(Some(cursor().position)));
+        assert_eq!(
+            request.position(List { filter_digest: 1, ..list }),
+            Err(CursorError::OtherFilter)
+        );
+        assert_eq!(
+            request.position(List { kind: ListKind::Accounts, ..list }),
+            Err(CursorError::OtherFilter)
+        );
+        let turned = PageRequest { order: Order::NewestFirst, ..request };
+        assert_eq!(turned.position(list), Err(CursorError::OtherOrder));
+    }
+}

@@ -1,0 +1,393 @@
+//! The store in one SQLite file.
+//!
+//! One connection writes, a few read, and none waits for another: the file is in WAL mode. A commit becomes visible at once and
+//! durable with [`Sqlite::sync`]; between the two a power loss takes the newest batches back together with their checkpoint,
+//! and they are applied again from the journal, whose segments stay until the store has them durably.
+
+mod apply;
+mod columns;
+mod connect;
+mod decode;
+mod insert;
+mod queries;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use florin_engine::{
+    AccountId, JournalSeq, LedgerId, Metadata, Timestamp, Transaction, TransferId,
+};
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use self::apply::Claim;
+use self::columns::Reader;
+use self::connect::{database_error, is_failed_sync};
+use self::queries::{Kind, Span};
+use self::snapshot::{Readers, Snapshot, Sql};
+use super::batch::StoreBatch;
+use super::error::StoreError;
+use super::filter::{AccountFilter, BalanceFilter, TimeRange, TransferFilter};
+use super::page::{AsOf, List, ListKind, Page, PageRequest};
+use super::rows::{
+    BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
+};
+
+/// Past so many pages in the WAL a batch ends with copying them into the database: 800 MiB, a page that several batches change
+/// is copied once.
+const WAL_PAGES_MAX: u64 = 200_000;
+
+/// One SQLite file as a store.
+pub(super) struct Sqlite {
+    path: PathBuf,
+    claim: Claim,
+    /// None after a failure: the next use opens a new connection, which knows nothing of what the old one was in the middle of.
+    writer: Mutex<Option<SqliteConnection>>,
+    readers: Readers,
+    sync_failed: AtomicBool,
+}
+
+impl Sqlite {
+    pub(super) async fn open(path: &Path, directory: Uuid) -> Result<Sqlite, StoreError> {
+        connect::inspect(path, directory).await?;
+        let mut writer = connect::writer(path).await?;
+        let epoch = connect::prepare(&mut writer, directory).await?;
+        Ok(Sqlite {
+            path: path.to_owned(),
+            claim: Claim { directory, epoch },
+            writer: Mutex::new(Some(writer)),
+            readers: Readers::new(path.to_owned()),
+            sync_failed: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
+        let mut snapshot = self.readers.snapshot().await?;
+        let sql = Sql::new("SELECT frame_hash, timestamp, epoch FROM checkpoint");
+        let rows = snapshot.fetch(sql).await?;
+        let as_of = snapshot.as_of();
+        snapshot.end().await?;
+        let row = rows.first().ok_or(StoreError::Unreadable { what: "checkpoint" })?;
+        let mut columns = Reader::new(row);
+        let frame_hash = columns.blob("frame_hash")?;
+        Ok(Checkpoint {
+            seq: as_of,
+            frame_hash: frame_hash
+                .try_into()
+                .map_err(|_| StoreError::Unreadable { what: "frame_hash" })?,
+            timestamp: Timestamp(columns.u64("timestamp")?),
+            epoch: columns.u64("epoch")?,
+        })
+    }
+
+    pub(super) async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut kept = self.writer.lock().await;
+        let mut writer = self.take(&mut kept).await?;
+        self.note_failed_sync(self.apply_with(&mut writer, batch).await)?;
+        // After an error, and when this future is dropped in the middle, the connection is closed, and SQLite rolls back.
+        match self.note_failed_sync(shorten_wal(&mut writer).await) {
+            Ok(()) => *kept = Some(writer),
+            // The batch is committed: only the WAL stays longer, and the next batch tries again with a new connection.
+            Err(error) => {
+                tracing::warn!(%error, "the store's WAL could not be copied into the database")
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply_with(
+        &self,
+        writer: &mut SqliteConnection,
+        batch: &StoreBatch,
+    ) -> Result<(), StoreError> {
+        let mut transaction = writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(|source| database_error("beginning a batch", source))?;
+        apply::write(&mut transaction, &self.claim, batch).await?;
+        transaction.commit().await.map_err(|source| database_error("committing a batch", source))
+    }
+
+    async fn take(
+        &self,
+        kept: &mut Option<SqliteConnection>,
+    ) -> Result<SqliteConnection, StoreError> {
+        match kept.take() {
+            Some(writer) => Ok(writer),
+            None => connect::writer(&self.path).await,
+        }
+    }
+
+    /// Makes durable what was applied, and gives the position that it covers.
+    ///
+    /// With synchronous=FULL a commit syncs the WAL, and with it every commit before; whatever is no more in the WAL was synced
+    /// into the database before the WAL began anew. Unlike a checkpoint, this does not depend on which snapshots readers hold.
+    pub(super) async fn sync(&self) -> Result<JournalSeq, StoreError> {
+        if self.sync_failed.load(Ordering::Acquire) {
+            return Err(StoreError::SyncFailedBefore);
+        }
+        let mut kept = self.writer.lock().await;
+        let mut writer = self.take(&mut kept).await?;
+        let synced = self.note_failed_sync(sync_with(&mut writer).await);
+        if synced.is_ok() {
+            *kept = Some(writer);
+        }
+        synced
+    }
+
+    /// A failed sync is remembered: the kernel may have dropped the pages, and the next sync would succeed without them.
+    fn note_failed_sync<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if result.as_ref().is_err_and(is_failed_sync) {
+            self.sync_failed.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    pub(super) async fn transfers(
+        &self,
+        filter: &TransferFilter,
+        page: &PageRequest,
+    ) -> Result<Page<StoredTransfer>, StoreError> {
+        let list = List { kind: ListKind::Transfers, filter_digest: filter.digest() };
+        let mut span = Span::new(filter.time, page.order, page.position(list)?);
+        let mut snapshot = self.readers.snapshot().await?;
+        let mut rows = Vec::new();
+        let legs_of = match filter.transaction {
+            Some(id) => find_transaction(&mut snapshot, id).await?,
+            None => None,
+        };
+        if let Some(found) = &legs_of {
+            span = span.within(found.stored.transaction.timestamp.0, found.last_timestamp);
+        }
+        if filter.transaction.is_none() || legs_of.is_some() {
+            rows = snapshot.fetch(queries::transfers(filter, page, span)).await?;
+        }
+        let as_of = snapshot.as_of();
+        snapshot.end().await?;
+        let transfers = rows.iter().map(decode::transfer).collect::<Result<_, _>>()?;
+        Ok(page.page(list, as_of, transfers, |stored: &StoredTransfer| stored.transfer.timestamp.0))
+    }
+
+    pub(super) async fn accounts(
+        &self,
+        filter: &AccountFilter,
+        page: &PageRequest,
+    ) -> Result<Page<StoredAccount>, StoreError> {
+        let list = List { kind: ListKind::Accounts, filter_digest: filter.digest() };
+        let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
+        let (rows, as_of) = self.read(queries::accounts(filter, page, span)).await?;
+        let accounts = rows.iter().map(decode::account).collect::<Result<_, _>>()?;
+        Ok(page.page(list, as_of, accounts, |stored: &StoredAccount| stored.account.timestamp.0))
+    }
+
+    pub(super) async fn balances(
+        &self,
+        account: AccountId,
+        filter: &BalanceFilter,
+        page: &PageRequest,
+    ) -> Result<Page<BalanceAt>, StoreError> {
+        let list = List { kind: ListKind::Balances, filter_digest: filter.digest(account) };
+        let mut span = Span::new(filter.time, page.order, page.position(list)?);
+        if let Some(at) = filter.at {
+            span = span.within(0, at.0);
+        }
+        let (rows, as_of) = self.read(queries::balances(account, filter, page, span)).await?;
+        let balances = rows.iter().map(decode::balance_at).collect::<Result<_, _>>()?;
+        Ok(page.page(list, as_of, balances, |balance: &BalanceAt| balance.timestamp.0))
+    }
+
+    pub(super) async fn ledgers(
+        &self,
+        page: &PageRequest,
+    ) -> Result<Page<StoredLedger>, StoreError> {
+        let list = List { kind: ListKind::Ledgers, filter_digest: 0 };
+        let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
+        let (rows, as_of) = self.read(queries::ledgers(page, span)).await?;
+        let ledgers = rows.iter().map(decode::ledger).collect::<Result<_, _>>()?;
+        Ok(page.page(list, as_of, ledgers, |stored: &StoredLedger| stored.ledger.timestamp.0))
+    }
+
+    pub(super) async fn ledger(
+        &self,
+        id: LedgerId,
+    ) -> Result<AsOf<Option<StoredLedger>>, StoreError> {
+        let mut sql = Sql::new("SELECT ");
+        sql.push(queries::LEDGER_COLUMNS).push(" FROM ledgers l WHERE l.id = ?").bind(id.0);
+        let (rows, as_of) = self.read(sql).await?;
+        Ok(AsOf { as_of, value: rows.first().map(decode::ledger).transpose()? })
+    }
+
+    pub(super) async fn account(
+        &self,
+        id: AccountId,
+    ) -> Result<AsOf<Option<StoredAccount>>, StoreError> {
+        let mut sql = Sql::new("SELECT ");
+        sql.push(queries::ACCOUNT_COLUMNS);
+        sql.push(" FROM accounts a CROSS JOIN balances b ON b.account_id = a.id WHERE a.id = ?");
+        sql.bind(columns::id(id.0));
+        let (rows, as_of) = self.read(sql).await?;
+        Ok(AsOf { as_of, value: rows.first().map(decode::account).transpose()? })
+    }
+
+    pub(super) async fn account_metadata(
+        &self,
+        id: AccountId,
+    ) -> Result<AsOf<Option<Metadata>>, StoreError> {
+        let sql = Sql::new("SELECT metadata, metadata_digest FROM accounts WHERE id = ?")
+            .with(columns::id(id.0));
+        let (rows, as_of) = self.read(sql).await?;
+        let metadata = rows.first().map(|row| Reader::new(row).metadata()).transpose()?;
+        Ok(AsOf { as_of, value: metadata.flatten() })
+    }
+
+    pub(super) async fn transfer(
+        &self,
+        id: TransferId,
+    ) -> Result<AsOf<Option<StoredTransfer>>, StoreError> {
+        let mut snapshot = self.readers.snapshot().await?;
+        let mut rows = Vec::new();
+        if let Some(timestamp) = find_decided(&mut snapshot, id, Kind::Transfer).await? {
+            rows = snapshot.fetch(queries::transfer_at(timestamp)).await?;
+        }
+        let as_of = snapshot.as_of();
+        snapshot.end().await?;
+        Ok(AsOf { as_of, value: rows.first().map(decode::transfer).transpose()? })
+    }
+
+    pub(super) async fn transaction(
+        &self,
+        id: TransferId,
+    ) -> Result<AsOf<Option<StoredTransaction>>, StoreError> {
+        let mut snapshot = self.readers.snapshot().await?;
+        let found = find_transaction(&mut snapshot, id).await?;
+        let as_of = snapshot.as_of();
+        snapshot.end().await?;
+        Ok(AsOf { as_of, value: found.map(|found| found.stored) })
+    }
+
+    pub(super) async fn transfers_of_transaction(
+        &self,
+        id: TransferId,
+    ) -> Result<AsOf<Vec<StoredTransfer>>, StoreError> {
+        let mut snapshot = self.readers.snapshot().await?;
+        let mut rows = Vec::new();
+        if let Some(found) = find_transaction(&mut snapshot, id).await? {
+            let transaction = &found.stored.transaction;
+            let (count, first) = (transaction.transfers, transaction.timestamp.0);
+            rows = snapshot.fetch(queries::legs(id.0, count, first, found.last_timestamp)).await?;
+        }
+        let as_of = snapshot.as_of();
+        snapshot.end().await?;
+        Ok(AsOf { as_of, value: rows.iter().map(decode::transfer).collect::<Result<_, _>>()? })
+    }
+
+    pub(super) async fn keyed_record(
+        &self,
+        seq: JournalSeq,
+    ) -> Result<AsOf<Option<Vec<u8>>>, StoreError> {
+        let sql = Sql::new("SELECT record FROM keyed_records WHERE seq = ?")
+            .with(columns::integer(seq.0, "seq")?);
+        let (rows, as_of) = self.read(sql).await?;
+        Ok(AsOf {
+            as_of,
+            value: rows.first().map(|row| Reader::new(row).blob("record")).transpose()?,
+        })
+    }
+
+    /// One statement in a snapshot of its own.
+    async fn read(
+        &self,
+        sql: Sql,
+    ) -> Result<(Vec<sqlx::sqlite::SqliteRow>, JournalSeq), StoreError> {
+        let mut snapshot = self.readers.snapshot().await?;
+        let rows = snapshot.fetch(sql).await?;
+        let as_of = snapshot.as_of();
+        snapshot.end().await?;
+        Ok((rows, as_of))
+    }
+}
+
+/// Copies the WAL into the database when it has grown.
+async fn shorten_wal(writer: &mut SqliteConnection) -> Result<(), StoreError> {
+    let row = sqlx::query("PRAGMA wal_checkpoint(NOOP)")
+        .fetch_one(&mut *writer)
+        .await
+        .map_err(|source| database_error("measuring the WAL", source))?;
+    let mut columns = Reader::new(&row);
+    columns.column("busy")?;
+    let pages = columns.u64("log")?.saturating_sub(columns.u64("checkpointed")?);
+    if pages < WAL_PAGES_MAX { Ok(()) } else { copy_wal(writer).await }
+}
+
+async fn sync_with(writer: &mut SqliteConnection) -> Result<JournalSeq, StoreError> {
+    let failed = |source| database_error("syncing the store", source);
+    sqlx::query("PRAGMA synchronous = FULL").execute(&mut *writer).await.map_err(failed)?;
+    // Writing the checkpoint as it is makes a commit, and a commit is what syncs.
+    let row = sqlx::query("UPDATE checkpoint SET seq = seq RETURNING seq")
+        .fetch_all(&mut *writer)
+        .await
+        .map_err(failed)?;
+    sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut *writer).await.map_err(failed)?;
+    let row = row.first().ok_or(StoreError::Unreadable { what: "checkpoint" })?;
+    let durable = JournalSeq(Reader::new(row).u64("seq")?);
+    copy_wal(writer).await?;
+    Ok(durable)
+}
+
+/// Copies what no reader needs any more from the WAL into the database, synced, so that the WAL can begin anew. Waits for nobody.
+async fn copy_wal(writer: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
+        .execute(writer)
+        .await
+        .map(drop)
+        .map_err(|source| database_error("copying the WAL", source))
+}
+
+async fn find_decided(
+    snapshot: &mut Snapshot<'_>,
+    id: TransferId,
+    kind: Kind,
+) -> Result<Option<i64>, StoreError> {
+    let rows = snapshot.fetch(queries::decided_id(id.0, kind)).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let timestamp = Reader::new(row).u64("timestamp")?;
+    i64::try_from(timestamp).map(Some).map_err(|_| StoreError::Unreadable { what: "timestamp" })
+}
+
+struct FoundTransaction {
+    stored: StoredTransaction,
+    last_timestamp: u64,
+}
+
+async fn find_transaction(
+    snapshot: &mut Snapshot<'_>,
+    id: TransferId,
+) -> Result<Option<FoundTransaction>, StoreError> {
+    let Some(timestamp) = find_decided(snapshot, id, Kind::Transaction).await? else {
+        return Ok(None);
+    };
+    let sql = Sql::new(
+        "SELECT transfers, last_timestamp, seq, metadata, metadata_digest
+         FROM transactions WHERE timestamp = ?",
+    )
+    .with(timestamp);
+    let rows = snapshot.fetch(sql).await?;
+    let row = rows.first().ok_or(StoreError::Unreadable { what: "a transaction's row" })?;
+    let mut columns = Reader::new(row);
+    let transfers = columns.u32("transfers")?;
+    let last_timestamp = columns.u64("last_timestamp")?;
+    let seq = JournalSeq(columns.u64("seq")?);
+    let metadata = columns.metadata()?;
+    let transaction =
+        Transaction { id, transfers, timestamp: Timestamp(timestamp.unsigned_abs()), metadata };
+    Ok(Some(FoundTransaction { stored: StoredTransaction { transaction, seq }, last_timestamp }))
+}

@@ -1,0 +1,573 @@
+//! Applying a batch: all its rows and the checkpoint, in one SQL transaction.
+
+use std::collections::BTreeMap;
+
+use florin_engine::{AccountAfter, Amount, JournalSeq, LedgerId, Timestamp, Transfer};
+use sqlx::AssertSqlSafe;
+use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
+
+use super::columns::{self, Column, Reader, integer};
+use super::connect::database_error;
+use super::insert::{Insert, RowColumns};
+use super::snapshot::Sql;
+use crate::store::batch::StoreBatch;
+use crate::store::error::StoreError;
+
+/// After so many transfers the next batch begins a new run (see the schema): a lookup costs one probe for each million
+/// transfers, a batch changes at most the pages that a million transfers fill.
+const RUN_TRANSFERS: u64 = 1_000_000;
+/// How many transfers one row of `amount_blocks` speaks for.
+const BLOCK_TRANSFERS: u64 = 4096;
+
+/// Under which claim the writer writes.
+pub(super) struct Claim {
+    pub(super) directory: uuid::Uuid,
+    pub(super) epoch: u64,
+}
+
+/// Writes everything of `batch`. The caller has begun the SQL transaction, and commits it or rolls it back.
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    move_checkpoint(connection, claim, batch).await?;
+    insert_ledgers(connection, batch).await?;
+    insert_accounts(connection, batch).await?;
+    insert_transfers(connection, &batch.transfers).await?;
+    insert_transactions(connection, batch).await?;
+    if let Some(run) = claim_run(connection, batch).await? {
+        fill_lookups(connection, run, batch).await?;
+        insert_history(connection, run, batch).await?;
+    }
+    insert_amount_blocks(connection, &batch.transfers).await?;
+    write_balances(connection, batch).await?;
+    write_totals(connection, batch).await?;
+    insert_keyed(connection, batch).await
+}
+
+async fn execute(
+    connection: &mut SqliteConnection,
+    doing: &'static str,
+    sql: Sql,
+) -> Result<SqliteQueryResult, StoreError> {
+    let (text, arguments) = sql.into_parts();
+    // The text is put together from constants of this crate; what a record holds is always bound.
+    sqlx::query_with(AssertSqlSafe(text), arguments)
+        .execute(connection)
+        .await
+        .map_err(|source| database_error(doing, source))
+}
+
+/// The fence: unless exactly the one row that stands where the batch begins is moved, nothing of the batch is written.
+async fn move_checkpoint(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let doing = "moving the checkpoint";
+    let sql = Sql::new(
+        "UPDATE checkpoint SET seq = ?, frame_hash = ?, timestamp = ?
+         WHERE ledger_uuid = ? AND epoch = ? AND seq = ?",
+    )
+    .with(integer(batch.upto.0, "seq")?)
+    .with(Column::Blob(batch.frame_hash.to_vec()))
+    .with(integer(batch.timestamp.0, "timestamp")?)
+    .with(Column::Blob(claim.directory.as_bytes().to_vec()))
+    .with(integer(claim.epoch, "epoch")?)
+    .with(integer(batch.after.0, "seq")?);
+    if execute(connection, doing, sql).await?.rows_affected() == 1 {
+        return Ok(());
+    }
+    let row = sqlx::query("SELECT seq FROM checkpoint")
+        .fetch_one(connection)
+        .await
+        .map_err(|source| database_error(doing, source))?;
+    let found = JournalSeq(Reader::new(&row).u64("seq")?);
+    Err(StoreError::NotAtCheckpoint { after: batch.after, found })
+}
+
+async fn insert_ledgers(
+    connection: &mut SqliteConnection,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let insert = Insert {
+        head: "INSERT OR FAIL INTO ledgers
+               (id, currency, scale, name, timestamp, seq, accounts, posted, pending) VALUES ",
+        columns: 9,
+        tail: "",
+        doing: "inserting ledgers",
+    };
+    insert
+        .run(connection, &batch.ledgers, |(ledger, seq), row| {
+            row.add(ledger.id.0)
+                .add(Column::Text(ledger.currency.clone()))
+                .add(u32::from(ledger.scale.digits()))
+                .add(Column::Text(ledger.name.clone()))
+                .add(integer(ledger.timestamp.0, "timestamp")?)
+                .add(integer(seq.0, "seq")?)
+                .add(0_u32)
+                .add(0_u32)
+                .add(0_u32);
+            Ok(())
+        })
+        .await
+}
+
+async fn insert_accounts(
+    connection: &mut SqliteConnection,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let insert = Insert {
+        head: "INSERT OR FAIL INTO accounts
+               (timestamp, id, ledger, code, user_data_128, user_data_64, user_data_32,
+                metadata, metadata_digest, seq) VALUES ",
+        columns: 10,
+        tail: "",
+        doing: "inserting accounts",
+    };
+    insert
+        .run(connection, &batch.accounts, |(account, seq), row| {
+            row.add(integer(account.timestamp.0, "timestamp")?)
+                .add(columns::id(account.id.0))
+                .add(account.ledger.0)
+                .add(account.code.0)
+                .add(columns::id(account.user_data_128))
+                .add(columns::id(u128::from(account.user_data_64)))
+                .add(account.user_data_32)
+                .add(columns::metadata_text(account.metadata.as_ref()))
+                .add(columns::metadata_digest(account.metadata.as_ref()))
+                .add(integer(seq.0, "seq")?);
+            Ok(())
+        })
+        .await
+}
+
+/// Most transfers use few of their fields; a statement that leaves the others to their defaults binds half the values.
+async fn insert_transfers(
+    connection: &mut SqliteConnection,
+    transfers: &[(Transfer, JournalSeq)],
+) -> Result<(), StoreError> {
+    let plain = Insert {
+        head: "INSERT OR FAIL INTO transfers
+               (timestamp, id, debit_account_id, credit_account_id, amount, ledger, code, flags, seq) VALUES ",
+        columns: 9,
+        tail: "",
+        doing: "inserting transfers",
+    };
+    let full = Insert {
+        head: "INSERT OR FAIL INTO transfers
+               (timestamp, id, debit_account_id, credit_account_id, amount, ledger, code, flags, seq,
+                user_data_128, user_data_64, user_data_32, effective_at, transaction_id,
+                metadata, metadata_digest) VALUES ",
+        columns: 16,
+        tail: "",
+        doing: "inserting transfers",
+    };
+    // Rows go in by their order, so that the table is only appended to; a chunk with one full row is written as full.
+    for chunk in transfers.chunks(512) {
+        if chunk.iter().all(|(transfer, _)| is_plain(transfer)) {
+            plain
+                .run(connection, chunk, |(transfer, seq), row| plain_row(transfer, *seq, row))
+                .await?;
+        } else {
+            full.run(connection, chunk, |(transfer, seq), row| full_row(transfer, *seq, row))
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+fn is_plain(transfer: &Transfer) -> bool {
+    transfer.user_data_128 == 0
+        && transfer.user_data_64 == 0
+        && transfer.user_data_32 == 0
+        && transfer.effective_at.is_none()
+        && transfer.transaction_id.is_none()
+        && transfer.metadata.is_none()
+}
+
+fn plain_row(transfer: &Transfer, seq: JournalSeq, row: &mut RowColumns) -> Result<(), StoreError> {
+    row.add(integer(transfer.timestamp.0, "timestamp")?)
+        .add(columns::id(transfer.id.0))
+        .add(columns::id(transfer.debit_account_id.0))
+        .add(columns::id(transfer.credit_account_id.0))
+        .add(columns::amount(transfer.amount))
+        .add(transfer.ledger.0)
+        .add(transfer.code.0)
+        .add(transfer.flags.bits())
+        .add(integer(seq.0, "seq")?);
+    Ok(())
+}
+
+fn full_row(transfer: &Transfer, seq: JournalSeq, row: &mut RowColumns) -> Result<(), StoreError> {
+    plain_row(transfer, seq, row)?;
+    let effective_at = match transfer.effective_at {
+        Some(at) => integer(at.0, "effective_at")?,
+        None => Column::Null,
+    };
+    row.add(columns::id(transfer.user_data_128))
+        .add(columns::id(u128::from(transfer.user_data_64)))
+        .add(transfer.user_data_32)
+        .add(effective_at)
+        .add(transfer.transaction_id.map_or(Column::Null, |id| columns::id(id.0)))
+        .add(columns::metadata_text(transfer.metadata.as_ref()))
+        .add(columns::metadata_digest(transfer.metadata.as_ref()));
+    Ok(())
+}
+
+async fn insert_transactions(
+    connection: &mut SqliteConnection,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let insert = Insert {
+        head: "INSERT OR FAIL INTO transactions
+               (timestamp, id, transfers, last_timestamp, metadata, metadata_digest, seq) VALUES ",
+        columns: 7,
+        tail: "",
+        doing: "inserting transactions",
+    };
+    insert
+        .run(connection, &batch.transactions, |row, values| {
+            let transaction = &row.transaction;
+            values
+                .add(integer(transaction.timestamp.0, "timestamp")?)
+                .add(columns::id(transaction.id.0))
+                .add(transaction.transfers)
+                .add(integer(row.last_timestamp.0, "timestamp")?)
+                .add(columns::metadata_text(transaction.metadata.as_ref()))
+                .add(columns::metadata_digest(transaction.metadata.as_ref()))
+                .add(integer(row.seq.0, "seq")?);
+            Ok(())
+        })
+        .await
+}
+
+/// The run that the batch's lookups go into: the newest, or a new one when that is full. None when the batch needs none.
+async fn claim_run(
+    connection: &mut SqliteConnection,
+    batch: &StoreBatch,
+) -> Result<Option<i64>, StoreError> {
+    if batch.transfers.is_empty() && batch.transactions.is_empty() && batch.history.is_empty() {
+        return Ok(None);
+    }
+    let doing = "choosing a run";
+    let newest = sqlx::query("SELECT run, transfers FROM runs ORDER BY run DESC LIMIT 1")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(|source| database_error(doing, source))?;
+    let (newest, full) = match newest {
+        None => (0, true),
+        Some(row) => {
+            let mut columns = Reader::new(&row);
+            let run = columns.u32("run")?;
+            (run, columns.u64("transfers")? >= RUN_TRANSFERS)
+        }
+    };
+    let run = if full { newest + 1 } else { newest };
+    let (first, last) = match (batch.transfers.first(), batch.transfers.last()) {
+        (Some((first, _)), Some((last, _))) => (first.timestamp, last.timestamp),
+        _ => (batch.timestamp, batch.timestamp),
+    };
+    let sql = Sql::new(
+        "INSERT INTO runs (run, first_timestamp, last_timestamp, transfers) VALUES (?, ?, ?, ?)
+         ON CONFLICT (run) DO UPDATE SET
+            first_timestamp = min(first_timestamp, excluded.first_timestamp),
+            last_timestamp = max(last_timestamp, excluded.last_timestamp),
+            transfers = transfers + excluded.transfers",
+    )
+    .with(run)
+    .with(integer(first.0, "timestamp")?)
+    .with(integer(last.0, "timestamp")?)
+    .with(integer(batch.transfers.len() as u64, "transfers")?);
+    execute(connection, doing, sql).await?;
+    Ok(Some(i64::from(run)))
+}
+
+/// The lookups are filled from the rows just inserted, sorted by SQLite: a tenth of the cost of a tree that takes rows as they come.
+async fn fill_lookups(
+    connection: &mut SqliteConnection,
+    run: i64,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let transactions = Insert {
+        head: "INSERT OR FAIL INTO decided_ids (run, id, kind, timestamp) VALUES ",
+        columns: 4,
+        tail: "",
+        doing: "indexing transactions",
+    };
+    transactions
+        .run(connection, &batch.transactions, |row, values| {
+            values
+                .add(run)
+                .add(columns::id(row.transaction.id.0))
+                .add(1_u32)
+                .add(integer(row.transaction.timestamp.0, "timestamp")?);
+            Ok(())
+        })
+        .await?;
+    let (Some((first, _)), Some((last, _))) = (batch.transfers.first(), batch.transfers.last())
+    else {
+        return Ok(());
+    };
+    let range = Range { run, first: first.timestamp, last: last.timestamp };
+    let transfers = batch.transfers.len() as u64;
+    range
+        .fill(
+            connection,
+            "INSERT OR FAIL INTO decided_ids (run, id, kind, timestamp)
+             SELECT ?1, id, 0, timestamp FROM transfers WHERE timestamp BETWEEN ?2 AND ?3 ORDER BY id",
+            transfers,
+        )
+        .await?;
+    range
+        .fill(
+            connection,
+            "INSERT OR FAIL INTO account_transfers (run, account_id, timestamp, side)
+             SELECT ?1, debit_account_id, timestamp, 0 FROM transfers WHERE timestamp BETWEEN ?2 AND ?3
+             UNION ALL
+             SELECT ?1, credit_account_id, timestamp, 1 FROM transfers WHERE timestamp BETWEEN ?2 AND ?3
+             ORDER BY 2, 3",
+            2 * transfers,
+        )
+        .await?;
+    let with_reference = |has: fn(&Transfer) -> bool| {
+        batch.transfers.iter().filter(|(transfer, _)| has(transfer)).count() as u64
+    };
+    range
+        .fill(
+            connection,
+            "INSERT OR FAIL INTO transfers_by_user_data_128 (run, user_data_128, timestamp)
+             SELECT ?1, user_data_128, timestamp FROM transfers
+             WHERE timestamp BETWEEN ?2 AND ?3 AND user_data_128 <> 0 ORDER BY user_data_128, timestamp",
+            with_reference(|transfer| transfer.user_data_128 != 0),
+        )
+        .await?;
+    range
+        .fill(
+            connection,
+            "INSERT OR FAIL INTO transfers_by_user_data_64 (run, user_data_64, timestamp)
+             SELECT ?1, user_data_64, timestamp FROM transfers
+             WHERE timestamp BETWEEN ?2 AND ?3 AND user_data_64 <> 0 ORDER BY user_data_64, timestamp",
+            with_reference(|transfer| transfer.user_data_64 != 0),
+        )
+        .await?;
+    range
+        .fill(
+            connection,
+            "INSERT OR FAIL INTO transfers_by_user_data_32 (run, user_data_32, timestamp)
+             SELECT ?1, user_data_32, timestamp FROM transfers
+             WHERE timestamp BETWEEN ?2 AND ?3 AND user_data_32 <> 0 ORDER BY user_data_32, timestamp",
+            with_reference(|transfer| transfer.user_data_32 != 0),
+        )
+        .await
+}
+
+/// The transfers of a batch, by time.
+struct Range {
+    run: i64,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Range {
+    /// Fills one lookup, which must get `expected` rows: another count means that the batch's timestamps are not a range of
+    /// their own, so that the lookup would miss or repeat rows.
+    async fn fill(
+        &self,
+        connection: &mut SqliteConnection,
+        text: &'static str,
+        expected: u64,
+    ) -> Result<(), StoreError> {
+        if expected == 0 {
+            return Ok(());
+        }
+        let sql = Sql::new(text)
+            .with(self.run)
+            .with(integer(self.first.0, "timestamp")?)
+            .with(integer(self.last.0, "timestamp")?);
+        let filled = execute(connection, "filling a lookup", sql).await?.rows_affected();
+        if filled == expected {
+            Ok(())
+        } else {
+            Err(StoreError::Unreadable { what: "transfers whose timestamps do not increase" })
+        }
+    }
+}
+
+async fn insert_history(
+    connection: &mut SqliteConnection,
+    run: i64,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let insert = Insert {
+        head: "INSERT OR FAIL INTO balance_history
+               (run, account_id, timestamp, seq, flags, overdraft_limit, version,
+                debits_pending, debits_posted, credits_pending, credits_posted) VALUES ",
+        columns: 11,
+        tail: "",
+        doing: "inserting balance history",
+    };
+    let mut rows: Vec<_> = batch.history.iter().collect();
+    rows.sort_unstable_by_key(|row| (row.after.id, row.timestamp));
+    insert
+        .run(connection, &rows, |row, values| {
+            values
+                .add(run)
+                .add(columns::id(row.after.id.0))
+                .add(integer(row.timestamp.0, "timestamp")?)
+                .add(integer(row.seq.0, "seq")?);
+            changing_columns(&row.after, values)
+        })
+        .await
+}
+
+/// What commands change of an account, in the order of the columns.
+fn changing_columns(after: &AccountAfter, row: &mut RowColumns) -> Result<(), StoreError> {
+    row.add(after.flags.bits())
+        .add(columns::amount(after.overdraft_limit))
+        .add(integer(after.version, "version")?)
+        .add(columns::amount(after.balances.debits_pending))
+        .add(columns::amount(after.balances.debits_posted))
+        .add(columns::amount(after.balances.credits_pending))
+        .add(columns::amount(after.balances.credits_posted));
+    Ok(())
+}
+
+async fn write_balances(
+    connection: &mut SqliteConnection,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let upsert = Insert {
+        head: "INSERT OR FAIL INTO balances
+               (account_id, flags, overdraft_limit, version,
+                debits_pending, debits_posted, credits_pending, credits_posted) VALUES ",
+        columns: 8,
+        tail: " ON CONFLICT (account_id) DO UPDATE SET
+                flags = excluded.flags, overdraft_limit = excluded.overdraft_limit, version = excluded.version,
+                debits_pending = excluded.debits_pending, debits_posted = excluded.debits_posted,
+                credits_pending = excluded.credits_pending, credits_posted = excluded.credits_posted",
+        doing: "writing balances",
+    };
+    let mut rows: Vec<_> = batch.balances.values().collect();
+    rows.sort_unstable_by_key(|after| after.id);
+    upsert
+        .run(connection, &rows, |after, row| {
+            row.add(columns::id(after.id.0));
+            changing_columns(after, row)
+        })
+        .await
+}
+
+async fn write_totals(
+    connection: &mut SqliteConnection,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    for (ledger, totals) in &batch.totals {
+        let sql = Sql::new("UPDATE ledgers SET accounts = ?, posted = ?, pending = ? WHERE id = ?")
+            .with(integer(totals.accounts, "accounts")?)
+            .with(columns::total(totals.posted))
+            .with(columns::total(totals.pending))
+            .with(ledger.0);
+        if execute(connection, "writing totals", sql).await?.rows_affected() != 1 {
+            return Err(StoreError::Unreadable { what: "totals of a ledger that does not exist" });
+        }
+    }
+    Ok(())
+}
+
+async fn insert_keyed(
+    connection: &mut SqliteConnection,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let insert = Insert {
+        head: "INSERT OR FAIL INTO keyed_records (seq, record) VALUES ",
+        columns: 2,
+        tail: "",
+        doing: "inserting keyed records",
+    };
+    insert
+        .run(connection, &batch.keyed, |(seq, record), row| {
+            row.add(integer(seq.0, "seq")?).add(Column::Blob(record.to_vec()));
+            Ok(())
+        })
+        .await
+}
+
+/// The least and the largest amount of consecutive transfers of a ledger.
+struct Block {
+    first: Timestamp,
+    last: Timestamp,
+    transfers: u64,
+    min: Amount,
+    max: Amount,
+}
+
+fn blocks(transfers: &[(Transfer, JournalSeq)]) -> BTreeMap<LedgerId, Vec<Block>> {
+    let mut blocks: BTreeMap<LedgerId, Vec<Block>> = BTreeMap::new();
+    for (transfer, _) in transfers {
+        let of_ledger = blocks.entry(transfer.ledger).or_default();
+        match of_ledger.last_mut() {
+            Some(block) if block.transfers < BLOCK_TRANSFERS => {
+                block.last = transfer.timestamp;
+                block.transfers += 1;
+                block.min = block.min.min(transfer.amount);
+                block.max = block.max.max(transfer.amount);
+            }
+            _ => of_ledger.push(Block {
+                first: transfer.timestamp,
+                last: transfer.timestamp,
+                transfers: 1,
+                min: transfer.amount,
+                max: transfer.amount,
+            }),
+        }
+    }
+    blocks
+}
+
+async fn insert_amount_blocks(
+    connection: &mut SqliteConnection,
+    transfers: &[(Transfer, JournalSeq)],
+) -> Result<(), StoreError> {
+    let doing = "summing up amounts";
+    for (ledger, mut of_ledger) in blocks(transfers) {
+        // Small batches would make small blocks: the first one goes into the ledger's newest, while that is not full.
+        if let Some(first) = of_ledger.first() {
+            let sql = Sql::new(
+                "UPDATE amount_blocks SET last_timestamp = ?1, transfers = transfers + ?2,
+                    min_amount = min(min_amount, ?3), max_amount = max(max_amount, ?4)
+                 WHERE ledger = ?5 AND transfers < ?6
+                   AND first_timestamp = (SELECT max(first_timestamp) FROM amount_blocks WHERE ledger = ?5)",
+            )
+            .with(integer(first.last.0, "timestamp")?)
+            .with(integer(first.transfers, "transfers")?)
+            .with(columns::amount(first.min))
+            .with(columns::amount(first.max))
+            .with(ledger.0)
+            .with(integer(BLOCK_TRANSFERS, "transfers")?);
+            if execute(connection, doing, sql).await?.rows_affected() == 1 {
+                of_ledger.remove(0);
+            }
+        }
+        let insert = Insert {
+            head: "INSERT OR FAIL INTO amount_blocks
+                   (ledger, first_timestamp, last_timestamp, transfers, min_amount, max_amount) VALUES ",
+            columns: 6,
+            tail: "",
+            doing,
+        };
+        insert
+            .run(connection, &of_ledger, |block, row| {
+                row.add(ledger.0)
+                    .add(integer(block.first.0, "timestamp")?)
+                    .add(integer(block.last.0, "timestamp")?)
+                    .add(integer(block.transfers, "transfers")?)
+                    .add(columns::amount(block.min))
+                    .add(columns::amount(block.max));
+                Ok(())
+            })
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Rows as what they mean. The order of the columns is that of the lists in [`super::queries`].
+
+use florin_engine::{
+    Account, AccountFlags, AccountId, Balances, Code, JournalSeq, Ledger, LedgerId, LedgerTotals,
+    Scale, Timestamp, Transfer, TransferFlags, TransferId, metadata_digest,
+};
+use sqlx::sqlite::SqliteRow;
+
+use super::columns::Reader;
+use crate::store::error::StoreError;
+use crate::store::rows::{BalanceAt, StoredAccount, StoredLedger, StoredTransfer};
+
+pub(super) fn transfer(row: &SqliteRow) -> Result<StoredTransfer, StoreError> {
+    let mut columns = Reader::new(row);
+    let timestamp = Timestamp(columns.u64("timestamp")?);
+    let id = TransferId(columns.id("id")?);
+    let debit_account_id = AccountId(columns.id("debit_account_id")?);
+    let credit_account_id = AccountId(columns.id("credit_account_id")?);
+    let amount = columns.amount("amount")?;
+    let ledger = LedgerId(columns.u32("ledger")?);
+    let code = Code(columns.u16("code")?);
+    let flags = TransferFlags::try_from_bits(columns.u16("flags")?)
+        .ok_or(StoreError::Unreadable { what: "flags of a transfer" })?;
+    let seq = JournalSeq(columns.u64("seq")?);
+    let user_data_128 = columns.id("user_data_128")?;
+    let user_data_64 = user_data_64(&mut columns)?;
+    let user_data_32 = columns.u32("user_data_32")?;
+    let effective_at = columns.optional_u64("effective_at")?.map(Timestamp);
+    let transaction_id = columns.optional_id("transaction_id")?.map(TransferId);
+    let metadata = columns.metadata()?;
+    let transfer = Transfer {
+        id,
+        debit_account_id,
+        credit_account_id,
+        amount,
+        user_data_128,
+        user_data_64,
+        user_data_32,
+        ledger,
+        code,
+        flags,
+        effective_at,
+        timestamp,
+        transaction_id,
+        metadata,
+    };
+    Ok(StoredTransfer { transfer, seq })
+}
+
+fn user_data_64(columns: &mut Reader<'_>) -> Result<u64, StoreError> {
+    let what = "user_data_64";
+    u64::try_from(columns.id(what)?).map_err(|_| StoreError::Unreadable { what })
+}
+
+fn account_flags(columns: &mut Reader<'_>) -> Result<AccountFlags, StoreError> {
+    AccountFlags::try_from_bits(columns.u16("flags")?)
+        .ok_or(StoreError::Unreadable { what: "flags of an account" })
+}
+
+fn balances(columns: &mut Reader<'_>) -> Result<Balances, StoreError> {
+    Ok(Balances {
+        debits_pending: columns.amount("debits_pending")?,
+        debits_posted: columns.amount("debits_posted")?,
+        credits_pending: columns.amount("credits_pending")?,
+        credits_posted: columns.amount("credits_posted")?,
+    })
+}
+
+pub(super) fn account(row: &SqliteRow) -> Result<StoredAccount, StoreError> {
+    let mut columns = Reader::new(row);
+    let timestamp = Timestamp(columns.u64("timestamp")?);
+    let id = AccountId(columns.id("id")?);
+    let ledger = LedgerId(columns.u32("ledger")?);
+    let code = Code(columns.u16("code")?);
+    let user_data_128 = columns.id("user_data_128")?;
+    let user_data_64 = user_data_64(&mut columns)?;
+    let user_data_32 = columns.u32("user_data_32")?;
+    let metadata = columns.metadata()?;
+    let seq = JournalSeq(columns.u64("seq")?);
+    let flags = account_flags(&mut columns)?;
+    let overdraft_limit = columns.amount("overdraft_limit")?;
+    let version = columns.u64("version")?;
+    let balances = balances(&mut columns)?;
+    let account = Account {
+        id,
+        balances,
+        user_data_128,
+        overdraft_limit,
+        user_data_64,
+        timestamp,
+        version,
+        metadata_digest: metadata_digest(metadata.as_ref()),
+        metadata_seq: if metadata.is_some() { seq } else { JournalSeq::NONE },
+        user_data_32,
+        ledger,
+        code,
+        flags,
+    };
+    Ok(StoredAccount { account, metadata: metadata.map(|metadata| metadata.text), seq })
+}
+
+pub(super) fn balance_at(row: &SqliteRow) -> Result<BalanceAt, StoreError> {
+    let mut columns = Reader::new(row);
+    Ok(BalanceAt {
+        account: AccountId(columns.id("account_id")?),
+        timestamp: Timestamp(columns.u64("timestamp")?),
+        seq: JournalSeq(columns.u64("seq")?),
+        flags: account_flags(&mut columns)?,
+        overdraft_limit: columns.amount("overdraft_limit")?,
+        version: columns.u64("version")?,
+        balances: balances(&mut columns)?,
+    })
+}
+
+pub(super) fn ledger(row: &SqliteRow) -> Result<StoredLedger, StoreError> {
+    let mut columns = Reader::new(row);
+    let id = LedgerId(columns.u32("id")?);
+    let currency = columns.text("currency")?;
+    let scale = u8::try_from(columns.u16("scale")?).ok().and_then(Scale::try_new);
+    let scale = scale.ok_or(StoreError::Unreadable { what: "scale" })?;
+    let name = columns.text("name")?;
+    let timestamp = Timestamp(columns.u64("timestamp")?);
+    let seq = JournalSeq(columns.u64("seq")?);
+    let totals = LedgerTotals {
+        accounts: columns.u64("accounts")?,
+        posted: columns.total("posted")?,
+        pending: columns.total("pending")?,
+    };
+    Ok(StoredLedger { ledger: Ledger { id, currency, scale, name, timestamp }, totals, seq })
+}
