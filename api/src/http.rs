@@ -1,41 +1,116 @@
-//! STUB: the HTTP side, answering only that it is ready.
+//! The HTTP edge: bytes to commands, outcomes to answers.
+//!
+//! Only what can not be read is refused here; every other question is the ledger's. [`routes`] lists all routes, the modules
+//! named by nouns hold their handlers, [`exchange`] is what happens around each of them, and [`answers`] makes first answers
+//! and replays from the same record.
+
+mod accounts;
+mod answers;
+mod batch;
+mod body;
+mod catalogue;
+mod docs;
+mod error;
+mod exchange;
+mod fingerprint;
+mod key;
+mod ledgers;
+mod lists;
+mod openapi;
+mod ops;
+mod query;
+mod routes;
+mod short;
+mod submit;
+mod transactions;
+mod transfers;
+mod wire;
+
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
 
-use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
+use actix_web::dev::Server;
+use actix_web::{App, HttpServer, rt};
 use florin_actors::{Durability, Florin};
 
+use self::exchange::RequestIds;
+use self::key::KeysInFlight;
+use self::routes::Routes;
+use crate::telemetry::{self, OutcomeMetrics};
+
+/// How long a request may take to arrive, its head and its body each.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a connection may be idle before it is closed; longer than the idle time of common balancers and clients.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a stop waits for requests that are under way.
+const SHUTDOWN_SECONDS: u64 = 30;
+
+/// How the HTTP side is set up.
+#[derive(Clone, Debug)]
 pub(crate) struct HttpConfig {
+    /// Threads that serve requests.
     pub(crate) workers: usize,
+    /// Bytes of a body that is no batch.
     pub(crate) body_bytes: usize,
+    /// Bytes of a batch.
     pub(crate) batch_body_bytes: usize,
+    /// What the ledger acknowledges, for the header that says so.
     pub(crate) durability: Durability,
 }
 
-pub(crate) fn run(
-    _florin: Florin,
+/// What all requests share.
+struct State {
+    florin: Florin,
     config: HttpConfig,
-    listener: TcpListener,
-) -> io::Result<Server> {
-    let _ = (config.body_bytes, config.batch_body_bytes, config.durability);
-    let server = HttpServer::new(|| {
-        App::new()
-            .route(
-                "/readyz",
-                web::get().to(|| async { HttpResponse::Ok().body("{\"status\":\"ready\"}") }),
-            )
-            .route(
-                "/slow",
-                web::get().to(|| async {
-                    actix_web::rt::time::sleep(std::time::Duration::from_secs(3)).await;
-                    HttpResponse::Ok().body("slow")
-                }),
-            )
-    })
-    .workers(config.workers)
-    .disable_signals()
-    .shutdown_timeout(30)
-    .listen(listener)?
-    .run();
+    outcomes: OutcomeMetrics,
+    keys_in_flight: KeysInFlight,
+    request_ids: RequestIds,
+}
+
+impl State {
+    fn new(florin: Florin, config: HttpConfig) -> State {
+        // The handles below count into this recorder.
+        telemetry::recorder();
+        State {
+            florin,
+            config,
+            outcomes: OutcomeMetrics::new(),
+            keys_in_flight: KeysInFlight::default(),
+            request_ids: RequestIds::new(),
+        }
+    }
+}
+
+/// Serves the ledger on a bound listener, until the server's handle stops it. Must be called within an actix system.
+///
+/// # Errors
+/// The listener can not be used.
+pub(crate) fn run(florin: Florin, config: HttpConfig, listener: TcpListener) -> io::Result<Server> {
+    let workers = config.workers;
+    let state = Arc::new(State::new(florin, config));
+    let routes = Arc::new(Routes::all(&state));
+    rt::spawn(upkeep());
+    let server = HttpServer::new(move || App::new().configure(|app| routes.configure(app)))
+        .workers(workers)
+        .client_request_timeout(REQUEST_PATIENCE)
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        // Whoever runs the process decides when it stops.
+        .disable_signals()
+        .listen(listener)?
+        .run();
     Ok(server)
 }
+
+async fn upkeep() {
+    let mut period = tokio::time::interval(telemetry::UPKEEP_PERIOD);
+    loop {
+        period.tick().await;
+        telemetry::recorder().run_upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! `/v1/accounts`: the units of balance, their transfers and their history.
+
+use actix_web::http::StatusCode;
+use florin_actors::{FoundAccount, Read, Source};
+use florin_engine::{AccountAfter, AccountId, Code, Command, KeyRule, LedgerId};
+use florin_persistence::store::{
+    AccountFilter, BalanceAt, BalanceFilter, OfAccount, Side, TimeRange,
+};
+
+use super::body::Bound;
+use super::error::ApiError;
+use super::exchange::{Exchange, Reply};
+use super::lists::{page, shown, unlisted};
+use super::openapi;
+use super::submit::{Subject, unread};
+use super::transfers::{TransferQuery, results};
+use super::wire::input::NewAccount;
+use super::wire::json::{Events, Place, read};
+use super::wire::{output as wire, values};
+
+/// Create an account
+///
+/// The same account again is answered 200 with the account as it is.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts",
+    tag = "accounts",
+    request_body = NewAccount,
+    responses(
+        (status = 201, description = "The account was created", body = wire::Account),
+        (status = 200, description = "It was there before, with the same content", body = wire::Account),
+    ),
+)]
+pub(crate) async fn create(mut exchange: Exchange) -> Result<Reply, ApiError> {
+    exchange.no_query()?;
+    let body = exchange.json_body(Bound::Single).await?;
+    let asked: NewAccount<'_> = read(&body, Place::Object)?;
+    let account =
+        asked.decode().map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let id = account.id;
+    let key = exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.account(&account))?;
+    let command = Command::CreateAccounts(vec![account]);
+    let answer = exchange.submit(command, key, Subject::One(id.0)).await?;
+    exchange.answers().account(id, &answer).await
+}
+
+/// Create many accounts, in order
+///
+/// Each account is decided by itself, but a chain of `linked` ones as a whole.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts/batch",
+    tag = "accounts",
+    params(("results" = Option<openapi::ResultsParam>, Query, description = "`all` tells what became of each account")),
+    request_body = Vec<NewAccount>,
+    responses((status = 200, description = "What became of them", body = wire::BatchSummary)),
+)]
+pub(crate) async fn create_batch(mut exchange: Exchange) -> Result<Reply, ApiError> {
+    let results = results(&exchange)?;
+    let body = exchange.json_body(Bound::Batch).await?;
+    let Events(asked): Events<NewAccount<'_>> = read(&body, Place::Batch)?;
+    let mut accounts = Vec::with_capacity(asked.len());
+    for (index, asked) in (0_u32..).zip(&asked) {
+        let account = asked.decode();
+        accounts
+            .push(account.map_err(|fault| ApiError::InvalidRequest { fault, index: Some(index) })?);
+    }
+    let named: Vec<_> = accounts.iter().map(|account| Some(account.id.0)).collect();
+    let key = exchange.key(KeyRule::Always, |fingerprint| {
+        for account in &accounts {
+            fingerprint.account(account);
+        }
+    })?;
+    if accounts.is_empty() {
+        return exchange.answers().empty_batch(results);
+    }
+    drop(asked);
+    drop(body);
+    let command = Command::CreateAccounts(accounts);
+    let answer = exchange.submit(command, key, Subject::Batch).await?;
+    exchange.answers().batch(&named, results, &answer)
+}
+
+impl Exchange {
+    /// The account in the path, which must be there.
+    async fn account_in_path(&self) -> Result<Read<FoundAccount>, ApiError> {
+        let id = self.path_id()?;
+        let found = self.state.florin.account(AccountId(id)).await;
+        let Read { seq, value, source } = found.map_err(|error| unread(&error))?;
+        let value = value.ok_or(ApiError::AccountNotFound { id, seq })?;
+        Ok(Read { seq, value, source })
+    }
+}
+
+/// One account with its balances
+#[utoipa::path(
+    get,
+    path = "/v1/accounts/{id}",
+    tag = "accounts",
+    params(("id" = values::IdText, Path, description = "The account's id"), openapi::MinSeqParam),
+    responses((status = 200, description = "The account", body = wire::Account)),
+)]
+pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
+    exchange.path_id()?;
+    let mut query = exchange.query()?;
+    let min_seq = exchange.min_seq(&mut query)?;
+    query.finish()?;
+    exchange.until_durable(min_seq).await?;
+    let found = exchange.account_in_path().await?;
+    let FoundAccount { account, metadata } = &found.value;
+    let scale = exchange.answers().scale(account.ledger)?;
+    let shown = wire::Account::of(account, metadata.as_deref(), scale);
+    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.seq).from_source(found.source))
+}
+
+/// Accounts, newest first
+#[utoipa::path(
+    get,
+    path = "/v1/accounts",
+    tag = "accounts",
+    params(openapi::AccountParams, openapi::PageParams, openapi::MinSeqParam),
+    responses((status = 200, description = "A page of accounts", body = wire::Page<wire::Account>)),
+)]
+pub(crate) async fn list(exchange: Exchange) -> Result<Reply, ApiError> {
+    let mut query = exchange.query()?;
+    let filter = AccountFilter {
+        ledger: query.integer("ledger", u64::from(u32::MAX))?.map(|id| LedgerId(id as u32)),
+        code: query.integer("code", u64::from(u16::MAX))?.map(|code| Code(code as u16)),
+        user_data_128: query.id("user_data_128")?,
+        user_data_64: query.integer("user_data_64", u64::MAX)?,
+        user_data_32: query.integer("user_data_32", u64::from(u32::MAX))?.map(|it| it as u32),
+    };
+    let page = page(&mut query)?;
+    let min_seq = exchange.min_seq(&mut query)?;
+    query.finish()?;
+    exchange.until_stored(min_seq).await?;
+    let found = exchange.state.florin.store().accounts(&filter, &page).await;
+    let found = found.map_err(|error| unlisted(&error))?;
+    let answers = exchange.answers();
+    let shown = shown(&found, |stored| {
+        let scale = answers.scale(stored.account.ledger)?;
+        Ok(wire::Account::of(&stored.account, stored.metadata.as_deref(), scale))
+    })?;
+    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).from_source(Source::Store))
+}
+
+/// Transfers of one account, newest first
+#[utoipa::path(
+    get,
+    path = "/v1/accounts/{id}/transfers",
+    tag = "accounts",
+    params(
+        ("id" = values::IdText, Path, description = "The account's id"),
+        ("side" = Option<openapi::SideParam>, Query, description = "On which side of the transfer the account stands; either when absent"),
+        openapi::TransferParams,
+        openapi::PageParams,
+        openapi::MinSeqParam,
+    ),
+    responses((status = 200, description = "A page of transfers", body = wire::Page<wire::Transfer>)),
+)]
+pub(crate) async fn transfers(exchange: Exchange) -> Result<Reply, ApiError> {
+    exchange.path_id()?;
+    let mut query = exchange.query()?;
+    let sides = [("debit", Side::Debit), ("credit", Side::Credit)];
+    let side = query.word("side", &sides)?.unwrap_or(Side::Both);
+    let asked = TransferQuery::take(&mut query)?;
+    let page = page(&mut query)?;
+    let min_seq = exchange.min_seq(&mut query)?;
+    query.finish()?;
+    let account = exchange.account_in_path().await?.value.account;
+    exchange.until_stored(min_seq).await?;
+    let mut filter = asked.filter(&exchange, Some(account.ledger)).await?;
+    filter.account = Some(OfAccount { id: account.id, side });
+    exchange.page_of_transfers(&filter, &page).await
+}
+
+/// The history of one account's balances, newest first
+///
+/// For accounts with the flag `history`; others have none.
+#[utoipa::path(
+    get,
+    path = "/v1/accounts/{id}/balances",
+    tag = "accounts",
+    params(
+        ("id" = values::IdText, Path, description = "The account's id"),
+        ("from" = Option<values::TimeShown>, Query, description = "From this moment on"),
+        ("to" = Option<values::TimeShown>, Query, description = "Before this moment"),
+        ("at" = Option<values::TimeShown>, Query, description = "Only as it stood at this moment"),
+        openapi::PageParams,
+        openapi::MinSeqParam,
+    ),
+    responses((status = 200, description = "A page of moments", body = wire::Page<wire::BalanceLine>)),
+)]
+pub(crate) async fn balances(exchange: Exchange) -> Result<Reply, ApiError> {
+    exchange.path_id()?;
+    let mut query = exchange.query()?;
+    let filter = BalanceFilter {
+        time: TimeRange { from: query.time("from")?, to: query.time("to")? },
+        at: query.time("at")?,
+    };
+    let page = page(&mut query)?;
+    let min_seq = exchange.min_seq(&mut query)?;
+    query.finish()?;
+    let account = exchange.account_in_path().await?.value.account;
+    exchange.until_stored(min_seq).await?;
+    let found = exchange.state.florin.store().balances(account.id, &filter, &page).await;
+    let found = found.map_err(|error| unlisted(&error))?;
+    let scale = exchange.answers().scale(account.ledger)?;
+    let shown = shown(&found, |moment| {
+        let after = after(moment, account.ledger);
+        Ok(wire::BalanceLine::of(moment.seq, moment.timestamp, &after, scale))
+    })?;
+    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).from_source(Source::Store))
+}
+
+fn after(moment: &BalanceAt, ledger: LedgerId) -> AccountAfter {
+    AccountAfter {
+        id: moment.account,
+        ledger,
+        flags: moment.flags,
+        overdraft_limit: moment.overdraft_limit,
+        version: moment.version,
+        balances: moment.balances,
+    }
+}

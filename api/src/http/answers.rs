@@ -1,0 +1,305 @@
+//! From what the ledger answered to what the client is told.
+//!
+//! The first answer and its replay by `Idempotency-Key` are made here by the same functions from the same record, so they are
+//! the same. A replay by id is another thing: it shows what was created, without the accounts of that moment.
+
+use actix_web::http::StatusCode;
+use florin_actors::{Answer, Florin, FoundTransaction, ReadError, Replay};
+use florin_engine::{
+    AccountId, CreateLedger, Event, ItemOutcome, JournalSeq, LedgerId, OpenAccount, Record,
+    Rejection, Scale, Timestamp, TransferId, TransferPosted, WHOLE_TRANSACTION,
+};
+
+use super::error::{ApiError, Refusal, ledger_of};
+use super::exchange::{Exchange, Reply, Telling};
+use super::submit::unread;
+use super::wire::output as wire;
+use super::wire::values::{Id, MoneyNumber, NumberId};
+use crate::telemetry::OutcomeMetrics;
+
+/// Where answers are made: what they need to know beside the outcome itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Answers<'a> {
+    /// The ledger, for scales and for what exists.
+    pub(crate) florin: &'a Florin,
+    /// Counts of what was decided.
+    pub(crate) metrics: &'a OutcomeMetrics,
+}
+
+/// What became of the one thing that a command was about.
+enum Single<'a> {
+    /// It was created, as this record says.
+    Created(&'a Record),
+    /// It exists already.
+    Exists,
+}
+
+pub(crate) fn telling(answer: &Answer) -> Telling {
+    match answer.replay {
+        Replay::First => Telling::First,
+        Replay::ByKey => Telling::Again,
+    }
+}
+
+/// A ledger answered with something that it never does.
+pub(crate) fn broken(what: &'static str) -> ApiError {
+    tracing::error!(what, "the ledger's answer does not fit its command");
+    ApiError::Internal
+}
+
+pub(crate) fn transfers(record: &Record) -> impl Iterator<Item = &TransferPosted> {
+    record.events.iter().filter_map(|event| match event {
+        Event::TransferPosted(posted) => Some(posted),
+        _ => None,
+    })
+}
+
+impl Exchange {
+    /// Where this exchange's answers are made.
+    pub(crate) fn answers(&self) -> Answers<'_> {
+        Answers { florin: &self.state.florin, metrics: &self.state.outcomes }
+    }
+}
+
+impl Answers<'_> {
+    /// The scale of a ledger that something exists in.
+    pub(crate) fn scale(self, ledger: LedgerId) -> Result<Scale, ApiError> {
+        self.florin.scale(ledger).ok_or_else(|| broken("a ledger without a scale"))
+    }
+
+    fn refusal(
+        self,
+        rejection: Rejection,
+        id: Option<u128>,
+        index: Option<u32>,
+        answer: &Answer,
+    ) -> ApiError {
+        if answer.replay == Replay::First {
+            self.metrics.rejected(&rejection);
+        }
+        let scale = ledger_of(&rejection).and_then(|ledger| self.florin.scale(ledger));
+        // The refusal of the whole is about no leg.
+        let index = index.filter(|index| *index != WHOLE_TRANSACTION);
+        ApiError::Rejected(Refusal { rejection, scale, id, index, seq: answer.seq })
+    }
+
+    /// What became of the one thing with this id that the command was about.
+    fn single<'a>(self, answer: &'a Answer, id: u128) -> Result<Single<'a>, ApiError> {
+        let Some((index, outcome)) = answer.exceptions.first() else {
+            let record = answer.record.as_ref().ok_or_else(|| broken("no record"))?;
+            if answer.replay == Replay::First {
+                self.metrics.created(u64::from(answer.items));
+            }
+            return Ok(Single::Created(record));
+        };
+        match outcome {
+            ItemOutcome::Exists { .. } => {
+                self.metrics.replayed(1);
+                Ok(Single::Exists)
+            }
+            ItemOutcome::Rejected(rejection) => {
+                Err(self.refusal(*rejection, Some(id), Some(*index), answer))
+            }
+            ItemOutcome::Differs { .. } => Err(broken("an unresolved difference")),
+        }
+    }
+
+    /// The answer to a ledger.
+    pub(crate) fn ledger(self, asked: &CreateLedger, answer: &Answer) -> Result<Reply, ApiError> {
+        let id = asked.id;
+        let located = format!("/v1/ledgers/{}", id.0);
+        match self.single(answer, u128::from(id.0)).map_err(without_index)? {
+            Single::Created(record) => {
+                let created = record.events.iter().find_map(|event| match event {
+                    Event::LedgerCreated(ledger) => Some(ledger),
+                    _ => None,
+                });
+                let created = created.ok_or_else(|| broken("no ledger in the record"))?;
+                let reply = Reply::json(StatusCode::CREATED, &wire::Ledger::of(created, None))?;
+                Ok(reply.at(answer.seq).told(telling(answer)).located(located))
+            }
+            Single::Exists => {
+                // A ledger never changes, so what was asked for is what is there.
+                let timestamp = match answer.exceptions.first() {
+                    Some((_, ItemOutcome::Exists { timestamp, .. })) => *timestamp,
+                    _ => Timestamp::default(),
+                };
+                let ledger = florin_engine::Ledger {
+                    id,
+                    currency: asked.currency.clone(),
+                    scale: asked.scale,
+                    name: asked.name.clone(),
+                    timestamp,
+                };
+                let reply = Reply::json(StatusCode::OK, &wire::Ledger::of(&ledger, None))?;
+                Ok(reply.at(answer.seq).told(Telling::Again).located(located))
+            }
+        }
+    }
+
+    /// The answer to one account: as it begins, or as it is if it was there before.
+    pub(crate) async fn account(self, id: AccountId, answer: &Answer) -> Result<Reply, ApiError> {
+        let located = format!("/v1/accounts/{}", Id(id.0));
+        match self.single(answer, id.0).map_err(without_index)? {
+            Single::Created(record) => {
+                let created = record.events.iter().find_map(|event| match event {
+                    Event::AccountCreated(created) => Some(created),
+                    _ => None,
+                });
+                let created = created.ok_or_else(|| broken("no account in the record"))?;
+                let shown = wire::Account::created(created, self.scale(created.ledger)?);
+                let reply = Reply::json(StatusCode::CREATED, &shown)?;
+                Ok(reply.at(answer.seq).told(telling(answer)).located(located))
+            }
+            Single::Exists => {
+                let read = self.florin.account(id).await.map_err(|error| unread(&error))?;
+                let found = read.value.ok_or_else(|| broken("an account that is not there"))?;
+                let scale = self.scale(found.account.ledger)?;
+                let shown = wire::Account::of(&found.account, found.metadata.as_deref(), scale);
+                let reply = Reply::json(StatusCode::OK, &shown)?;
+                Ok(reply.at(answer.seq.max(read.seq)).told(Telling::Again).located(located))
+            }
+        }
+    }
+
+    /// The answer to one transfer: with its accounts, or as it stands if it was there before.
+    pub(crate) async fn transfer(self, id: TransferId, answer: &Answer) -> Result<Reply, ApiError> {
+        match self.single(answer, id.0).map_err(without_index)? {
+            Single::Created(record) => {
+                let posted = transfers(record).next().ok_or_else(|| broken("no transfer"))?;
+                let located = format!("/v1/transfers/{}", Id(posted.transfer.id.0));
+                let reply = Reply::json(StatusCode::CREATED, &self.created(posted, record)?)?;
+                Ok(reply.at(answer.seq).told(telling(answer)).located(located))
+            }
+            Single::Exists => {
+                let (transfer, seq) = self.first_transfer(id, answer).await?;
+                let shown = wire::Transfer::of(&transfer, self.scale(transfer.ledger)?);
+                let reply = Reply::json(StatusCode::OK, &shown)?;
+                let located = format!("/v1/transfers/{}", Id(id.0));
+                Ok(reply.at(seq).told(Telling::Again).located(located))
+            }
+        }
+    }
+
+    /// The answer to the short form of a transfer, which shows only its id.
+    pub(crate) fn short_transfer(self, id: TransferId, answer: &Answer) -> Result<Reply, ApiError> {
+        let (status, id, telling) = match self.single(answer, id.0).map_err(without_index)? {
+            Single::Created(record) => {
+                let posted = transfers(record).next().ok_or_else(|| broken("no transfer"))?;
+                (StatusCode::CREATED, posted.transfer.id, telling(answer))
+            }
+            Single::Exists => (StatusCode::OK, id, Telling::Again),
+        };
+        let shown = wire::ShortOutcome { txn_id: Id(id.0), status: wire::ShortStatus::Completed };
+        let located = format!("/v1/transfers/{}", Id(id.0));
+        Ok(Reply::json(status, &shown)?.at(answer.seq).told(telling).located(located))
+    }
+
+    /// The answer to the short form of an account with its opening balance.
+    pub(crate) fn short_account(
+        self,
+        open: &OpenAccount,
+        answer: &Answer,
+    ) -> Result<Reply, ApiError> {
+        let id = open.account.id;
+        let (status, telling) = match self.single(answer, id.0).map_err(without_index)? {
+            Single::Created(_) => (StatusCode::CREATED, telling(answer)),
+            Single::Exists => (StatusCode::OK, Telling::Again),
+        };
+        let scale = self.scale(open.account.ledger)?;
+        // The same content, so the same opening balance; the ledger has resolved it before.
+        let balance =
+            open.balance.resolve(scale).map_err(|_| broken("an opening balance without digits"))?;
+        let shown = wire::ShortOpened {
+            account_id: NumberId(id.0),
+            balance: MoneyNumber(balance.display(scale)),
+        };
+        let located = format!("/v1/accounts/{}", Id(id.0));
+        Ok(Reply::json(status, &shown)?.at(answer.seq).told(telling).located(located))
+    }
+
+    /// The answer to a transaction: with its legs' accounts, or as it stands if it was there before.
+    pub(crate) async fn transaction(
+        self,
+        id: TransferId,
+        answer: &Answer,
+    ) -> Result<Reply, ApiError> {
+        match self.single(answer, id.0)? {
+            Single::Created(record) => {
+                let created = record.events.iter().find_map(|event| match event {
+                    Event::TransactionCreated(transaction) => Some(transaction),
+                    _ => None,
+                });
+                let created = created.ok_or_else(|| broken("no transaction in the record"))?;
+                let legs: Result<_, _> =
+                    transfers(record).map(|posted| self.created(posted, record)).collect();
+                let shown = wire::Transaction::of(created, legs?);
+                let located = format!("/v1/transactions/{}", Id(created.id.0));
+                let reply = Reply::json(StatusCode::CREATED, &shown)?;
+                Ok(reply.at(answer.seq).told(telling(answer)).located(located))
+            }
+            Single::Exists => {
+                let read = self.florin.transaction(id).await;
+                let read = read.map_err(|error| first_outcome_away(&error, id))?;
+                let found = read.value.ok_or_else(|| broken("a transaction that is not there"))?;
+                let reply = Reply::json(StatusCode::OK, &self.found_transaction(&found)?)?;
+                let located = format!("/v1/transactions/{}", Id(id.0));
+                Ok(reply.at(answer.seq.max(read.seq)).told(Telling::Again).located(located))
+            }
+        }
+    }
+
+    /// A transaction as it is read back.
+    pub(crate) fn found_transaction<'f>(
+        self,
+        found: &'f FoundTransaction,
+    ) -> Result<wire::Transaction<'f>, ApiError> {
+        let legs = found
+            .transfers
+            .iter()
+            .map(|transfer| Ok(wire::Transfer::of(transfer, self.scale(transfer.ledger)?)));
+        Ok(wire::Transaction::of(&found.transaction, legs.collect::<Result<_, ApiError>>()?))
+    }
+
+    async fn first_transfer(
+        self,
+        id: TransferId,
+        answer: &Answer,
+    ) -> Result<(florin_engine::Transfer, JournalSeq), ApiError> {
+        let read = self.florin.transfer(id).await;
+        let read = read.map_err(|error| first_outcome_away(&error, id))?;
+        let transfer = read.value.ok_or_else(|| broken("a transfer that is not there"))?;
+        Ok((transfer, answer.seq.max(read.seq)))
+    }
+
+    /// A transfer as its record tells it, with its accounts as of just after the command.
+    fn created<'a>(
+        self,
+        posted: &'a TransferPosted,
+        record: &Record,
+    ) -> Result<wire::Transfer<'a>, ApiError> {
+        let scale = self.scale(posted.transfer.ledger)?;
+        let after = |index: u32| record.accounts.get(index as usize);
+        Ok(wire::Transfer::of(&posted.transfer, scale).with_accounts(
+            after(posted.debit_account),
+            after(posted.credit_account),
+            scale,
+        ))
+    }
+}
+
+/// One thing alone has no index to tell.
+fn without_index(error: ApiError) -> ApiError {
+    match error {
+        ApiError::Rejected(refusal) => ApiError::Rejected(Refusal { index: None, ..refusal }),
+        error => error,
+    }
+}
+
+/// The id was decided before; nothing is decided twice only because its outcome can not be shown now.
+fn first_outcome_away(error: &ReadError, id: TransferId) -> ApiError {
+    match unread(error) {
+        ApiError::StoreAway => ApiError::HistoryAway { id: Some(id.0) },
+        error => error,
+    }
+}

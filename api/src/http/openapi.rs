@@ -1,0 +1,362 @@
+//! The published description of the HTTP contract (OpenAPI 3.1), made from the handlers and the types that they use.
+//!
+//! What stands on each handler is its own; what all have in common (headers, problem documents) is added here.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use florin_engine::Rejection;
+use florin_persistence::store::Order;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::{
+    ContentBuilder, Header, HeaderBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
+};
+use utoipa::{IntoParams, Modify, OpenApi, PartialSchema, ToSchema};
+
+use super::wire::values::{IdText, MoneyText, TimeShown};
+use super::{accounts, catalogue, docs, error, ledgers, ops, short, transactions, transfers};
+
+/// The document as JSON, made once.
+pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+    Description::openapi().to_json().expect("the description is made of texts and numbers")
+});
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Florin",
+        description = "A durable, in-memory transaction processor for money. Every answer is durable when it arrives.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+        contact(),
+    ),
+    paths(
+        ledgers::create, ledgers::list, ledgers::find,
+        accounts::create, accounts::create_batch, accounts::find, accounts::list,
+        accounts::transfers, accounts::balances,
+        transfers::create, transfers::create_batch, transfers::find, transfers::list,
+        transactions::create, transactions::find,
+        short::transaction, short::process_transaction, short::open_account, short::balance,
+        short::transactions,
+        ops::healthz, ops::readyz, ops::metrics, ops::version,
+        docs::openapi, docs::index, docs::file, docs::errors, docs::error,
+    ),
+    components(schemas(error::Problem, ErrorCode)),
+    tags(
+        (name = "ledgers", description = "Currencies and asset books"),
+        (name = "accounts", description = "The units of balance"),
+        (name = "transfers", description = "Movements of money from a debit account to a credit account"),
+        (name = "transactions", description = "Transfers that all happen or none does"),
+        (name = "short forms", description = "For the client that wants the least, with the same guarantees"),
+        (name = "operations", description = "For those who run the process"),
+        (name = "documentation", description = "This description and the error catalogue"),
+    ),
+    modifiers(&Common),
+)]
+struct Description;
+
+/// The codes of all errors, as the catalogue lists them.
+pub(crate) struct ErrorCode;
+
+impl PartialSchema for ErrorCode {
+    fn schema() -> RefOr<Schema> {
+        words("The stable name of a problem", catalogue::entries().iter().map(|entry| entry.code))
+    }
+}
+
+impl ToSchema for ErrorCode {}
+
+/// What became of an event of a batch.
+pub(crate) struct ItemStatus;
+
+impl PartialSchema for ItemStatus {
+    fn schema() -> RefOr<Schema> {
+        let refusals = Rejection::CATALOGUE.iter().map(|(code, _)| *code);
+        words(
+            "`created`, `exists`, or the code of the refusal",
+            ["created", "exists"].into_iter().chain(refusals),
+        )
+    }
+}
+
+impl ToSchema for ItemStatus {}
+
+fn words(description: &str, words: impl Iterator<Item = &'static str>) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(description))
+        .enum_values(Some(words))
+        .into()
+}
+
+/// Which events a batch's answer tells of.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code)]
+pub(crate) enum ResultsParam {
+    /// Only those that were refused.
+    Rejected,
+    /// Each.
+    All,
+}
+
+/// On which side of a transfer an account stands.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code)]
+pub(crate) enum SideParam {
+    /// It gave.
+    Debit,
+    /// It received.
+    Credit,
+}
+
+/// Which end of time a list begins at.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code)]
+pub(crate) enum OrderParam {
+    /// Newest first.
+    Desc,
+    /// Oldest first.
+    Asc,
+}
+
+/// The word for an order.
+pub(crate) fn order_word(order: Order) -> &'static str {
+    match order {
+        Order::NewestFirst => "desc",
+        Order::OldestFirst => "asc",
+    }
+}
+
+/// Which page of a list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(crate) struct PageParams {
+    /// Entries on the page; 50 when absent.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Newest or oldest first; newest when absent.
+    #[param(inline)]
+    order: Option<OrderParam>,
+}
+
+/// Which transfers.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(crate) struct TransferParams {
+    /// Of this ledger.
+    ledger: Option<u32>,
+    /// Of this code.
+    code: Option<u16>,
+    /// With this reference.
+    #[param(value_type = Option<IdText>)]
+    user_data_128: Option<String>,
+    /// With this reference.
+    user_data_64: Option<u64>,
+    /// With this reference.
+    user_data_32: Option<u32>,
+    /// Decided from this moment on.
+    #[param(value_type = Option<TimeShown>)]
+    from: Option<String>,
+    /// Decided before this moment.
+    #[param(value_type = Option<TimeShown>)]
+    to: Option<String>,
+    /// Of at least this amount; needs `ledger` where ledgers have different digits after the point.
+    #[param(value_type = Option<MoneyText>)]
+    min_amount: Option<String>,
+    /// Of at most this amount; needs `ledger` where ledgers have different digits after the point.
+    #[param(value_type = Option<MoneyText>)]
+    max_amount: Option<String>,
+    /// Legs of this transaction.
+    #[param(value_type = Option<IdText>)]
+    transaction_id: Option<String>,
+}
+
+/// Which accounts.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+pub(crate) struct AccountParams {
+    /// Of this ledger.
+    ledger: Option<u32>,
+    /// Of this code.
+    code: Option<u16>,
+    /// With this reference.
+    #[param(value_type = Option<IdText>)]
+    user_data_128: Option<String>,
+    /// With this reference.
+    user_data_64: Option<u64>,
+    /// With this reference.
+    user_data_32: Option<u32>,
+}
+
+/// The position that an answer has to cover.
+pub(crate) struct MinSeqParam;
+
+impl IntoParams for MinSeqParam {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let position = |name, place| {
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(place)
+                .required(Required::False)
+                .description(Some(
+                    "The answer has to cover this position: it is waited for, up to 5 seconds, then the answer is 503 `not_yet`",
+                ))
+                .schema(Some(u64::schema()))
+                .build()
+        };
+        vec![
+            position("min_seq", ParameterIn::Query),
+            position("Florin-Min-Seq", ParameterIn::Header),
+        ]
+    }
+}
+
+/// Adds what all routes have in common.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut document.paths.paths {
+            let place = Place::of(path);
+            if let Some(operation) = &mut item.get {
+                let found = if path.contains('{') { &[404][..] } else { &[] };
+                let statuses: &[u16] = match place {
+                    Place::Ledger => &[400, 431, 500, 503],
+                    Place::Process => &[400, 431, 500],
+                };
+                add_problems(operation, statuses.iter().chain(found));
+                add_headers(operation, place, Reading::Yes);
+                add_parameter(operation, request_id_parameter());
+            }
+            if let Some(operation) = &mut item.post {
+                add_problems(operation, &[400, 408, 409, 413, 415, 422, 431, 500, 503]);
+                add_headers(operation, place, Reading::No);
+                add_parameter(operation, request_id_parameter());
+                add_parameter(operation, key_parameter());
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Ledger,
+    Process,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Yes,
+    No,
+}
+
+impl Place {
+    fn of(path: &str) -> Place {
+        let short = ["/transaction", "/process_transaction", "/account", "/balance", "/v1/"];
+        if short.iter().any(|prefix| path.starts_with(prefix)) {
+            Place::Ledger
+        } else {
+            Place::Process
+        }
+    }
+}
+
+fn add_problems<'a>(operation: &mut Operation, statuses: impl IntoIterator<Item = &'a u16>) {
+    for status in statuses {
+        let description = match status {
+            400 => "It can not be read",
+            404 => "It is not there",
+            408 => "It did not arrive in time",
+            409 => "The id stands for something else, or the key's first request is still running",
+            413 => "It is too large",
+            415 => "It is not declared as JSON",
+            422 => "The rules refuse it",
+            431 => "Its head is too large",
+            500 => "A bug",
+            _ => "Not now: see `code` and `Retry-After`",
+        };
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let mut problem = ResponseBuilder::new()
+            .description(description)
+            .content("application/problem+json", content);
+        if *status == 503 {
+            let seconds = header("Seconds after which to try again", Type::Integer);
+            problem = problem.header("Retry-After", seconds);
+        }
+        let entry = operation.responses.responses.entry(status.to_string());
+        entry.or_insert_with(|| RefOr::T(problem.build()));
+    }
+}
+
+fn header(description: &str, kind: Type) -> Header {
+    let schema: Schema = ObjectBuilder::new().schema_type(kind).into();
+    HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build()
+}
+
+fn add_headers(operation: &mut Operation, place: Place, reading: Reading) {
+    for response in operation.responses.responses.values_mut() {
+        let RefOr::T(Response { headers, content, .. }) = response else { continue };
+        let add = |headers: &mut BTreeMap<String, RefOr<Header>>, name: &str, header| {
+            headers.insert(name.to_owned(), RefOr::T(header));
+        };
+        add(headers, "X-Request-Id", header("The request's id", Type::String));
+        if place == Place::Process {
+            continue;
+        }
+        let seq = "The position of the command, or that on which the answer depended";
+        add(headers, "Florin-Seq", header(seq, Type::Integer));
+        if content.contains_key("application/problem+json") {
+            continue;
+        }
+        match reading {
+            Reading::Yes => {
+                let source = "Where the answer came from: `memory`, `cache` or `store`";
+                add(headers, "Florin-Source", header(source, Type::String));
+            }
+            Reading::No => {
+                let replayed = "`true` on the outcome of an earlier request";
+                add(headers, "Idempotent-Replayed", header(replayed, Type::String));
+                let location = "Where what was created can be read";
+                add(headers, "Location", header(location, Type::String));
+            }
+        }
+    }
+}
+
+fn add_parameter(operation: &mut Operation, parameter: Parameter) {
+    operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+}
+
+fn key_parameter() -> Parameter {
+    let schema: Schema =
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!-~]{1,255}$")).into();
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "Names the request: the same one again gets the first answer. 1 to 255 visible characters, bare or in double quotes",
+        ))
+        .schema(Some(schema))
+        .build()
+}
+
+fn request_id_parameter() -> Parameter {
+    let schema: Schema =
+        ObjectBuilder::new().schema_type(Type::String).max_length(Some(128)).into();
+    ParameterBuilder::new()
+        .name("X-Request-Id")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("The client's own id of the request; one is made when absent"))
+        .schema(Some(schema))
+        .build()
+}

@@ -1,0 +1,113 @@
+//! Handing a command to the ledger, and telling what can go wrong on the way.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use florin_actors::{Answer, ReadError, SubmitError, UnreadableAmount};
+use florin_engine::{Command, CommandKey, Key, KeyRule};
+
+use super::error::{ApiError, Fault};
+use super::exchange::Exchange;
+use super::fingerprint::Fingerprint;
+use super::key;
+use super::wire::values;
+
+/// What a command is about, for telling what went wrong with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Subject {
+    /// One thing with this id.
+    One(u128),
+    /// The events of a batch.
+    Batch,
+    /// The legs of the transaction with this id.
+    Transaction(u128),
+}
+
+impl Subject {
+    fn id(self) -> Option<u128> {
+        match self {
+            Subject::One(id) | Subject::Transaction(id) => Some(id),
+            Subject::Batch => None,
+        }
+    }
+}
+
+impl Exchange {
+    /// The request's idempotency key, with the fingerprint of what `content` takes up.
+    pub(crate) fn key(
+        &self,
+        rule: KeyRule,
+        content: impl FnOnce(&mut Fingerprint),
+    ) -> Result<Option<CommandKey>, ApiError> {
+        let Some(hash) = key::hash_of(self.request.headers())? else {
+            return Ok(None);
+        };
+        let mut fingerprint =
+            Fingerprint::of_route(self.request.method().as_str(), self.request.path());
+        content(&mut fingerprint);
+        let key = Key { hash, fingerprint: fingerprint.digest() };
+        Ok(Some(CommandKey { key, rule }))
+    }
+
+    /// Hands a command to the ledger and waits until its outcome is durable.
+    ///
+    /// When the client goes away or time runs out, the outcome stands all the same, and the same id or key asks for it again.
+    pub(crate) async fn submit(
+        &self,
+        command: Command,
+        key: Option<CommandKey>,
+        subject: Subject,
+    ) -> Result<Answer, ApiError> {
+        let _claim = key.map(|key| self.state.keys_in_flight.claim(key.key.hash)).transpose()?;
+        let decided = self.state.florin.submit(command, key);
+        match tokio::time::timeout(WRITE_PATIENCE, decided).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(refused(&error, subject)),
+            Err(_) => Err(ApiError::OutcomeUnknown { id: subject.id() }),
+        }
+    }
+}
+
+/// How long a write may take to be answered. It goes on after that; only its client is not kept waiting.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+fn refused(error: &SubmitError, subject: Subject) -> ApiError {
+    match error {
+        SubmitError::Unreadable(UnreadableAmount { index, field, reason }) => {
+            let fault = values::amount_fault(*reason);
+            let (field, index): (Cow<'static, str>, _) = match subject {
+                Subject::One(_) => ((*field).into(), None),
+                Subject::Batch => ((*field).into(), Some(*index)),
+                Subject::Transaction(_) => {
+                    (format!("transfers[{index}].{field}").into(), Some(*index))
+                }
+            };
+            let fault = Fault::new(field, fault.code, fault.detail);
+            ApiError::InvalidRequest { fault, index }
+        }
+        SubmitError::TooLarge => ApiError::CommandTooLarge,
+        SubmitError::Overloaded => ApiError::Overloaded,
+        SubmitError::StorageFull => ApiError::StorageFull,
+        SubmitError::Stopping => ApiError::Stopping,
+        SubmitError::OutcomeUnknown => ApiError::OutcomeUnknown { id: subject.id() },
+        SubmitError::KeyReused => ApiError::IdempotencyKeyReused,
+        SubmitError::HistoryAway(reason) => {
+            tracing::warn!(%reason, "a first outcome stands in the store, which is away");
+            ApiError::HistoryAway { id: subject.id() }
+        }
+    }
+}
+
+/// Tells why a read by id has no answer.
+pub(crate) fn unread(error: &ReadError) -> ApiError {
+    match error {
+        ReadError::Overloaded => ApiError::Overloaded,
+        ReadError::Stopping => ApiError::Stopping,
+        // What was read may rest on what a crash undoes.
+        ReadError::Failed => ApiError::OutcomeUnknown { id: None },
+        ReadError::HistoryAway(reason) => {
+            tracing::warn!(%reason, "history can not be read now");
+            ApiError::StoreAway
+        }
+    }
+}

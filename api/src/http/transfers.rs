@@ -1,0 +1,228 @@
+//! `/v1/transfers`: one movement of money, batches of them, and lists.
+
+use florin_engine::{Amount, Code, Command, KeyRule, LedgerId, Scale, TransferId};
+use florin_persistence::store::{PageRequest, TimeRange, TransferFilter};
+
+use super::answers::Answers;
+use super::batch::Results;
+use super::body::Bound;
+use super::error::{ApiError, Fault, FaultCode};
+use super::exchange::{Exchange, Reply};
+use super::lists::{page, shown, unlisted};
+use super::query::Query;
+use super::submit::{Subject, unread};
+use super::wire::input::{Naming, NewTransfer};
+use super::wire::json::{Events, Place, fresh_id, read};
+use super::wire::{output as wire, values};
+use actix_web::http::StatusCode;
+use florin_actors::Source;
+
+/// Move money from one account to another
+///
+/// The same transfer again is answered 200 with its first outcome.
+#[utoipa::path(
+    post,
+    path = "/v1/transfers",
+    tag = "transfers",
+    request_body = NewTransfer,
+    responses(
+        (status = 201, description = "The money has moved", body = wire::Transfer),
+        (status = 200, description = "It had moved before: the first outcome, without its accounts of that moment", body = wire::Transfer),
+    ),
+)]
+pub(crate) async fn create(mut exchange: Exchange) -> Result<Reply, ApiError> {
+    exchange.no_query()?;
+    let body = exchange.json_body(Bound::Single).await?;
+    let asked: NewTransfer<'_> = read(&body, Place::Object)?;
+    let (transfer, naming) =
+        asked.decode(fresh_id).map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let id = transfer.id;
+    let key =
+        exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.transfer(&transfer, naming))?;
+    let command = Command::CreateTransfers(vec![transfer]);
+    let answer = exchange.submit(command, key, Subject::One(id.0)).await?;
+    exchange.answers().transfer(id, &answer).await
+}
+
+/// Move money many times, in order
+///
+/// Each transfer is decided by itself, but a chain of `linked` ones as a whole.
+#[utoipa::path(
+    post,
+    path = "/v1/transfers/batch",
+    tag = "transfers",
+    params(("results" = Option<super::openapi::ResultsParam>, Query, description = "`all` tells what became of each transfer")),
+    request_body = Vec<NewTransfer>,
+    responses((status = 200, description = "What became of them", body = wire::BatchSummary)),
+)]
+pub(crate) async fn create_batch(mut exchange: Exchange) -> Result<Reply, ApiError> {
+    let results = results(&exchange)?;
+    let body = exchange.json_body(Bound::Batch).await?;
+    let Events(asked): Events<NewTransfer<'_>> = read(&body, Place::Batch)?;
+    let mut transfers = Vec::with_capacity(asked.len());
+    let mut named = Vec::with_capacity(asked.len());
+    for (index, asked) in (0_u32..).zip(&asked) {
+        let (transfer, naming) = asked
+            .decode(fresh_id)
+            .map_err(|fault| ApiError::InvalidRequest { fault, index: Some(index) })?;
+        named.push((naming == Naming::Named).then_some(transfer.id.0));
+        transfers.push(transfer);
+    }
+    let key = exchange.key(KeyRule::Always, |fingerprint| {
+        for (transfer, named) in transfers.iter().zip(&named) {
+            fingerprint.transfer(transfer, Naming::of(named));
+        }
+    })?;
+    if transfers.is_empty() {
+        return exchange.answers().empty_batch(results);
+    }
+    // The body is not needed any more, and may be large.
+    drop(asked);
+    drop(body);
+    let command = Command::CreateTransfers(transfers);
+    let answer = exchange.submit(command, key, Subject::Batch).await?;
+    exchange.answers().batch(&named, results, &answer)
+}
+
+/// Takes `results` out of a batch's query.
+pub(crate) fn results(exchange: &Exchange) -> Result<Results, ApiError> {
+    let mut query = exchange.query()?;
+    let words = [("rejected", Results::Rejected), ("all", Results::All)];
+    let results = query.word("results", &words)?.unwrap_or(Results::Rejected);
+    query.finish()?;
+    Ok(results)
+}
+
+/// One transfer
+#[utoipa::path(
+    get,
+    path = "/v1/transfers/{id}",
+    tag = "transfers",
+    params(("id" = values::IdText, Path, description = "The transfer's id"), super::openapi::MinSeqParam),
+    responses((status = 200, description = "The transfer", body = wire::Transfer)),
+)]
+pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
+    let id = exchange.path_id()?;
+    let mut query = exchange.query()?;
+    let min_seq = exchange.min_seq(&mut query)?;
+    query.finish()?;
+    exchange.until_durable(min_seq).await?;
+    let found = exchange.state.florin.transfer(TransferId(id)).await;
+    let found = found.map_err(|error| unread(&error))?;
+    let transfer = found.value.ok_or(ApiError::TransferNotFound { id, seq: found.seq })?;
+    let scale = exchange.answers().scale(transfer.ledger)?;
+    let reply = Reply::json(StatusCode::OK, &wire::Transfer::of(&transfer, scale))?;
+    Ok(reply.at(found.seq).from_source(found.source))
+}
+
+/// Transfers, newest first
+#[utoipa::path(
+    get,
+    path = "/v1/transfers",
+    tag = "transfers",
+    params(super::openapi::TransferParams, super::openapi::PageParams, super::openapi::MinSeqParam),
+    responses((status = 200, description = "A page of transfers", body = wire::Page<wire::Transfer>)),
+)]
+pub(crate) async fn list(exchange: Exchange) -> Result<Reply, ApiError> {
+    let mut query = exchange.query()?;
+    let asked = TransferQuery::take(&mut query)?;
+    let page = page(&mut query)?;
+    let min_seq = exchange.min_seq(&mut query)?;
+    query.finish()?;
+    exchange.until_stored(min_seq).await?;
+    let filter = asked.filter(&exchange, None).await?;
+    exchange.page_of_transfers(&filter, &page).await
+}
+
+/// The filters of a list of transfers, with amounts still in major units.
+pub(crate) struct TransferQuery {
+    filter: TransferFilter,
+    min_amount: Option<florin_engine::AmountInput>,
+    max_amount: Option<florin_engine::AmountInput>,
+}
+
+impl TransferQuery {
+    /// Takes the filters out of a query.
+    pub(crate) fn take(query: &mut Query<'_>) -> Result<TransferQuery, ApiError> {
+        let filter = TransferFilter {
+            ledger: query.integer("ledger", u64::from(u32::MAX))?.map(|id| LedgerId(id as u32)),
+            code: query.integer("code", u64::from(u16::MAX))?.map(|code| Code(code as u16)),
+            user_data_128: query.id("user_data_128")?,
+            user_data_64: query.integer("user_data_64", u64::MAX)?,
+            user_data_32: query.integer("user_data_32", u64::from(u32::MAX))?.map(|it| it as u32),
+            time: TimeRange { from: query.time("from")?, to: query.time("to")? },
+            transaction: query.id("transaction_id")?.map(TransferId),
+            ..TransferFilter::default()
+        };
+        let min_amount = query.value("min_amount", values::amount_text)?;
+        let max_amount = query.value("max_amount", values::amount_text)?;
+        Ok(TransferQuery { filter, min_amount, max_amount })
+    }
+
+    /// The filter, its amounts counted in the digits of its ledger: the one that is asked for, else `ledger`, else the one
+    /// scale that all ledgers have.
+    pub(crate) async fn filter(
+        self,
+        exchange: &Exchange,
+        ledger: Option<LedgerId>,
+    ) -> Result<TransferFilter, ApiError> {
+        let TransferQuery { mut filter, min_amount, max_amount } = self;
+        if min_amount.is_none() && max_amount.is_none() {
+            return Ok(filter);
+        }
+        let name = if min_amount.is_some() { "min_amount" } else { "max_amount" };
+        let scale = match filter.ledger.or(ledger) {
+            Some(ledger) => match exchange.state.florin.scale(ledger) {
+                Some(scale) => scale,
+                // A ledger that is not there has no transfers, whatever their amounts.
+                None => return Ok(filter),
+            },
+            None => one_scale(exchange, name).await?,
+        };
+        let resolve = |name, amount: Option<florin_engine::AmountInput>| {
+            let resolved: Option<Result<Amount, _>> = amount.map(|amount| amount.resolve(scale));
+            resolved.transpose().map_err(|error| {
+                let fault = values::amount_fault(error);
+                ApiError::InvalidParameter(Fault::new(name, fault.code, fault.detail))
+            })
+        };
+        filter.min_amount = resolve("min_amount", min_amount)?;
+        filter.max_amount = resolve("max_amount", max_amount)?;
+        Ok(filter)
+    }
+}
+
+/// The scale that all ledgers have; without one an amount means something else in each.
+async fn one_scale(exchange: &Exchange, name: &'static str) -> Result<Scale, ApiError> {
+    let all = PageRequest::first(florin_persistence::store::PAGE_ROWS_MAX);
+    let ledgers = exchange.state.florin.store().ledgers(&all).await;
+    let ledgers = ledgers.map_err(|error| unlisted(&error))?;
+    let mut scales = ledgers.data.iter().map(|stored| stored.ledger.scale);
+    let first = scales.next();
+    match first.filter(|first| ledgers.next.is_none() && scales.all(|scale| scale == *first)) {
+        Some(scale) => Ok(scale),
+        None => Err(ApiError::InvalidParameter(Fault::new(
+            name,
+            FaultCode::MissingField,
+            "needs ledger beside it, since ledgers have different digits after the point",
+        ))),
+    }
+}
+
+impl Exchange {
+    /// A page of transfers.
+    pub(crate) async fn page_of_transfers(
+        &self,
+        filter: &TransferFilter,
+        page: &PageRequest,
+    ) -> Result<Reply, ApiError> {
+        let found = self.state.florin.store().transfers(filter, page).await;
+        let found = found.map_err(|error| unlisted(&error))?;
+        let answers: Answers<'_> = self.answers();
+        let shown = shown(&found, |stored| {
+            let scale = answers.scale(stored.transfer.ledger)?;
+            Ok(wire::Transfer::of(&stored.transfer, scale))
+        })?;
+        Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).from_source(Source::Store))
+    }
+}

@@ -1,0 +1,379 @@
+//! The bodies of requests, and how each becomes a command.
+//!
+//! A field that is absent and one that is `null` mean the same. What can not be read is a fault that names the field; what
+//! can be read but is not allowed goes on to the engine, which answers with its status in its order of precedence.
+
+use florin_engine::{
+    AccountFlags, AccountId, AmountInput, Code, CreateAccount, CreateLedger, CreateTransaction,
+    CreateTransfer, LedgerId, OpenAccount, Scale, TransferFlags, TransferId,
+};
+use serde_json::value::RawValue;
+
+use super::json::{Events, Place, raw_object, read};
+use super::values::{
+    self, AccountFlagNames, Decimal64Input, IdInput, MetadataObject, MoneyInput, TransferFlagNames,
+    ValueFault,
+};
+use super::{json, metadata};
+use crate::http::error::{ApiError, Fault, FaultCode};
+
+raw_object! {
+    /// A ledger to open.
+    NewLedger {
+        /// Its number, from 1.
+        #[schema(required)]
+        id: u32,
+        /// ISO-4217 or free code: 1 to 16 of `A-Z a-z 0-9 . _ -`.
+        #[schema(required)]
+        currency: String,
+        /// Digits after the point, 0 to 28.
+        #[schema(required)]
+        scale: u8,
+        /// What people call it, at most 128 characters.
+        name: Option<String>,
+    }
+}
+
+raw_object! {
+    /// An account to create. Only `id` is needed.
+    NewAccount {
+        /// Its name, decided once for ever.
+        #[schema(required)]
+        id: IdInput,
+        /// The ledger that its amounts are counted in; 1 when absent.
+        ledger: Option<u32>,
+        /// What kind of account it is, in your own numbering; 1 when absent.
+        code: Option<u16>,
+        /// Its limits and properties.
+        flags: Option<AccountFlagNames>,
+        /// How far the limited side may go beyond the other.
+        overdraft_limit: Option<MoneyInput>,
+        /// Your own reference.
+        user_data_128: Option<IdInput>,
+        /// Your own reference.
+        user_data_64: Option<Decimal64Input>,
+        /// Your own reference.
+        user_data_32: Option<u32>,
+        /// Your own words about it.
+        metadata: Option<MetadataObject>,
+    }
+}
+
+raw_object! {
+    /// A transfer to create. Needed are `debit_account_id`, `credit_account_id` and `amount`.
+    NewTransfer {
+        /// Its name, decided once for ever; a UUIDv7 is made when absent.
+        id: Option<IdInput>,
+        /// The account that gives.
+        debit_account_id: Option<IdInput>,
+        /// The account that receives.
+        credit_account_id: Option<IdInput>,
+        /// How much.
+        amount: Option<MoneyInput>,
+        /// The ledger of both accounts; the debit account's when absent.
+        ledger: Option<u32>,
+        /// What kind of transfer it is, in your own numbering; 1 when absent.
+        code: Option<u16>,
+        /// How it is decided.
+        flags: Option<TransferFlagNames>,
+        /// The pending transfer that it settles.
+        pending_id: Option<IdInput>,
+        /// Seconds until it expires.
+        timeout: Option<u32>,
+        /// Your own reference.
+        user_data_128: Option<IdInput>,
+        /// Your own reference.
+        user_data_64: Option<Decimal64Input>,
+        /// Your own reference.
+        user_data_32: Option<u32>,
+        /// When it took effect outside.
+        effective_at: Option<String>,
+        /// Your own words about it.
+        metadata: Option<MetadataObject>,
+    }
+}
+
+raw_object! {
+    /// Transfers of which all happen or none does.
+    NewTransaction {
+        /// Its name, in the transfers' id space; a UUIDv7 is made when absent.
+        id: Option<IdInput>,
+        /// Its legs in order. One without an id gets one derived from the transaction's id and its index.
+        #[schema(required)]
+        transfers: Vec<NewTransfer>,
+        /// Your own words about it.
+        metadata: Option<MetadataObject>,
+    }
+}
+
+raw_object! {
+    /// The short form of a transfer.
+    ShortTransfer {
+        /// The account that gives.
+        #[schema(required)]
+        from: IdInput,
+        /// The account that receives.
+        #[schema(required)]
+        to: IdInput,
+        /// How much.
+        #[schema(required)]
+        amount: MoneyInput,
+        /// The transfer's id; a UUIDv7 is made when absent.
+        txn_id: Option<IdInput>,
+    }
+}
+
+raw_object! {
+    /// The short form of an account of ledger 1 that can not be overdrawn.
+    ShortAccount {
+        /// Its id.
+        #[schema(required)]
+        account_id: IdInput,
+        /// Its opening balance; nothing when absent.
+        balance: Option<MoneyInput>,
+    }
+}
+
+/// Reads the body's field, unless it is absent or `null`.
+fn optional<T>(
+    raw: Option<&RawValue>,
+    field: &'static str,
+    read: impl FnOnce(&RawValue) -> Result<T, ValueFault>,
+) -> Result<Option<T>, Fault> {
+    match raw {
+        None => Ok(None),
+        Some(raw) if raw.get() == "null" => Ok(None),
+        Some(raw) => match read(raw) {
+            Ok(value) => Ok(Some(value)),
+            Err(fault) => Err(Fault::new(field, fault.code, fault.detail)),
+        },
+    }
+}
+
+/// Reads the body's field, which must be there.
+fn needed<T>(
+    raw: Option<&RawValue>,
+    field: &'static str,
+    read: impl FnOnce(&RawValue) -> Result<T, ValueFault>,
+) -> Result<T, Fault> {
+    optional(raw, field, read)?
+        .ok_or_else(|| Fault::new(field, FaultCode::MissingField, "is missing"))
+}
+
+fn u32_value(raw: &RawValue) -> Result<u32, ValueFault> {
+    values::integer(raw, u64::from(u32::MAX)).map(|number| number as u32)
+}
+
+fn u16_value(raw: &RawValue) -> Result<u16, ValueFault> {
+    values::integer(raw, u64::from(u16::MAX)).map(|number| number as u16)
+}
+
+fn u64_value(raw: &RawValue) -> Result<u64, ValueFault> {
+    values::integer_or_string(raw, u64::MAX)
+}
+
+fn text_value(raw: &RawValue) -> Result<String, ValueFault> {
+    values::string(raw)
+        .map(std::borrow::Cow::into_owned)
+        .ok_or_else(|| ValueFault::new(FaultCode::WrongType, "must be a text"))
+}
+
+fn time_value(raw: &RawValue) -> Result<florin_engine::Timestamp, ValueFault> {
+    values::time_text(&text_value(raw)?)
+}
+
+fn metadata_value(raw: Option<&RawValue>) -> Result<Option<florin_engine::Metadata>, Fault> {
+    optional(raw, "metadata", metadata::read).map(Option::flatten)
+}
+
+impl NewLedger<'_> {
+    /// The command that the body asks for.
+    pub(crate) fn decode(&self) -> Result<CreateLedger, Fault> {
+        let currency = needed(self.currency, "currency", text_value)?;
+        let currency_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if !(1..=16).contains(&currency.len()) || !currency.chars().all(currency_char) {
+            return Err(Fault::new(
+                "currency",
+                FaultCode::InvalidValue,
+                "must be 1 to 16 of A-Z a-z 0-9 . _ -",
+            ));
+        }
+        let name = optional(self.name, "name", text_value)?.unwrap_or_default();
+        if name.chars().count() > 128 {
+            return Err(Fault::new("name", FaultCode::TooLong, "is longer than 128 characters"));
+        }
+        Ok(CreateLedger {
+            id: LedgerId(needed(self.id, "id", u32_value)?),
+            currency,
+            scale: needed(self.scale, "scale", |raw| {
+                let digits = values::integer(raw, u64::from(Scale::MAX.digits()))?;
+                Ok(Scale::try_new(digits as u8).unwrap_or(Scale::MAX))
+            })?,
+            name,
+        })
+    }
+}
+
+impl NewAccount<'_> {
+    /// The event that the body asks for.
+    pub(crate) fn decode(&self) -> Result<CreateAccount, Fault> {
+        Ok(CreateAccount {
+            id: AccountId(needed(self.id, "id", values::id)?),
+            ledger: LedgerId(optional(self.ledger, "ledger", u32_value)?.unwrap_or(1)),
+            code: Code(optional(self.code, "code", u16_value)?.unwrap_or(1)),
+            flags: optional(self.flags, "flags", values::flags::<AccountFlags>)?
+                .unwrap_or_default(),
+            overdraft_limit: optional(self.overdraft_limit, "overdraft_limit", values::amount)?
+                .unwrap_or(AmountInput::ZERO),
+            user_data_128: optional(self.user_data_128, "user_data_128", values::id)?.unwrap_or(0),
+            user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
+            user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
+            metadata: metadata_value(self.metadata)?,
+        })
+    }
+}
+
+/// Whether the caller named the id of what is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// The caller did: a retry by id finds the same thing.
+    Named,
+    /// It was made here, and is not part of what the caller said.
+    Generated,
+}
+
+impl Naming {
+    /// The naming of an event whose id is only kept when the caller named it.
+    pub(crate) fn of(named: &Option<u128>) -> Naming {
+        if named.is_some() { Naming::Named } else { Naming::Generated }
+    }
+}
+
+impl NewTransfer<'_> {
+    /// The event that the body asks for; `unnamed` gives the id when there is none.
+    pub(crate) fn decode(
+        &self,
+        unnamed: impl FnOnce() -> TransferId,
+    ) -> Result<(CreateTransfer, Naming), Fault> {
+        let (id, naming) = match optional(self.id, "id", values::id)? {
+            Some(id) => (TransferId(id), Naming::Named),
+            None => (unnamed(), Naming::Generated),
+        };
+        let pending_id = optional(self.pending_id, "pending_id", values::id)?.unwrap_or(0);
+        // What settles a pending transfer takes its accounts and amount from there.
+        let settles = pending_id != 0;
+        let account = |raw, field| {
+            if settles {
+                Ok(optional(raw, field, values::id)?.unwrap_or(0))
+            } else {
+                needed(raw, field, values::id)
+            }
+        };
+        let transfer = CreateTransfer {
+            id,
+            debit_account_id: AccountId(account(self.debit_account_id, "debit_account_id")?),
+            credit_account_id: AccountId(account(self.credit_account_id, "credit_account_id")?),
+            amount: if settles {
+                optional(self.amount, "amount", values::amount)?.unwrap_or(AmountInput::ZERO)
+            } else {
+                needed(self.amount, "amount", values::amount)?
+            },
+            ledger: optional(self.ledger, "ledger", u32_value)?.map(LedgerId),
+            code: Code(optional(self.code, "code", u16_value)?.unwrap_or(1)),
+            flags: optional(self.flags, "flags", values::flags::<TransferFlags>)?
+                .unwrap_or_default(),
+            pending_id: TransferId(pending_id),
+            timeout: optional(self.timeout, "timeout", u32_value)?.unwrap_or(0),
+            user_data_128: optional(self.user_data_128, "user_data_128", values::id)?.unwrap_or(0),
+            user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
+            user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
+            effective_at: optional(self.effective_at, "effective_at", time_value)?,
+            metadata: metadata_value(self.metadata)?,
+        };
+        Ok((transfer, naming))
+    }
+}
+
+/// A transaction to create, and which of its ids the caller named.
+#[derive(Debug)]
+pub(crate) struct DecodedTransaction {
+    /// The command.
+    pub(crate) create: CreateTransaction,
+    /// Whether the caller named the transaction.
+    pub(crate) naming: Naming,
+    /// Whether the caller named each leg.
+    pub(crate) legs: Vec<Naming>,
+}
+
+impl NewTransaction<'_> {
+    /// The command that the body asks for.
+    pub(crate) fn decode(&self) -> Result<DecodedTransaction, ApiError> {
+        let invalid = |fault| ApiError::InvalidRequest { fault, index: None };
+        let named = optional(self.id, "id", values::id).map_err(invalid)?;
+        let metadata = metadata_value(self.metadata).map_err(invalid)?;
+        let legs = self.transfers.map_or("null", RawValue::get);
+        if legs == "null" {
+            let missing = Fault::new("transfers", FaultCode::MissingField, "is missing");
+            return Err(invalid(missing));
+        }
+        let Events(legs): Events<NewTransfer<'_>> =
+            read(legs.as_bytes(), Place::Field("transfers"))?;
+        // The transaction itself is an event too.
+        if legs.len() == json::EVENTS_MAX {
+            return Err(ApiError::TooManyEvents {
+                field: Some("transfers"),
+                events_max: json::EVENTS_MAX - 1,
+            });
+        }
+        if legs.is_empty() {
+            let empty = Fault::new("transfers", FaultCode::OutOfRange, "must have at least one");
+            return Err(invalid(empty));
+        }
+        let id = named.map_or_else(json::fresh_id, TransferId);
+        let mut transfers = Vec::with_capacity(legs.len());
+        let mut namings = Vec::with_capacity(legs.len());
+        for (index, leg) in (0_u32..).zip(&legs) {
+            let decoded = leg.decode(|| TransferId::of_leg(id, index));
+            let (transfer, naming) = decoded.map_err(|fault| ApiError::InvalidRequest {
+                fault: Fault {
+                    field: format!("transfers[{index}].{}", fault.field).into(),
+                    ..fault
+                },
+                index: Some(index),
+            })?;
+            transfers.push(transfer);
+            namings.push(naming);
+        }
+        let naming = Naming::of(&named);
+        let create = CreateTransaction { id, transfers, metadata };
+        Ok(DecodedTransaction { create, naming, legs: namings })
+    }
+}
+
+impl ShortTransfer<'_> {
+    /// The event that the body asks for.
+    pub(crate) fn decode(&self) -> Result<(CreateTransfer, Naming), Fault> {
+        let from = AccountId(needed(self.from, "from", values::id)?);
+        let to = AccountId(needed(self.to, "to", values::id)?);
+        let amount = needed(self.amount, "amount", values::amount)?;
+        let (id, naming) = match optional(self.txn_id, "txn_id", values::id)? {
+            Some(id) => (TransferId(id), Naming::Named),
+            None => (json::fresh_id(), Naming::Generated),
+        };
+        Ok((CreateTransfer::new(id, from, to, amount), naming))
+    }
+}
+
+impl ShortAccount<'_> {
+    /// The command that the body asks for.
+    pub(crate) fn decode(&self) -> Result<OpenAccount, Fault> {
+        let id = AccountId(needed(self.account_id, "account_id", values::id)?);
+        let balance =
+            optional(self.balance, "balance", values::amount)?.unwrap_or(AmountInput::ZERO);
+        let account = CreateAccount {
+            flags: AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS,
+            ..CreateAccount::new(id)
+        };
+        Ok(OpenAccount { account, balance })
+    }
+}
