@@ -164,3 +164,17 @@ fn a_directory_without_write_permission_is_refused() {
         );
     }
 }
+
+#[test]
+fn the_identity_file_keeps_its_form() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let golden = [
+        b"FLORINDD\x01\0\0\0\0\0\0\0".as_slice(),
+        &[0; 14],
+        b"\x0f\x10",
+        &[0; 28],
+        &0x2ab86f47_u32.to_le_bytes(),
+    ];
+    assert_eq!(fs::read(dir.path().join("identity")).unwrap(), golden.concat());
+}

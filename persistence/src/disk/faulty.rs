@@ -16,8 +16,10 @@ pub(crate) enum Op {
     Rename,
     Remove,
     Write,
+    Allocate,
     SyncData,
     SyncAll,
+    SyncDir,
 }
 
 #[derive(Debug)]
@@ -25,6 +27,9 @@ struct Faults {
     capacity: u64,
     allocated: u64,
     failing: Option<(Op, ErrorKind)>,
+    failing_once: Option<(Op, ErrorKind)>,
+    /// So many operations succeed before all fail.
+    steps_left: usize,
     done: Vec<Op>,
 }
 
@@ -39,6 +44,8 @@ impl FaultyDisk {
             capacity,
             allocated: 0,
             failing: None,
+            failing_once: None,
+            steps_left: usize::MAX,
             done: Vec::new(),
         })))
     }
@@ -58,9 +65,21 @@ impl FaultyDisk {
         self.0.lock().unwrap().failing = Some((op, kind));
     }
 
+    /// The next `op` fails.
+    pub(crate) fn fail_once(&self, op: Op, kind: ErrorKind) {
+        self.0.lock().unwrap().failing_once = Some((op, kind));
+    }
+
+    /// After so many operations all fail, as when the process is dead.
+    pub(crate) fn fail_after(&self, steps: usize) {
+        self.0.lock().unwrap().steps_left = steps;
+    }
+
     /// From now on nothing fails.
     pub(crate) fn heal(&self) {
-        self.0.lock().unwrap().failing = None;
+        let mut faults = self.0.lock().unwrap();
+        faults.failing = None;
+        faults.steps_left = usize::MAX;
     }
 
     /// The operations since the last call.
@@ -71,6 +90,13 @@ impl FaultyDisk {
     fn meet(&self, op: Op) -> io::Result<()> {
         let mut faults = self.0.lock().unwrap();
         faults.done.push(op);
+        if faults.steps_left == 0 {
+            return Err(ErrorKind::Other.into());
+        }
+        faults.steps_left -= 1;
+        if let Some((_, kind)) = faults.failing_once.take_if(|(failing, _)| *failing == op) {
+            return Err(kind.into());
+        }
         match faults.failing {
             Some((failing, kind)) if failing == op => Err(kind.into()),
             _ => Ok(()),
@@ -114,6 +140,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.meet(Op::SyncDir)?;
         OsDisk.sync_dir(dir)
     }
 
@@ -150,6 +177,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
+        self.disk.meet(Op::Allocate)?;
         let more = len.saturating_sub(self.file.len()?);
         let mut faults = self.disk.0.lock().unwrap();
         if faults.allocated + more > faults.capacity {

@@ -246,3 +246,64 @@ fn impossible_segment_sizes_are_refused() {
     let smallest = JournalOptions { segment_bytes: 32 << 20, ..production };
     assert!(smallest.frame_bytes_max() > RECORD_BYTES_MAX as u64);
 }
+
+#[test]
+fn the_recovered_tail_is_written_and_synced_again() {
+    let mut test = TestJournal::new();
+    test.options.spare_filling = SpareFilling::Reserved;
+    let mut journal = test.open().journal;
+    append(&mut journal, &["a"]).unwrap();
+    drop(journal);
+    // Spares are neither written nor synced like that, so this can only be the last frame.
+    for op in [Op::Write, Op::SyncData] {
+        test.disk.fail(op, ErrorKind::Other);
+        let error = test.try_open(0).err().unwrap();
+        assert!(error.to_string().starts_with("could not repair the end of"), "{op:?}: {error}");
+        test.disk.heal();
+    }
+    assert_eq!(test.open().shown, texts(1, &["a"]));
+}
+
+#[test]
+fn a_process_that_dies_at_any_step_loses_nothing_that_was_appended() {
+    for steps in 0.. {
+        let test = TestJournal::new();
+        test.disk.fail_after(steps);
+        let (acknowledged, finished) = live_and_die(&test);
+        test.disk.heal();
+        let opened = test.try_open(0).unwrap_or_else(|error| panic!("step {steps}: {error}"));
+        // The frame in flight may be there or not.
+        let found = opened.shown.len() as u64;
+        assert!((acknowledged..=acknowledged + 1).contains(&found), "step {steps}: {found}");
+        for (seq, record) in &opened.shown {
+            assert_eq!(*record, filler(*seq, 20_000), "step {steps}");
+        }
+        if finished {
+            assert!(steps > 50, "the script has fewer steps than it is thought to have");
+            return;
+        }
+    }
+}
+
+/// Opens, appends over two rolls with seals between, and opens again, until the disk fails. Returns how many records
+/// were appended with success, and whether all of it succeeded.
+fn live_and_die(test: &TestJournal) -> (u64, bool) {
+    let mut acknowledged = 0;
+    for _ in 0..2 {
+        let Ok(mut opened) = test.try_open(0) else { return (acknowledged, false) };
+        for _ in 0..4 {
+            let record = filler(opened.journal.next_seq(), 20_000);
+            match append(&mut opened.journal, &[record]) {
+                Ok(position) => acknowledged = position.last_seq,
+                Err(_) => return (acknowledged, false),
+            }
+            if acknowledged.is_multiple_of(2) && opened.journal.seal().is_err() {
+                return (acknowledged, false);
+            }
+        }
+        if opened.journal.room().is_blocked() {
+            return (acknowledged, false);
+        }
+    }
+    (acknowledged, true)
+}

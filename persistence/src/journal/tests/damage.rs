@@ -1,7 +1,8 @@
 use std::fs;
 
 use super::*;
-use crate::journal::format::{FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use crate::journal::format::{ChainKey, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use crate::journal::frame::sealing_frame;
 
 const RESTORE: &str = "nothing was changed: keep a copy of the file, then restore it from the journal archive or a backup";
 
@@ -168,6 +169,36 @@ fn a_frame_that_was_written_with_another_history_is_refused() {
         bytes[hole..hole + foreign.len()].copy_from_slice(&foreign_bytes[foreign]);
     });
     assert!(test.refusal().contains("names another frame before it"), "{}", test.refusal());
+}
+
+#[test]
+fn a_record_that_was_changed_together_with_its_checksums_is_refused() {
+    let (test, [_, second, _]) = three_frames();
+    let key = ChainKey::new(DIRECTORY);
+    damage(&test, 1, |bytes| {
+        let frame = &mut bytes[second.offset as usize..(second.offset + second.bytes) as usize];
+        let (header, payload) = frame.split_at_mut(FRAME_HEADER_BYTES);
+        payload[5] ^= 1;
+        header[64..68].copy_from_slice(&crc32c::crc32c(payload).to_le_bytes());
+        let header_crc = key.header_crc(&header[..68]);
+        header[68..72].copy_from_slice(&header_crc.to_le_bytes());
+    });
+    assert!(test.refusal().contains("hash of the frame does not match"), "{}", test.refusal());
+}
+
+#[test]
+fn a_seal_that_claims_another_state_is_refused() {
+    let (test, [.., last]) = three_frames();
+    let key = ChainKey::new(DIRECTORY);
+    let end = (last.offset + last.bytes) as usize;
+    for (state_hash, is_right) in [(5000, true), (5001, false)] {
+        let (_, seal) = sealing_frame(&key, 6, state_hash, last.frame_hash);
+        damage(&test, 1, |bytes| bytes[end..end + seal.len()].copy_from_slice(&seal));
+        match is_right {
+            true => assert!(test.verify().unwrap().is_sealed),
+            false => assert!(test.refusal().contains("its state hash differs")),
+        }
+    }
 }
 
 /// A journal of three segments and the first seqs of them.

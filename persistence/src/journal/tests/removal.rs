@@ -89,3 +89,45 @@ fn an_archive_keeps_what_is_removed() {
     }
     assert_eq!(test.verify().unwrap().first_seq, 1);
 }
+
+#[test]
+fn an_archive_on_another_file_system_gets_copies() {
+    let archive = tempfile::tempdir().unwrap();
+    let mut test = TestJournal::new();
+    test.options.archive = Some(archive.path().to_owned());
+    let journal = five_segments(&test);
+    let oldest = journal.index().segments()[0].clone();
+    let content = std::fs::read(&oldest.path).unwrap();
+    test.disk.fail_once(Op::Rename, ErrorKind::CrossesDevices);
+    assert_eq!(journal.index().remove_segments_before(oldest.last_seq).unwrap(), 1);
+    assert!(!oldest.path.exists());
+    let names: Vec<_> = test.disk.list(archive.path()).unwrap();
+    assert_eq!(names.len(), 1, "a temporary was left: {names:?}");
+    let copy = archive.path().join(oldest.path.file_name().unwrap());
+    assert!(std::fs::read(copy).unwrap() == content);
+}
+
+#[test]
+fn a_removal_that_dies_at_any_step_leaves_no_gap() {
+    for archived in [None, Some(tempfile::tempdir().unwrap())] {
+        for steps in 0.. {
+            let mut test = TestJournal::new();
+            test.options.archive = archived.as_ref().map(|dir| dir.path().to_owned());
+            let journal = five_segments(&test);
+            let segments = journal.index().segments();
+            test.disk.fail_after(steps);
+            let removed = journal.index().remove_segments_before(segments[2].last_seq);
+            drop(journal);
+            test.disk.heal();
+            let opened = test.try_open(segments[2].last_seq).unwrap();
+            let left = opened.journal.index().segments();
+            assert_eq!(left, segments[segments.len() - left.len()..], "step {steps}");
+            assert!(test.verify().is_ok(), "step {steps}");
+            if removed.is_ok() {
+                assert_eq!(left.len(), 2);
+                assert!(steps >= 6);
+                break;
+            }
+        }
+    }
+}
