@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 use uuid::Uuid;
 
 use super::world::{AMOUNTS, IDS, World, amount};
-use super::{DIRECTORY, open};
+use super::{DIRECTORY, SMALL, open};
 use crate::store::{Store, StoreError, StoreErrorKind};
 
 async fn raw(directory: &Path) -> SqliteConnection {
@@ -345,6 +345,46 @@ async fn ledgers_history_and_an_accounts_transfers_read_as_money() {
         })
         .collect();
     assert_eq!(shown, expected);
+}
+
+#[tokio::test]
+async fn lookups_are_cut_into_runs_and_amounts_summed_up_by_blocks() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new(10);
+    let store = open(directory.path()).await;
+    for _ in 0..80 {
+        let at = store.checkpoint().await.unwrap().seq;
+        world.command();
+        store.apply(&world.batch(at, world.seq())).await.unwrap();
+    }
+    let mut connection = raw(directory.path()).await;
+    let runs = rows(
+        &mut connection,
+        "runs r ORDER BY run",
+        &["transfers", "(SELECT count(*) FROM decided_ids k WHERE k.run = r.run AND kind = 0)"],
+    )
+    .await;
+    assert!(runs.len() > 5, "{runs:?}");
+    let mut sum = 0;
+    for (index, run) in runs.iter().enumerate() {
+        let transfers: u64 = run[0].parse().unwrap();
+        assert_eq!(run[0], run[1], "a run's rows are those that it counts");
+        // A run ends with the batch that fills it; a batch here has at most 12 transfers.
+        assert!(transfers < SMALL.run_transfers + 12, "{runs:?}");
+        assert!(transfers >= SMALL.run_transfers || index + 1 == runs.len(), "{runs:?}");
+        sum += transfers;
+    }
+    assert_eq!(sum, world.transfers.len() as u64);
+    let blocks =
+        rows(&mut connection, "amount_blocks", &["count(*)", "sum(transfers)", "max(transfers)"])
+            .await;
+    let count: u64 = blocks[0][0].parse().unwrap();
+    let largest: u64 = blocks[0][2].parse().unwrap();
+    assert_eq!(blocks[0][1], sum.to_string());
+    assert!(
+        count < sum / 5 && largest >= SMALL.block_transfers,
+        "small batches share blocks: {blocks:?}"
+    );
 }
 
 /// Opening must fail, and leave the file as it is.
