@@ -183,6 +183,8 @@ impl Committer {
         let records = self.frame.count();
         let position = self.journal.append(&mut self.frame, state_hash)?;
         self.shared.written_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // Before the frame can be seen as durable, so before anyone takes it off again.
+        self.shared.backlog_bytes.fetch_add(bytes, Ordering::Relaxed);
         metrics::frame_committed(records, bytes, started.elapsed());
         for item in &self.waiting {
             if let Some((_, _, record)) = item.record() {

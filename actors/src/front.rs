@@ -165,6 +165,8 @@ pub struct Positions {
     pub snapshot: JournalSeq,
     /// Bytes of frames written since the ledger was opened.
     pub journal_bytes: u64,
+    /// Bytes of journal that the store does not have yet.
+    pub backlog_bytes: u64,
     /// Bytes of journal segments that are kept.
     pub journal_kept_bytes: u64,
     /// Bytes that can surely still be written.

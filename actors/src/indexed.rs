@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use florin_engine::{Decided, DecidedBefore, DecidedKind, JournalSeq, Record, TransferId};
+use florin_engine::{
+    Decided, DecidedBefore, DecidedKind, JournalSeq, Record, Timestamp, TransferId,
+};
 use florin_persistence::decided::{self, DecidedIndex, Entry, Namespace};
 
 use crate::commit::chain;
@@ -31,7 +33,8 @@ impl IndexOnDisk {
             self.error = Some(format!("an id has the unknown kind {}", found.kind));
             return None;
         };
-        Some(Decided { seq: JournalSeq(found.seq), digest: found.digest, kind })
+        let (seq, timestamp) = (JournalSeq(found.seq), Timestamp(found.timestamp));
+        Some(Decided { seq, digest: found.digest, timestamp, kind })
     }
 }
 
@@ -70,5 +73,10 @@ pub(crate) fn namespace_of(kind: DecidedKind) -> Namespace {
 
 /// What the index keeps of a decision.
 pub(crate) fn on_disk(decided: Decided) -> decided::Decided {
-    decided::Decided { seq: decided.seq.0, digest: decided.digest, kind: decided.kind as u8 }
+    decided::Decided {
+        seq: decided.seq.0,
+        digest: decided.digest,
+        timestamp: decided.timestamp.0,
+        kind: decided.kind as u8,
+    }
 }

@@ -9,7 +9,7 @@ use actix::{Actor, Addr};
 use crossbeam_channel::bounded;
 use florin_engine::JournalSeq;
 use florin_persistence::data_dir::DataDir;
-use florin_persistence::journal::{FrameHash, Journal, JournalReader, JournalRoom};
+use florin_persistence::journal::{FrameHash, Journal, JournalIndex, JournalReader, JournalRoom};
 use florin_persistence::store::Store;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -92,6 +92,7 @@ fn start(
     let write_behind = StartWriteBehind {
         directory: directory.clone(),
         reader: journal.reader(),
+        segments: segments.clone(),
         shared: shared.clone(),
         status: store_status.clone(),
         wake: wake.clone(),
@@ -187,6 +188,7 @@ fn start_committer(
 struct StartWriteBehind {
     directory: Arc<DataDir>,
     reader: JournalReader,
+    segments: Arc<JournalIndex>,
     shared: Arc<Shared>,
     status: Arc<StoreStatus>,
     wake: Wake,
@@ -206,16 +208,14 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
             }
         };
         runtime.block_on(async move {
-            let StartWriteBehind {
-                directory,
-                mut reader,
+            let StartWriteBehind { directory, mut reader, segments,
                 shared,
                 status,
                 wake,
                 mut stopping,
                 mode,
             } = start;
-            let store = match open_store(&directory, &mut reader, &shared).await {
+            let store = match open_store(&directory, &mut reader, &segments, &shared).await {
                 Ok(store) => store,
                 Err(error) => {
                     let _ = opened.send(Err(error));
@@ -242,6 +242,7 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
 async fn open_store(
     directory: &DataDir,
     reader: &mut JournalReader,
+    segments: &JournalIndex,
     shared: &Shared,
 ) -> Result<Store, OpenError> {
     let store = Store::open(&directory.store_path(), directory.id()).await?;
@@ -268,21 +269,27 @@ async fn open_store(
         )));
     }
     shared.set_stored(checkpoint.seq);
+    let not_stored = segments.sealed_segments().into_iter();
+    let backlog = not_stored.filter(|segment| segment.last_seq > checkpoint.seq.0);
+    let backlog_bytes = backlog.map(|segment| segment.bytes).sum();
+    shared.backlog_bytes.store(backlog_bytes, Ordering::Relaxed);
     Ok(store)
 }
 
 impl Running {
     /// Bytes that can surely still be written, none while too much of the journal is not in the store.
     pub(crate) fn room_bytes(&self) -> u64 {
-        let kept = self.shared.kept_bytes.load(Ordering::Relaxed);
-        if kept > self.limits.backlog_bytes { 0 } else { self.room.bytes() }
+        if self.is_backlog_full() { 0 } else { self.room.bytes() }
     }
 
     /// Whether room is short because the disk or the backlog is full, rather than because spares are just being made.
     pub(crate) fn is_storage_full(&self) -> bool {
-        let kept = self.shared.kept_bytes.load(Ordering::Relaxed);
-        kept > self.limits.backlog_bytes
+        self.is_backlog_full()
             || (self.room.is_blocked() && self.room.bytes() < self.record_bytes_max)
+    }
+
+    fn is_backlog_full(&self) -> bool {
+        self.shared.backlog_bytes.load(Ordering::Relaxed) > self.limits.backlog_bytes
     }
 
     pub(crate) fn positions(&self) -> Positions {
@@ -292,6 +299,7 @@ impl Running {
             indexed: JournalSeq(self.shared.indexed.load(Ordering::Relaxed)),
             snapshot: JournalSeq(self.snapshot_seq.load(Ordering::Relaxed)),
             journal_bytes: self.shared.written_bytes.load(Ordering::Relaxed),
+            backlog_bytes: self.shared.backlog_bytes.load(Ordering::Relaxed),
             journal_kept_bytes: self.shared.kept_bytes.load(Ordering::Relaxed),
             journal_room_bytes: self.room.bytes(),
             events_in_flight: self.admission.events_in_flight(),

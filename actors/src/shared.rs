@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) accounts: AtomicU64,
     /// Bytes of frames written since the ledger was opened.
     pub(crate) written_bytes: AtomicU64,
+    /// Bytes of frames that the store does not have yet; of what was there at the start, by whole segments.
+    pub(crate) backlog_bytes: AtomicU64,
     /// Bytes of journal segments that are kept.
     pub(crate) kept_bytes: AtomicU64,
     /// The scales of the ledgers that exist durably: they never change, and the edge needs them to show amounts.
@@ -42,6 +44,7 @@ impl Shared {
             ids_in_memory: AtomicU64::new(0),
             accounts: AtomicU64::new(0),
             written_bytes: AtomicU64::new(0),
+            backlog_bytes: AtomicU64::new(0),
             kept_bytes: AtomicU64::new(0),
             scales: RwLock::default(),
         }

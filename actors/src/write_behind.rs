@@ -3,10 +3,12 @@
 //! It reads the journal's files, not memory, so the store may be away for hours: the backlog is disk. A batch and the store's
 //! checkpoint move in one SQL transaction, so that each record is applied exactly once whatever dies in between.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use florin_engine::JournalSeq;
+use florin_persistence::journal::format::FRAME_HEADER_BYTES;
 use florin_persistence::journal::{FrameCursor, JournalReader, ReadError};
 use florin_persistence::record::{self, RecordError};
 use florin_persistence::store::{OutOfOrder, Store, StoreBatch, StoreError, StoreErrorKind};
@@ -109,6 +111,8 @@ pub(crate) struct WriteBehindTask {
     wake: Wake,
     stopping: watch::Receiver<bool>,
     applied: JournalSeq,
+    /// Bytes of the frames in the batch that is being applied.
+    gathered_bytes: u64,
     unsynced_since: Option<Instant>,
 }
 
@@ -131,6 +135,7 @@ impl WriteBehindTask {
             wake,
             stopping,
             applied,
+            gathered_bytes: 0,
             unsynced_since: None,
         }
     }
@@ -182,6 +187,7 @@ impl WriteBehindTask {
 
     /// Reads whole frames until a batch is full or the journal ends. The batch's checkpoint is the hash of its last frame.
     fn gather(&mut self, upto: JournalSeq) -> Result<Option<StoreBatch>, Halt> {
+        self.gathered_bytes = 0;
         let mut batch = StoreBatch::new(self.applied);
         while batch.rows() < BATCH_ROWS_TARGET {
             let Some(frame) = self.cursor.next_frame(upto.0)? else { break };
@@ -195,6 +201,7 @@ impl WriteBehindTask {
                 batch.push(JournalSeq(seq), &record, keyed)?;
             }
             batch.set_frame_hash(*frame.hash().as_bytes());
+            self.gathered_bytes += frame.payload_len() as u64 + FRAME_HEADER_BYTES as u64;
         }
         Ok((!batch.is_empty()).then_some(batch))
     }
@@ -204,10 +211,11 @@ impl WriteBehindTask {
         let mut pause = RETRY_MIN;
         loop {
             let started = Instant::now();
-            match self.store.apply(&batch).await {
+            match self.apply_once(&batch).await {
                 Ok(()) => {
                     metrics::store_applied(started.elapsed());
                     self.applied = batch.upto();
+                    self.take_off_backlog();
                     self.unsynced_since.get_or_insert(started);
                     self.status.set(StoreCondition::Ok);
                     self.shared.set_stored(self.applied);
@@ -226,6 +234,33 @@ impl WriteBehindTask {
                     return Err(Halt::Refused { after: self.applied, source });
                 }
             }
+        }
+    }
+
+    /// Applies a batch. A store that says it is not where the batch begins may have it already: only the answer was lost then.
+    async fn apply_once(&self, batch: &StoreBatch) -> Result<(), StoreError> {
+        match self.store.apply(batch).await {
+            Err(StoreError::NotAtCheckpoint { after, found }) => {
+                let checkpoint = self.store.checkpoint().await?;
+                if checkpoint.seq == batch.upto() && checkpoint.frame_hash == batch.frame_hash() {
+                    Ok(())
+                } else {
+                    Err(StoreError::NotAtCheckpoint { after, found })
+                }
+            }
+            result => result,
+        }
+    }
+
+    /// What was there at the start was counted by whole segments, so the count is made right whenever nothing is left.
+    fn take_off_backlog(&mut self) {
+        let gathered = self.gathered_bytes;
+        let backlog = &self.shared.backlog_bytes;
+        if self.applied == self.shared.durable() {
+            backlog.store(0, Ordering::Relaxed);
+        } else {
+            let less = |bytes: u64| Some(bytes.saturating_sub(gathered));
+            let _ = backlog.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         }
     }
 

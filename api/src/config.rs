@@ -116,7 +116,7 @@ const BYTES_IN_FLIGHT: Spec = Spec {
 const BACKLOG_BYTES: Spec = Spec {
     flag: "backlog-bytes",
     value_name: "SIZE",
-    default: "61GiB",
+    default: "64GiB",
     shape: Shape::Text,
     help: "Journal that the store does not have yet, past which callers get 503 storage_full",
 };

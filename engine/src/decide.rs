@@ -129,7 +129,8 @@ impl State {
             let seq = self.seq.next();
             if let Some(CommandKey { key, .. }) = key {
                 let digest = key.fingerprint;
-                self.keys.insert(key.hash, Decided { seq, digest, kind: DecidedKind::Key });
+                let decided = Decided { seq, digest, timestamp, kind: DecidedKind::Key };
+                self.keys.insert(key.hash, decided);
             }
             let (accounts, ledgers) = self.finish(timestamp, asked);
             let key =
@@ -372,7 +373,8 @@ impl State {
             .apply_posted(debit, credit, asking.amount)
             .expect("the decision excluded an overflow");
         let seq = self.seq.next();
-        self.ids.insert(id.0, Decided { seq, digest, kind: DecidedKind::Transfer });
+        let kind = DecidedKind::Transfer;
+        self.ids.insert(id.0, Decided { seq, digest, timestamp, kind });
         deciding.events.push(Event::TransferPosted(TransferPosted {
             transfer: asking.decided(timestamp),
             debit_account,
@@ -406,7 +408,7 @@ impl State {
         } else if decided.digest != digest {
             Err(ItemOutcome::Differs { seq })
         } else {
-            Err(ItemOutcome::Exists { seq, timestamp: Timestamp(0) })
+            Err(ItemOutcome::Exists { seq, timestamp: decided.timestamp })
         }
     }
 
@@ -486,7 +488,8 @@ impl State {
         deciding.events.push(Event::TransactionCreated(transaction));
         // Taken before the legs, so that a leg can not have the transaction's own id.
         let seq = self.seq.next();
-        self.ids.insert(id.0, Decided { seq, digest, kind: DecidedKind::Transaction });
+        let kind = DecidedKind::Transaction;
+        self.ids.insert(id.0, Decided { seq, digest, timestamp: begin, kind });
         for (leg, index) in legs.iter().zip(0_u32..) {
             let timestamp = begin.plus(u64::from(index) + 1);
             let created = self.create_transfer(deciding, index, *leg, timestamp, before);
@@ -647,7 +650,8 @@ impl State {
         timestamp: Timestamp,
     ) {
         let seq = self.seq.next();
-        self.ids.insert(id.0, Decided { seq, digest: 0, kind: DecidedKind::Burned });
+        let kind = DecidedKind::Burned;
+        self.ids.insert(id.0, Decided { seq, digest: 0, timestamp, kind });
         let rejection = rejection.number();
         deciding.events.push(Event::IdBurned(IdBurned { id, rejection, timestamp }));
     }

@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::ids::{JournalSeq, TransferId};
+use crate::ids::{JournalSeq, Timestamp, TransferId};
 
 /// What an id or key was decided to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Decided {
     pub seq: JournalSeq,
     /// The digest of the content that it was decided for.
     pub digest: u64,
+    /// When: the timestamp that a retry is answered with.
+    pub timestamp: Timestamp,
     /// What it names.
     pub kind: DecidedKind,
 }
@@ -158,7 +160,8 @@ mod tests {
     use super::*;
 
     fn decided(seq: u64) -> Decided {
-        Decided { seq: JournalSeq(seq), digest: seq, kind: DecidedKind::Transfer }
+        let (kind, timestamp) = (DecidedKind::Transfer, Timestamp(seq));
+        Decided { seq: JournalSeq(seq), digest: seq, timestamp, kind }
     }
 
     #[test]

@@ -140,7 +140,7 @@ pub enum ItemOutcome {
     Exists {
         /// Where it was decided; for accounts and ledgers, the position that the answer depends on.
         seq: JournalSeq,
-        /// When it was created; zero where only the journal or the store knows it.
+        /// When it was created.
         timestamp: Timestamp,
     },
     /// Its id was decided at this position for other content; which field differs is found by reading it there.
@@ -190,10 +190,11 @@ impl Record {
     /// Gives each id and key that this record, standing at `seq`, decided for ever, in order.
     pub fn each_decided(&self, seq: JournalSeq, mut give: impl FnMut(u128, Decided)) {
         for (index, event) in self.events.iter().enumerate() {
-            let (id, digest, kind) = match event {
+            let (id, digest, timestamp, kind) = match event {
                 Event::TransferPosted(posted) => {
                     let transfer = &posted.transfer;
-                    (transfer.id, transfer.content_digest(), DecidedKind::Transfer)
+                    let digest = transfer.content_digest();
+                    (transfer.id, digest, transfer.timestamp, DecidedKind::Transfer)
                 }
                 Event::TransactionCreated(transaction) => {
                     let following = self.events[index + 1..].iter();
@@ -205,16 +206,17 @@ impl Record {
                         _ => None,
                     });
                     let digest = transaction_digest(transaction.metadata.as_ref(), legs);
-                    (transaction.id, digest, DecidedKind::Transaction)
+                    (transaction.id, digest, transaction.timestamp, DecidedKind::Transaction)
                 }
-                Event::IdBurned(burned) => (burned.id, 0, DecidedKind::Burned),
+                Event::IdBurned(burned) => (burned.id, 0, burned.timestamp, DecidedKind::Burned),
                 Event::LedgerCreated(_) | Event::AccountCreated(_) => continue,
             };
-            give(id.0, Decided { seq, digest, kind });
+            give(id.0, Decided { seq, digest, timestamp, kind });
         }
         if let Some(KeyUse { key, .. }) = &self.key {
             let kind = DecidedKind::Key;
-            give(key.hash, Decided { seq, digest: key.fingerprint, kind });
+            let timestamp = self.timestamp;
+            give(key.hash, Decided { seq, digest: key.fingerprint, timestamp, kind });
         }
     }
 }

@@ -37,7 +37,7 @@ fn id(ids: Ids, n: u64) -> u128 {
 }
 
 fn decided(n: u64) -> Decided {
-    Decided { seq: n + 1, digest: scattered(n ^ 0xaaaa), kind: 1 }
+    Decided { seq: n + 1, digest: scattered(n ^ 0xaaaa), timestamp: n, kind: 1 }
 }
 
 fn batch(ids: Ids, start: u64, end: u64) -> Vec<Entry> {

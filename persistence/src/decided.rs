@@ -104,6 +104,8 @@ pub struct Decided {
     pub seq: u64,
     /// Digest of the content it was decided with.
     pub digest: u64,
+    /// When it was decided, so that a retry is answered without looking further.
+    pub timestamp: u64,
     /// What the caller wants to tell apart without reading more, such as how it was decided.
     pub kind: u8,
 }

@@ -294,6 +294,9 @@ pub fn read_file(disk: &dyn Disk, path: &Path, len_max: usize) -> io::Result<Vec
 }
 
 #[cfg(test)]
+pub(crate) mod faulty;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -6,7 +6,7 @@
 //! they are used, named after the position of their first record. A segment begins with a header block and holds *frames*. A
 //! frame is one group commit: a header and records; it is written with one write and made durable with one fdatasync. Each
 //! record has a position (a *seq*), counted from 1 without a gap. A *sealing* frame has no records; it is written when idle
-//! and at stop. [`format`](self::format) has the bytes.
+//! and at stop. [`format`] has the bytes.
 //!
 //! ```text
 //! 00000000000000000001.seg   [ header block | frame | frame | ... | frame | zeros ]
@@ -140,7 +140,11 @@ impl JournalOptions {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             durability,
             spare_keeping: SpareKeeping::Thread,
-            spare_filling: SpareFilling::Zeroed,
+            spare_filling: match durability {
+                Durability::Fsync => SpareFilling::Zeroed,
+                // There is no sync of small frames that zeros could make quicker.
+                Durability::Memory => SpareFilling::Reserved,
+            },
             free_bytes_kept: 64 << 20,
             archive: None,
         }

@@ -20,6 +20,8 @@ mod filter;
 mod page;
 mod rows;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ pub use self::page::{AsOf, Cursor, CursorError, Order, PAGE_ROWS_MAX, Page, Page
 pub use self::rows::{
     BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
 };
-use self::sqlite::Sqlite;
+use self::sqlite::{Sizes, Sqlite};
 
 /// The store. Cheap to clone; all clones share one writer and a few readers.
 ///
@@ -50,7 +52,7 @@ impl Store {
     /// # Errors
     /// The file is of another directory, of a newer schema, or no store; or the database is away.
     pub async fn open(path: &Path, directory: Uuid) -> Result<Store, StoreError> {
-        Ok(Store { sqlite: Arc::new(Sqlite::open(path, directory).await?) })
+        Ok(Store { sqlite: Arc::new(Sqlite::open(path, directory, Sizes::REAL).await?) })
     }
 
     /// Where the store stands.

@@ -1,1 +1,13 @@
-//! The test harness.
+//! The harness of the black-box tests: it starts the real binary and speaks to it as a client would.
+//!
+//! In reading order: [`server`] runs the program on a directory of its own, [`http`] asks and reads answers, [`wire`] writes
+//! bytes that no decent client would, [`bank`] puts it into the words of the domain, [`load`] keeps accounts of what a crowd
+//! of clients was told, [`compare`] and [`random`] serve them.
+
+pub mod bank;
+pub mod compare;
+pub mod http;
+pub mod load;
+pub mod random;
+pub mod server;
+pub mod wire;

@@ -184,7 +184,7 @@ fn a_bad_value_is_named_with_where_it_was_said() {
         "--body-bytes 1.5MiB",
         &[],
         "",
-        "flag --body-bytes: `1.5MiB` must be a size above 0, such as 65536, 256KiB or 61GiB",
+        "flag --body-bytes: `1.5MiB` must be a size above 0, such as 65536, 256KiB or 64GiB",
     );
     check("--segment-bytes 1KiB", &[], "", "segment_bytes is 1KiB; it must be from 64KiB to 1GiB");
 }

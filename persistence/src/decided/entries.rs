@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 pub(super) const KEY_BYTES: usize = 17;
-const VALUE_BYTES: usize = 17;
+const VALUE_BYTES: usize = 25;
 const STATE_BYTES: usize = 32;
 
 /// Sorts before every entry, whose keys begin with a namespace of at least one.
@@ -45,14 +45,20 @@ fn encode(decided: Decided) -> [u8; VALUE_BYTES] {
     let mut value = [0; VALUE_BYTES];
     value[..8].copy_from_slice(&decided.seq.to_le_bytes());
     value[8..16].copy_from_slice(&decided.digest.to_le_bytes());
-    value[16] = decided.kind;
+    value[16..24].copy_from_slice(&decided.timestamp.to_le_bytes());
+    value[24] = decided.kind;
     value
 }
 
 fn decode(value: &[u8]) -> Result<Decided, IndexError> {
     let value: &[u8; VALUE_BYTES] =
         value.try_into().map_err(|_| IndexError::Malformed { what: "entry" })?;
-    Ok(Decided { seq: word(value, 0), digest: word(value, 8), kind: value[16] })
+    Ok(Decided {
+        seq: word(value, 0),
+        digest: word(value, 8),
+        timestamp: word(value, 16),
+        kind: value[24],
+    })
 }
 
 fn word(bytes: &[u8], at: usize) -> u64 {

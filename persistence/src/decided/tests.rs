@@ -25,7 +25,11 @@ fn id(n: u64) -> u128 {
 
 fn entry(n: u64) -> Entry {
     let namespace = if n.is_multiple_of(3) { Namespace::Key } else { Namespace::Transfer };
-    (namespace, id(n), Decided { seq: n + 1, digest: n.wrapping_mul(77), kind: n as u8 })
+    (
+        namespace,
+        id(n),
+        Decided { seq: n + 1, digest: n.wrapping_mul(77), timestamp: n ^ 5, kind: n as u8 },
+    )
 }
 
 fn entries(range: std::ops::Range<u64>) -> Vec<Entry> {
@@ -122,7 +126,7 @@ fn namespaces_are_apart() {
 fn the_extreme_ids_are_ids_like_others() {
     let dir = TempDir::new().unwrap();
     let index = open(dir.path());
-    let all = Decided { seq: u64::MAX, digest: u64::MAX, kind: u8::MAX };
+    let all = Decided { seq: u64::MAX, digest: u64::MAX, timestamp: u64::MAX, kind: u8::MAX };
     let mut batch: Vec<Entry> = [Namespace::Transfer, Namespace::Key]
         .into_iter()
         .flat_map(|namespace| [(namespace, 0, all), (namespace, u128::MAX, all)])

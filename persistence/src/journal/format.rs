@@ -33,6 +33,9 @@
 //! | 64 | 4 | crc32c of the padded payload |
 //! | 68 | 4 | crc32c of bytes 0–68, begun with a seed of this data directory |
 //!
+//! The key of the hash is BLAKE3's derived key of the directory's identity in the context `florin journal frame chain`; the seed is
+//! the first 4 bytes of the hash, with that key, of `frame header checksum seed`.
+//!
 //! Then the payload, padded with zeros to a multiple of 8: the records, each a length of 4 bytes and its bytes.
 
 use std::fmt;
@@ -114,7 +117,8 @@ impl ChainKey {
         FrameHash(hash)
     }
 
-    fn header_crc(&self, covered: &[u8]) -> u32 {
+    /// The checksum of a header's first 68 bytes.
+    pub(super) fn header_crc(&self, covered: &[u8]) -> u32 {
         crc32c::crc32c_append(self.crc_seed, covered)
     }
 }

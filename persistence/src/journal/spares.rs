@@ -273,7 +273,9 @@ impl SparePool {
     }
 
     fn reserve_file(&self, path: &Path) -> io::Result<Spare> {
-        if self.disk.free_bytes(&self.dir)? < self.segment_bytes + self.free_bytes_kept {
+        if self.disk.free_bytes(&self.dir)?
+            < self.segment_bytes.saturating_add(self.free_bytes_kept)
+        {
             return Err(ErrorKind::StorageFull.into());
         }
         let file = self.disk.open(path, OpenMode::CreateOrTruncate)?;

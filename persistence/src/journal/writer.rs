@@ -101,7 +101,11 @@ impl Journal {
         self.make_room_in_segment(frame_bytes)?;
         let (header, bytes) =
             frame.finish(&self.key, self.chain.next_seq, state_hash, self.chain.last_hash);
-        self.write_durably(bytes)?;
+        self.write(bytes)?;
+        match self.durability {
+            Durability::Fsync => self.sync()?,
+            Durability::Memory => {}
+        }
         frame.clear();
         let offset = self.active.offset;
         self.advance(&header, frame_bytes);
@@ -131,7 +135,9 @@ impl Journal {
         let (header, bytes) =
             sealing_frame(&self.key, chain.next_seq, chain.state_hash, chain.last_hash);
         self.make_room_in_segment(FRAME_HEADER_BYTES as u64)?;
-        self.write_durably(&bytes)?;
+        self.write(&bytes)?;
+        // Nobody waits for a seal, so that without durability too a journal at rest is on the disk.
+        self.sync()?;
         self.advance(&header, FRAME_HEADER_BYTES as u64);
         Ok(Sealed::Written)
     }
@@ -211,8 +217,7 @@ impl Journal {
         }
         // A power loss must not take frames from a segment that others stand behind.
         if self.durability == Durability::Memory {
-            let synced = self.active.file.sync_data();
-            synced.map_err(|source| self.poison("sync", source))?;
+            self.sync()?;
         }
         let spare = self.pool.take().map_err(|_| AppendError::Full { frame_bytes })?;
         let header = self.chain.segment_header(self.directory, self.segment_bytes);
@@ -233,16 +238,14 @@ impl Journal {
         Ok(())
     }
 
-    fn write_durably(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
         let written = self.active.file.write_at(bytes, self.active.offset);
-        written.map_err(|source| self.poison("write", source))?;
-        match self.durability {
-            Durability::Fsync => {
-                let synced = self.active.file.sync_data();
-                synced.map_err(|source| self.poison("sync", source))
-            }
-            Durability::Memory => Ok(()),
-        }
+        written.map_err(|source| self.poison("write", source))
+    }
+
+    fn sync(&mut self) -> Result<(), AppendError> {
+        let synced = self.active.file.sync_data();
+        synced.map_err(|source| self.poison("sync", source))
     }
 
     fn advance(&mut self, header: &FrameHeader, frame_bytes: u64) {

@@ -47,7 +47,8 @@ pub struct TransferFilter {
     pub user_data_32: Option<u32>,
     /// Decided in this range of time.
     pub time: TimeRange,
-    /// Of at least this amount, in minor units of their ledger.
+    /// Of at least this amount, in minor units of their ledger. A figure means different money in each ledger, so amounts
+    /// are best given with a ledger or an account; without, the list is searched row by row.
     pub min_amount: Option<Amount>,
     /// Of at most this amount, in minor units of their ledger.
     pub max_amount: Option<Amount>,

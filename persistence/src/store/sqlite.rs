@@ -27,6 +27,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::apply::Claim;
+pub(super) use self::apply::Sizes;
 use self::columns::Reader;
 use self::connect::{database_error, is_failed_sync};
 use self::queries::{Kind, Span};
@@ -39,10 +40,6 @@ use super::rows::{
     BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
 };
 
-/// Past so many pages in the WAL a batch ends with copying them into the database: 800 MiB, a page that several batches change
-/// is copied once.
-const WAL_PAGES_MAX: u64 = 200_000;
-
 /// One SQLite file as a store.
 pub(super) struct Sqlite {
     path: PathBuf,
@@ -54,13 +51,17 @@ pub(super) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(super) async fn open(path: &Path, directory: Uuid) -> Result<Sqlite, StoreError> {
+    pub(super) async fn open(
+        path: &Path,
+        directory: Uuid,
+        sizes: Sizes,
+    ) -> Result<Sqlite, StoreError> {
         connect::inspect(path, directory).await?;
         let mut writer = connect::writer(path).await?;
         let epoch = connect::prepare(&mut writer, directory).await?;
         Ok(Sqlite {
             path: path.to_owned(),
-            claim: Claim { directory, epoch },
+            claim: Claim { directory, epoch, sizes },
             writer: Mutex::new(Some(writer)),
             readers: Readers::new(path.to_owned()),
             sync_failed: AtomicBool::new(false),
@@ -94,7 +95,7 @@ impl Sqlite {
         let mut writer = self.take(&mut kept).await?;
         self.note_failed_sync(self.apply_with(&mut writer, batch).await)?;
         // After an error, and when this future is dropped in the middle, the connection is closed, and SQLite rolls back.
-        match self.note_failed_sync(shorten_wal(&mut writer).await) {
+        match self.note_failed_sync(shorten_wal(&mut writer, self.claim.sizes.wal_pages).await) {
             Ok(()) => *kept = Some(writer),
             // The batch is committed: only the WAL stays longer, and the next batch tries again with a new connection.
             Err(error) => {
@@ -317,7 +318,7 @@ impl Sqlite {
 }
 
 /// Copies the WAL into the database when it has grown.
-async fn shorten_wal(writer: &mut SqliteConnection) -> Result<(), StoreError> {
+async fn shorten_wal(writer: &mut SqliteConnection, pages_max: u64) -> Result<(), StoreError> {
     let row = sqlx::query("PRAGMA wal_checkpoint(NOOP)")
         .fetch_one(&mut *writer)
         .await
@@ -325,7 +326,7 @@ async fn shorten_wal(writer: &mut SqliteConnection) -> Result<(), StoreError> {
     let mut columns = Reader::new(&row);
     columns.column("busy")?;
     let pages = columns.u64("log")?.saturating_sub(columns.u64("checkpointed")?);
-    if pages < WAL_PAGES_MAX { Ok(()) } else { copy_wal(writer).await }
+    if pages < pages_max { Ok(()) } else { copy_wal(writer).await }
 }
 
 async fn sync_with(writer: &mut SqliteConnection) -> Result<JournalSeq, StoreError> {

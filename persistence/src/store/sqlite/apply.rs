@@ -13,16 +13,30 @@ use super::snapshot::Sql;
 use crate::store::batch::StoreBatch;
 use crate::store::error::StoreError;
 
-/// After so many transfers the next batch begins a new run (see the schema): a lookup costs one probe for each million
-/// transfers, a batch changes at most the pages that a million transfers fill.
-const RUN_TRANSFERS: u64 = 1_000_000;
-/// How many transfers one row of `amount_blocks` speaks for.
-const BLOCK_TRANSFERS: u64 = 4096;
-
 /// Under which claim the writer writes.
 pub(super) struct Claim {
     pub(super) directory: uuid::Uuid,
     pub(super) epoch: u64,
+    pub(super) sizes: Sizes,
+}
+
+/// How the rows are cut.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Sizes {
+    /// After so many transfers the next batch begins a new run (see the schema): a lookup costs one probe for each run, a
+    /// batch changes at most the pages of one.
+    pub(in crate::store) run_transfers: u64,
+    /// How many transfers one row of `amount_blocks` speaks for.
+    pub(in crate::store) block_transfers: u64,
+    /// Past so many pages in the WAL a batch ends with copying them into the database: a page that several batches change is
+    /// copied once.
+    pub(in crate::store) wal_pages: u64,
+}
+
+impl Sizes {
+    /// For use. The WAL may grow to 800 MiB.
+    pub(in crate::store) const REAL: Sizes =
+        Sizes { run_transfers: 1_000_000, block_transfers: 4096, wal_pages: 200_000 };
 }
 
 /// Writes everything of `batch`. The caller has begun the SQL transaction, and commits it or rolls it back.
@@ -36,11 +50,11 @@ pub(super) async fn write(
     insert_accounts(connection, batch).await?;
     insert_transfers(connection, &batch.transfers).await?;
     insert_transactions(connection, batch).await?;
-    if let Some(run) = claim_run(connection, batch).await? {
+    if let Some(run) = claim_run(connection, claim, batch).await? {
         fill_lookups(connection, run, batch).await?;
         insert_history(connection, run, batch).await?;
     }
-    insert_amount_blocks(connection, &batch.transfers).await?;
+    insert_amount_blocks(connection, claim, &batch.transfers).await?;
     write_balances(connection, batch).await?;
     write_totals(connection, batch).await?;
     insert_keyed(connection, batch).await
@@ -246,6 +260,7 @@ async fn insert_transactions(
 /// The run that the batch's lookups go into: the newest, or a new one when that is full. None when the batch needs none.
 async fn claim_run(
     connection: &mut SqliteConnection,
+    claim: &Claim,
     batch: &StoreBatch,
 ) -> Result<Option<i64>, StoreError> {
     if batch.transfers.is_empty() && batch.transactions.is_empty() && batch.history.is_empty() {
@@ -261,7 +276,7 @@ async fn claim_run(
         Some(row) => {
             let mut columns = Reader::new(&row);
             let run = columns.u32("run")?;
-            (run, columns.u64("transfers")? >= RUN_TRANSFERS)
+            (run, columns.u64("transfers")? >= claim.sizes.run_transfers)
         }
     };
     let run = if full { newest + 1 } else { newest };
@@ -503,12 +518,12 @@ struct Block {
     max: Amount,
 }
 
-fn blocks(transfers: &[(Transfer, JournalSeq)]) -> BTreeMap<LedgerId, Vec<Block>> {
+fn blocks(transfers: &[(Transfer, JournalSeq)], most: u64) -> BTreeMap<LedgerId, Vec<Block>> {
     let mut blocks: BTreeMap<LedgerId, Vec<Block>> = BTreeMap::new();
     for (transfer, _) in transfers {
         let of_ledger = blocks.entry(transfer.ledger).or_default();
         match of_ledger.last_mut() {
-            Some(block) if block.transfers < BLOCK_TRANSFERS => {
+            Some(block) if block.transfers < most => {
                 block.last = transfer.timestamp;
                 block.transfers += 1;
                 block.min = block.min.min(transfer.amount);
@@ -528,10 +543,11 @@ fn blocks(transfers: &[(Transfer, JournalSeq)]) -> BTreeMap<LedgerId, Vec<Block>
 
 async fn insert_amount_blocks(
     connection: &mut SqliteConnection,
+    claim: &Claim,
     transfers: &[(Transfer, JournalSeq)],
 ) -> Result<(), StoreError> {
     let doing = "summing up amounts";
-    for (ledger, mut of_ledger) in blocks(transfers) {
+    for (ledger, mut of_ledger) in blocks(transfers, claim.sizes.block_transfers) {
         // Small batches would make small blocks: the first one goes into the ledger's newest, while that is not full.
         if let Some(first) = of_ledger.first() {
             let sql = Sql::new(
@@ -545,7 +561,7 @@ async fn insert_amount_blocks(
             .with(columns::amount(first.min))
             .with(columns::amount(first.max))
             .with(ledger.0)
-            .with(integer(BLOCK_TRANSFERS, "transfers")?);
+            .with(integer(claim.sizes.block_transfers, "transfers")?);
             if execute(connection, doing, sql).await?.rows_affected() == 1 {
                 of_ledger.remove(0);
             }

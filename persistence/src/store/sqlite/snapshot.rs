@@ -70,6 +70,11 @@ impl Snapshot<'_> {
         self.as_of
     }
 
+    #[cfg(test)]
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
     pub(super) async fn fetch(&mut self, sql: Sql) -> Result<Vec<SqliteRow>, StoreError> {
         // The text is put together from constants of this crate; what a caller gives is always bound.
         sqlx::query_with(AssertSqlSafe(sql.text), sql.arguments)

@@ -1,0 +1,395 @@
+//! Every list, filter and order against the model.
+
+use florin_engine::{AccountId, Code, LedgerId, Timestamp, TransferId};
+
+use super::open;
+use super::world::{AMOUNTS, IDS, World, amount};
+use crate::store::{
+    AccountFilter, BalanceFilter, CursorError, OfAccount, Order, Page, PageRequest, Side, Store,
+    StoreError, StoreErrorKind, StoredTransfer, TimeRange, TransferFilter,
+};
+
+/// A world with some hundred transfers, applied in batches of a few commands.
+async fn stored_world(seed: u64, directory: &std::path::Path) -> (World, Store) {
+    let mut world = World::new(seed);
+    for _ in 0..60 {
+        world.command();
+    }
+    let store = open(directory).await;
+    apply_all(&mut world, &store).await;
+    (world, store)
+}
+
+async fn apply_all(world: &mut World, store: &Store) {
+    let mut at = store.checkpoint().await.unwrap().seq;
+    while at < world.seq() {
+        let mut upto = at;
+        for _ in 0..=world.random.below(6) {
+            upto = upto.next().min(world.seq());
+        }
+        store.apply(&world.batch(at, upto)).await.unwrap();
+        at = upto;
+    }
+}
+
+/// Whether a transfer matches, written down as the contract says it.
+fn matches(filter: &TransferFilter, stored: &StoredTransfer) -> bool {
+    let transfer = &stored.transfer;
+    let wanted = |wanted: Option<u128>, is: u128| wanted.is_none_or(|wanted| wanted == is);
+    wanted(filter.ledger.map(|id| id.0.into()), transfer.ledger.0.into())
+        && wanted(filter.code.map(|code| code.0.into()), transfer.code.0.into())
+        && wanted(filter.user_data_128, transfer.user_data_128)
+        && wanted(filter.user_data_64.map(u128::from), transfer.user_data_64.into())
+        && wanted(filter.user_data_32.map(u128::from), transfer.user_data_32.into())
+        && filter.time.from.is_none_or(|from| from <= transfer.timestamp)
+        && filter.time.to.is_none_or(|to| transfer.timestamp < to)
+        && filter.min_amount.is_none_or(|min| min <= transfer.amount)
+        && filter.max_amount.is_none_or(|max| transfer.amount <= max)
+        && filter.transaction.is_none_or(|id| transfer.transaction_id == Some(id))
+        && filter.account.is_none_or(|OfAccount { id, side }| match side {
+            Side::Debit => transfer.debit_account_id == id,
+            Side::Credit => transfer.credit_account_id == id,
+            Side::Both => transfer.debit_account_id == id || transfer.credit_account_id == id,
+        })
+}
+
+fn in_order<T: Clone>(mut rows: Vec<T>, order: Order) -> Vec<T> {
+    if order == Order::NewestFirst {
+        rows.reverse();
+    }
+    rows
+}
+
+/// Turns all pages of a list.
+async fn all_pages<T>(
+    limit: u32,
+    order: Order,
+    mut list: impl AsyncFnMut(&PageRequest) -> Result<Page<T>, StoreError>,
+) -> Vec<T> {
+    let mut request = PageRequest { limit, order, cursor: None };
+    let mut rows = Vec::new();
+    loop {
+        let page = list(&request).await.unwrap();
+        assert!(page.data.len() <= limit as usize);
+        if page.next.is_some() {
+            assert_eq!(page.data.len(), limit as usize, "a page before the last is full");
+        }
+        rows.extend(page.data);
+        assert!(rows.len() < 10_000, "the pages go round in a circle");
+        match page.next {
+            // Through its text, as a client would send it.
+            Some(next) => request.cursor = Some(next.to_string().parse().unwrap()),
+            None => return rows,
+        }
+    }
+}
+
+async fn check_transfers(
+    world: &World,
+    store: &Store,
+    filter: &TransferFilter,
+    limit: u32,
+) -> usize {
+    let expected: Vec<_> =
+        world.transfers.iter().filter(|stored| matches(filter, stored)).cloned().collect();
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        let shown = all_pages(limit, order, async |request| {
+            let page = store.transfers(filter, request).await?;
+            assert_eq!(page.as_of, world.seq());
+            Ok(page)
+        })
+        .await;
+        assert_eq!(shown, in_order(expected.clone(), order), "{filter:?} {order:?} {limit}");
+    }
+    expected.len()
+}
+
+/// A filter of which each part is there now and then, with values that occur.
+fn any_filter(world: &mut World) -> TransferFilter {
+    let accounts: Vec<AccountId> = world.accounts.keys().copied().collect();
+    let transactions: Vec<TransferId> =
+        world.transactions.iter().map(|stored| stored.transaction.id).collect();
+    let times: Vec<Timestamp> = world.transfers.iter().map(|row| row.transfer.timestamp).collect();
+    let random = &mut world.random;
+    let mut filter = TransferFilter::default();
+    let mut some = |one_in| random.one_in(one_in).then_some(());
+    let parts = [some(3), some(3), some(5), some(5), some(5), some(3), some(8), some(3), some(3)];
+    let [ledger, code, data_128, data_64, data_32, account, transaction, from, to] = parts;
+    filter.ledger = ledger.map(|()| random.pick(&[LedgerId(1), LedgerId(2), LedgerId(u32::MAX)]));
+    filter.code = code.map(|()| random.pick(&[Code(1), Code(2), Code(u16::MAX)]));
+    filter.user_data_128 =
+        data_128.map(|()| random.pick(&[0, 7, IDS[2], IDS[3], IDS[4], IDS[5], u128::MAX]));
+    filter.user_data_64 =
+        data_64.map(|()| random.pick(&[0, 7, i64::MAX as u64, 1 << 63, u64::MAX]));
+    filter.user_data_32 = data_32.map(|()| random.pick(&[0, 5, u32::MAX]));
+    filter.account = account.map(|()| OfAccount {
+        id: random.pick(&accounts),
+        side: random.pick(&[Side::Debit, Side::Credit, Side::Both]),
+    });
+    filter.transaction = transaction.map(|()| random.pick(&transactions));
+    filter.min_amount = random.one_in(3).then(|| amount(random.pick(&AMOUNTS)));
+    filter.max_amount = random.one_in(3).then(|| amount(random.pick(&AMOUNTS)));
+    // Just before, at and just after a row, so that the ends of the range are met.
+    let near = |at: Timestamp, by: usize| Timestamp(at.0 + by as u64 - 1);
+    filter.time.from = from.map(|()| near(random.pick(&times), random.below(3)));
+    filter.time.to = to.map(|()| near(random.pick(&times), random.below(3)));
+    filter
+}
+
+#[tokio::test]
+async fn transfers_by_any_filter_are_those_of_the_model() {
+    for seed in 1..=3 {
+        println!("seed {seed}");
+        let directory = tempfile::tempdir().unwrap();
+        let (mut world, store) = stored_world(seed, directory.path()).await;
+        let mut found = 0;
+        for _ in 0..300 {
+            let filter = any_filter(&mut world);
+            let limit = world.random.pick(&[1, 2, 7, 50]);
+            found += check_transfers(&world, &store, &filter, limit).await;
+        }
+        assert!(found > 1000, "the filters leave something to compare: {found}");
+    }
+}
+
+#[tokio::test]
+async fn each_filter_alone_finds_rows() {
+    let directory = tempfile::tempdir().unwrap();
+    let (world, store) = stored_world(11, directory.path()).await;
+    let all = TransferFilter::default();
+    let account = |side| Some(OfAccount { id: AccountId(1 << 63), side });
+    let middle = world.transfers[world.transfers.len() / 2].transfer.timestamp;
+    let after_middle = Timestamp(middle.0 + 1);
+    let filters = [
+        all.clone(),
+        TransferFilter { ledger: Some(LedgerId(2)), ..all.clone() },
+        TransferFilter { code: Some(Code(u16::MAX)), ..all.clone() },
+        TransferFilter { user_data_128: Some(1 << 64), ..all.clone() },
+        TransferFilter { user_data_64: Some(1 << 63), ..all.clone() },
+        TransferFilter { user_data_32: Some(u32::MAX), ..all.clone() },
+        TransferFilter { user_data_32: Some(0), ..all.clone() },
+        TransferFilter { min_amount: Some(amount((1 << 96) - 1)), ..all.clone() },
+        TransferFilter { max_amount: Some(amount(0)), ..all.clone() },
+        TransferFilter {
+            ledger: Some(LedgerId(1)),
+            min_amount: Some(amount(1 << 63)),
+            ..all.clone()
+        },
+        TransferFilter { account: account(Side::Debit), ..all.clone() },
+        TransferFilter { account: account(Side::Credit), ..all.clone() },
+        TransferFilter { account: account(Side::Both), ..all.clone() },
+        TransferFilter { transaction: Some(world.transactions[3].transaction.id), ..all.clone() },
+        TransferFilter {
+            time: TimeRange { from: Some(middle), to: Some(after_middle) },
+            ..all.clone()
+        },
+    ];
+    for filter in filters {
+        assert!(check_transfers(&world, &store, &filter, 3).await > 0, "{filter:?}");
+    }
+    let nothing = [
+        TransferFilter { time: TimeRange { from: Some(middle), to: Some(middle) }, ..all.clone() },
+        TransferFilter { transaction: Some(TransferId(999)), ..all.clone() },
+        // A transfer's id is no transaction's.
+        TransferFilter { transaction: Some(world.transfers[0].transfer.id), ..all.clone() },
+    ];
+    for filter in nothing {
+        assert_eq!(check_transfers(&world, &store, &filter, 3).await, 0, "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_arrive_between_pages_neither_shift_nor_repeat() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut world, store) = stored_world(5, directory.path()).await;
+    let filter = TransferFilter { ledger: Some(LedgerId(1)), ..TransferFilter::default() };
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        let at_first: Vec<_> =
+            world.transfers.iter().filter(|stored| matches(&filter, stored)).cloned().collect();
+        let mut arrivals = 10;
+        let mut request = PageRequest { limit: 5, order, cursor: None };
+        let mut shown = Vec::new();
+        loop {
+            let page = store.transfers(&filter, &request).await.unwrap();
+            shown.extend(page.data);
+            assert!(shown.len() < 10_000, "the pages go round in a circle");
+            request.cursor = page.next;
+            if request.cursor.is_none() {
+                break;
+            }
+            if arrivals > 0 {
+                arrivals -= 1;
+                world.command();
+                apply_all(&mut world, &store).await;
+            }
+        }
+        let expected = match order {
+            Order::NewestFirst => at_first.into_iter().rev().collect(),
+            Order::OldestFirst => world
+                .transfers
+                .iter()
+                .filter(|stored| matches(&filter, stored))
+                .cloned()
+                .collect::<Vec<_>>(),
+        };
+        assert_eq!(shown, expected);
+    }
+}
+
+#[tokio::test]
+async fn accounts_by_any_filter_are_those_of_the_model() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut world, store) = stored_world(2, directory.path()).await;
+    let mut by_time: Vec<_> = world.accounts.values().cloned().collect();
+    by_time.sort_by_key(|stored| stored.account.timestamp);
+    let mut found = 0;
+    for _ in 0..300 {
+        let mut some = |one_in| world.random.one_in(one_in).then_some(());
+        let [ledger, code, data_128, data_64, data_32] =
+            [some(2), some(3), some(4), some(4), some(4)];
+        let random = &mut world.random;
+        let filter = AccountFilter {
+            ledger: ledger.map(|()| random.pick(&[LedgerId(1), LedgerId(2)])),
+            code: code.map(|()| random.pick(&[Code(1), Code(u16::MAX)])),
+            user_data_128: data_128.map(|()| random.pick(&[0, 7, IDS[4], IDS[5]])),
+            user_data_64: data_64.map(|()| random.pick(&[0, 7, 1 << 63, u64::MAX])),
+            user_data_32: data_32.map(|()| random.pick(&[0, 5])),
+        };
+        let expected: Vec<_> = by_time
+            .iter()
+            .filter(|stored| {
+                let account = &stored.account;
+                filter.ledger.is_none_or(|wanted| wanted == account.ledger)
+                    && filter.code.is_none_or(|wanted| wanted == account.code)
+                    && filter.user_data_128.is_none_or(|wanted| wanted == account.user_data_128)
+                    && filter.user_data_64.is_none_or(|wanted| wanted == account.user_data_64)
+                    && filter.user_data_32.is_none_or(|wanted| wanted == account.user_data_32)
+            })
+            .cloned()
+            .collect();
+        found += expected.len();
+        for order in [Order::NewestFirst, Order::OldestFirst] {
+            let shown = all_pages(2, order, async |page| store.accounts(&filter, page).await).await;
+            assert_eq!(shown, in_order(expected.clone(), order), "{filter:?} {order:?}");
+        }
+    }
+    assert!(found > 300, "the filters leave something to compare: {found}");
+}
+
+#[tokio::test]
+async fn history_is_that_of_the_model_at_every_moment() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut world, store) = stored_world(4, directory.path()).await;
+    let accounts: Vec<AccountId> = world.accounts.keys().copied().collect();
+    let mut found = 0;
+    for id in accounts {
+        let of_account: Vec<_> =
+            world.history.iter().filter(|balance| balance.account == id).copied().collect();
+        found += of_account.len();
+        for order in [Order::NewestFirst, Order::OldestFirst] {
+            let all = BalanceFilter::default();
+            let shown =
+                all_pages(2, order, async |page| store.balances(id, &all, page).await).await;
+            assert_eq!(shown, in_order(of_account.clone(), order));
+        }
+        for (index, balance) in of_account.iter().enumerate() {
+            let before = index.checked_sub(1).map(|before| of_account[before]);
+            for (at, expected) in
+                [(balance.timestamp, Some(*balance)), (Timestamp(balance.timestamp.0 - 1), before)]
+            {
+                let order = world.random.pick(&[Order::NewestFirst, Order::OldestFirst]);
+                let request = PageRequest { limit: 50, order, cursor: None };
+                let filter = BalanceFilter { at: Some(at), ..BalanceFilter::default() };
+                let page = store.balances(id, &filter, &request).await.unwrap();
+                assert_eq!(page.data, expected.into_iter().collect::<Vec<_>>());
+                assert_eq!((page.next, page.as_of), (None, world.seq()));
+            }
+            let time = TimeRange { from: Some(balance.timestamp), to: None };
+            let filter = BalanceFilter { time, at: None };
+            let request = PageRequest { limit: 1000, order: Order::OldestFirst, cursor: None };
+            let page = store.balances(id, &filter, &request).await.unwrap();
+            assert_eq!(page.data, of_account[index..]);
+        }
+    }
+    assert!(found > 100, "{found}");
+}
+
+#[tokio::test]
+async fn ledgers_come_with_their_totals() {
+    let directory = tempfile::tempdir().unwrap();
+    let (world, store) = stored_world(6, directory.path()).await;
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        let shown = all_pages(1, order, async |page| store.ledgers(page).await).await;
+        assert_eq!(shown, in_order(world.ledgers.clone(), order));
+    }
+    assert!(world.ledgers.iter().any(|stored| stored.totals.posted > 1 << 96), "beyond one amount");
+    for stored in &world.ledgers {
+        let found = store.ledger(stored.ledger.id).await.unwrap();
+        assert_eq!((found.value.as_ref(), found.as_of), (Some(stored), world.seq()));
+    }
+    assert_eq!(store.ledger(LedgerId(77)).await.unwrap().value, None);
+}
+
+#[tokio::test]
+async fn everything_is_found_by_its_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let (world, store) = stored_world(7, directory.path()).await;
+    for stored in &world.transfers {
+        let id = stored.transfer.id;
+        assert_eq!(store.transfer(id).await.unwrap().value.as_ref(), Some(stored));
+        assert_eq!(store.transaction(id).await.unwrap().value, None, "no transaction");
+    }
+    for stored in &world.transactions {
+        let id = stored.transaction.id;
+        assert_eq!(store.transaction(id).await.unwrap().value.as_ref(), Some(stored));
+        assert_eq!(store.transfer(id).await.unwrap().value, None, "no transfer");
+        let legs: Vec<_> = world
+            .transfers
+            .iter()
+            .filter(|leg| leg.transfer.transaction_id == Some(id))
+            .cloned()
+            .collect();
+        assert_eq!(store.transfers_of_transaction(id).await.unwrap().value, legs);
+    }
+    for stored in world.accounts.values() {
+        let id = stored.account.id;
+        assert_eq!(store.account(id).await.unwrap().value.as_ref(), Some(stored));
+        let metadata = store.account_metadata(id).await.unwrap().value;
+        assert_eq!(metadata.as_ref().map(|metadata| &metadata.text), stored.metadata.as_ref());
+        let digest = metadata.map_or(0, |metadata| metadata.digest);
+        assert_eq!(digest, stored.account.metadata_digest);
+    }
+    for (seq, _, keyed) in &world.records {
+        assert_eq!(store.keyed_record(*seq).await.unwrap().value, *keyed);
+    }
+    let unknown = TransferId(3);
+    assert_eq!(store.transfer(unknown).await.unwrap().value, None);
+    assert_eq!(store.transfers_of_transaction(unknown).await.unwrap().value, Vec::new());
+    assert_eq!(store.account(AccountId(3)).await.unwrap().value, None);
+    assert_eq!(store.account_metadata(AccountId(3)).await.unwrap().value, None);
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_list_is_a_clear_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, store) = stored_world(8, directory.path()).await;
+    let all = TransferFilter::default();
+    let first = store.transfers(&all, &PageRequest::first(1)).await.unwrap();
+    let request = PageRequest { cursor: first.next, ..PageRequest::first(1) };
+    assert!(request.cursor.is_some());
+    let check = |result: Result<(), StoreError>, expected: CursorError| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::BadCursor);
+        assert!(matches!(error, StoreError::Cursor(is) if is == expected), "{error}");
+    };
+    let other = TransferFilter { code: Some(Code(1)), ..all.clone() };
+    check(store.transfers(&other, &request).await.map(drop), CursorError::OtherFilter);
+    let turned = PageRequest { order: Order::OldestFirst, ..request };
+    check(store.transfers(&all, &turned).await.map(drop), CursorError::OtherOrder);
+    let accounts = AccountFilter::default();
+    check(store.accounts(&accounts, &request).await.map(drop), CursorError::OtherFilter);
+    check(store.ledgers(&request).await.map(drop), CursorError::OtherFilter);
+    let history = BalanceFilter::default();
+    let of_another = store.balances(AccountId(1), &history, &request).await;
+    check(of_another.map(drop), CursorError::OtherFilter);
+}

@@ -1,0 +1,359 @@
+//! A made-up ledger: its records, and beside them everything that the store should say of them, kept in plain vectors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use florin_engine::{
+    Account, AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event,
+    IdBurned, JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, Record, Scale,
+    Timestamp, Transaction, Transfer, TransferFlags, TransferId, TransferPosted, metadata_digest,
+};
+
+use crate::store::{
+    BalanceAt, StoreBatch, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
+};
+
+/// Ids around every border of how they are kept and shown.
+pub(super) const IDS: [u128; 8] = [
+    1,
+    2,
+    i64::MAX as u128,
+    1 << 63,
+    u64::MAX as u128,
+    1 << 64,
+    0x0190_1234_5678_7abc_8def_0123_4567_89ab,
+    u128::MAX - 1,
+];
+
+/// Amounts around every border of how they are kept, and the largest.
+pub(super) const AMOUNTS: [u128; 8] =
+    [0, 1, 99, 1250, i64::MAX as u128, 1 << 63, 10_u128.pow(28), (1 << 96) - 1];
+
+pub(super) fn amount(minor_units: u128) -> Amount {
+    Amount::try_new(minor_units).unwrap()
+}
+
+/// A xorshift generator: a seed stands for one world.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
+    }
+
+    pub(super) fn one_in(&mut self, bound: usize) -> bool {
+        self.below(bound) == 0
+    }
+
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
+
+/// The records of a ledger and what follows from them.
+pub(super) struct World {
+    pub(super) random: Random,
+    pub(super) clock: Timestamp,
+    pub(super) records: Vec<(JournalSeq, Record, Option<Vec<u8>>)>,
+    pub(super) ledgers: Vec<StoredLedger>,
+    pub(super) accounts: BTreeMap<AccountId, StoredAccount>,
+    pub(super) transfers: Vec<StoredTransfer>,
+    pub(super) transactions: Vec<StoredTransaction>,
+    pub(super) history: Vec<BalanceAt>,
+}
+
+impl World {
+    /// Three ledgers, some twenty accounts, no transfers yet.
+    pub(super) fn new(seed: u64) -> World {
+        let mut world = World {
+            random: Random::new(seed),
+            clock: Timestamp(1_763_000_000_000_000_000),
+            records: Vec::new(),
+            ledgers: Vec::new(),
+            accounts: BTreeMap::new(),
+            transfers: Vec::new(),
+            transactions: Vec::new(),
+            history: Vec::new(),
+        };
+        for (id, currency, scale) in [(1, "USD", 2), (2, "JPY", 0), (u32::MAX, "WEI", 28)] {
+            world.create_ledger(LedgerId(id), currency, scale);
+        }
+        let more_ids = (100..112).map(|id| id * 0x1_0000_0001);
+        let ids: Vec<u128> = IDS.into_iter().chain(more_ids).collect();
+        for ids in ids.chunks(3) {
+            world.create_accounts(ids);
+        }
+        world
+    }
+
+    pub(super) fn seq(&self) -> JournalSeq {
+        self.records.last().map_or(JournalSeq::NONE, |(seq, ..)| *seq)
+    }
+
+    fn next_seq(&self) -> JournalSeq {
+        self.seq().next()
+    }
+
+    fn tick(&mut self) -> Timestamp {
+        self.clock = self.clock.plus(1 + self.random.below(1_000_000_000) as u64);
+        self.clock
+    }
+
+    fn push(&mut self, timestamp: Timestamp, events: Vec<Event>, accounts: Vec<AccountAfter>) {
+        let asked = u32::try_from(events.len()).unwrap().max(1);
+        self.clock = self.clock.max(timestamp.plus(u64::from(asked)));
+        let mut ledgers: Vec<LedgerId> = accounts.iter().map(|after| after.ledger).collect();
+        ledgers.extend(events.iter().filter_map(|event| match event {
+            Event::AccountCreated(created) => Some(created.ledger),
+            _ => None,
+        }));
+        ledgers.sort();
+        ledgers.dedup();
+        let ledgers = ledgers
+            .into_iter()
+            .map(|id| {
+                let stored = self.ledgers.iter_mut().find(|stored| stored.ledger.id == id).unwrap();
+                stored.totals.posted =
+                    stored.totals.posted.saturating_mul(3).max((1 << 63) - 1 + u128::from(id.0));
+                stored.totals.pending += 7;
+                LedgerAfter { id, totals: stored.totals }
+            })
+            .collect();
+        let seq = self.next_seq();
+        let key = self.random.one_in(4).then(|| vec![u8::try_from(seq.0 % 256).unwrap(); 40]);
+        let record = Record { timestamp, asked, events, accounts, ledgers, key: None };
+        self.records.push((seq, record, key));
+    }
+
+    pub(super) fn create_ledger(&mut self, id: LedgerId, currency: &str, scale: u8) {
+        let timestamp = self.tick();
+        let ledger = Ledger {
+            id,
+            currency: currency.to_owned(),
+            scale: Scale::try_new(scale).unwrap(),
+            name: format!("the {currency} book's \"name\""),
+            timestamp,
+        };
+        let stored = StoredLedger {
+            ledger: ledger.clone(),
+            totals: LedgerTotals::default(),
+            seq: self.next_seq(),
+        };
+        self.ledgers.push(stored);
+        self.push(timestamp, vec![Event::LedgerCreated(ledger)], Vec::new());
+    }
+
+    fn metadata(&mut self) -> Option<Metadata> {
+        self.random.one_in(3).then(|| {
+            let text: Arc<str> = format!("{{\"nr\":{},\"ö\":\"'\"}}", self.random.below(9)).into();
+            Metadata { digest: u64::MAX - self.random.below(9) as u64, text }
+        })
+    }
+
+    fn reference_64(&mut self) -> u64 {
+        self.random.pick(&[0, 0, 0, 7, i64::MAX as u64, 1 << 63, u64::MAX])
+    }
+
+    fn reference_128(&mut self) -> u128 {
+        self.random.pick(&[0, 0, 0, 7, IDS[2], IDS[3], IDS[4], IDS[5], u128::MAX])
+    }
+
+    fn create_accounts(&mut self, ids: &[u128]) {
+        let timestamp = self.tick();
+        let mut events = Vec::new();
+        for (index, id) in ids.iter().enumerate() {
+            let limit = self.random.pick(&[
+                AccountFlags::empty(),
+                AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS,
+                AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS,
+            ]);
+            let history = self.random.pick(&[AccountFlags::empty(), AccountFlags::HISTORY]);
+            let created = AccountCreated {
+                id: AccountId(*id),
+                ledger: self.random.pick(&[
+                    LedgerId(1),
+                    LedgerId(1),
+                    LedgerId(2),
+                    LedgerId(u32::MAX),
+                ]),
+                code: self.random.pick(&[Code(1), Code(2), Code(u16::MAX)]),
+                flags: limit.with(history),
+                overdraft_limit: amount(self.random.pick(&AMOUNTS)),
+                user_data_128: self.reference_128(),
+                user_data_64: self.reference_64(),
+                user_data_32: self.random.pick(&[0, 0, 5, u32::MAX]),
+                timestamp: timestamp.plus(index as u64),
+                metadata: self.metadata(),
+            };
+            let stored = stored_account(&created, self.next_seq());
+            self.accounts.insert(created.id, stored);
+            let ledger = self.ledgers.iter_mut().find(|stored| stored.ledger.id == created.ledger);
+            ledger.unwrap().totals.accounts += 1;
+            events.push(Event::AccountCreated(created));
+        }
+        self.push(timestamp, events, Vec::new());
+    }
+
+    /// One command of transfers: a batch, a transaction, or one that only burns an id.
+    pub(super) fn command(&mut self) {
+        if self.random.one_in(10) {
+            let timestamp = self.tick();
+            let burned = IdBurned { id: TransferId(1 << 100), rejection: 48, timestamp };
+            self.push(timestamp, vec![Event::IdBurned(burned)], Vec::new());
+            return;
+        }
+        let timestamp = self.tick();
+        let count = 1 + self.random.below(12);
+        let mut events = Vec::new();
+        let transaction = self.random.one_in(4).then(|| self.new_id());
+        if let Some(id) = transaction {
+            let transaction =
+                Transaction { id, transfers: count as u32, timestamp, metadata: self.metadata() };
+            let seq = self.next_seq();
+            self.transactions.push(StoredTransaction { transaction: transaction.clone(), seq });
+            events.push(Event::TransactionCreated(transaction));
+        }
+        let mut touched: Vec<AccountId> = Vec::new();
+        for index in 0..count {
+            let transfer = self.transfer(timestamp.plus(index as u64), transaction);
+            let mut position = |id| {
+                let found = touched.iter().position(|touched| *touched == id);
+                let position = found.unwrap_or_else(|| {
+                    touched.push(id);
+                    touched.len() - 1
+                });
+                u32::try_from(position).unwrap()
+            };
+            let debit_account = position(transfer.debit_account_id);
+            let credit_account = position(transfer.credit_account_id);
+            let seq = self.next_seq();
+            self.transfers.push(StoredTransfer { transfer: transfer.clone(), seq });
+            let posted = TransferPosted { transfer, debit_account, credit_account };
+            events.push(Event::TransferPosted(posted));
+        }
+        let accounts = touched.into_iter().map(|id| self.change(id, timestamp)).collect();
+        self.push(timestamp, events, accounts);
+    }
+
+    fn new_id(&mut self) -> TransferId {
+        let used = self.transfers.len() + self.transactions.len();
+        match IDS.get(used) {
+            Some(id) => TransferId(*id),
+            // Spread over all lengths and not in order.
+            None => {
+                let shift = self.random.pick(&[0, 40, 56, 57, 64, 100]);
+                let high = (self.random.below(100) as u128 + 1) << shift;
+                TransferId((high & !0xffff) | ((used as u128 * 7919) & 0xffff) | 0x1_0000)
+            }
+        }
+    }
+
+    fn transfer(&mut self, timestamp: Timestamp, transaction: Option<TransferId>) -> Transfer {
+        let ids: Vec<AccountId> = self.accounts.keys().copied().collect();
+        let debit = self.random.below(ids.len());
+        let credit = (debit + 1 + self.random.below(ids.len() - 1)) % ids.len();
+        let plain = self.random.one_in(2);
+        let effective_at = self.random.one_in(3).then(|| Timestamp(timestamp.0 - 5));
+        let mut transfer = Transfer {
+            id: self.new_id(),
+            debit_account_id: ids[debit],
+            credit_account_id: ids[credit],
+            amount: amount(self.random.pick(&AMOUNTS)),
+            user_data_128: self.reference_128(),
+            user_data_64: self.reference_64(),
+            user_data_32: self.random.pick(&[0, 0, 5, u32::MAX]),
+            ledger: self.random.pick(&[LedgerId(1), LedgerId(1), LedgerId(2), LedgerId(u32::MAX)]),
+            code: self.random.pick(&[Code(1), Code(1), Code(2), Code(u16::MAX)]),
+            flags: self.random.pick(&[TransferFlags::empty(), TransferFlags::LINKED]),
+            effective_at,
+            timestamp,
+            transaction_id: transaction,
+            metadata: self.metadata(),
+        };
+        if plain {
+            transfer.user_data_128 = 0;
+            transfer.user_data_64 = 0;
+            transfer.user_data_32 = 0;
+            transfer.effective_at = None;
+            transfer.metadata = None;
+        }
+        transfer
+    }
+
+    /// Gives the account any balances: the store copies them and knows no rules.
+    fn change(&mut self, id: AccountId, timestamp: Timestamp) -> AccountAfter {
+        let seq = self.next_seq();
+        let balances = Balances {
+            debits_pending: amount(self.random.pick(&AMOUNTS)),
+            debits_posted: amount(self.random.pick(&AMOUNTS)),
+            credits_pending: amount(self.random.pick(&AMOUNTS)),
+            credits_posted: amount(self.random.pick(&AMOUNTS)),
+        };
+        let closes = self.random.one_in(20);
+        let account = &mut self.accounts.get_mut(&id).unwrap().account;
+        account.balances = balances;
+        account.version += 1;
+        if closes {
+            account.flags = account.flags.with(AccountFlags::CLOSED);
+        }
+        let after = account.after();
+        if after.flags.contains(AccountFlags::HISTORY) {
+            self.history.push(BalanceAt {
+                account: id,
+                seq,
+                timestamp,
+                flags: after.flags,
+                overdraft_limit: after.overdraft_limit,
+                version: after.version,
+                balances: after.balances,
+            });
+        }
+        after
+    }
+
+    /// The records after `after` up to `upto`, as a batch.
+    pub(super) fn batch(&self, after: JournalSeq, upto: JournalSeq) -> StoreBatch {
+        let mut batch = StoreBatch::new(after);
+        for (seq, record, key) in &self.records {
+            if *seq > after && *seq <= upto {
+                batch.push(*seq, record, key.as_deref()).unwrap();
+            }
+        }
+        batch.set_frame_hash(frame_hash(upto));
+        batch
+    }
+}
+
+pub(super) fn frame_hash(seq: JournalSeq) -> [u8; 16] {
+    u128::from(seq.0).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()
+}
+
+fn stored_account(created: &AccountCreated, seq: JournalSeq) -> StoredAccount {
+    let metadata = created.metadata.as_ref();
+    StoredAccount {
+        account: Account {
+            id: created.id,
+            balances: Balances::default(),
+            user_data_128: created.user_data_128,
+            overdraft_limit: created.overdraft_limit,
+            user_data_64: created.user_data_64,
+            timestamp: created.timestamp,
+            version: 0,
+            metadata_digest: metadata_digest(metadata),
+            metadata_seq: if metadata.is_some() { seq } else { JournalSeq::NONE },
+            user_data_32: created.user_data_32,
+            ledger: created.ledger,
+            code: created.code,
+            flags: created.flags,
+        },
+        metadata: metadata.map(|metadata| Arc::clone(&metadata.text)),
+        seq,
+    }
+}

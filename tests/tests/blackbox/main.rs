@@ -1,0 +1,22 @@
+//! Florin from outside: every test starts the real program and holds it against the HTTP contract, line by line.
+
+mod accounts;
+mod bad_input;
+mod batches;
+mod command_line;
+mod concurrency;
+mod documents;
+mod durability;
+mod extremes;
+mod headers;
+mod keys;
+mod ledgers;
+mod limits;
+mod lists;
+mod operations;
+mod problems;
+mod refusals_at_start;
+mod short_forms;
+mod structure;
+mod transactions;
+mod transfers;
