@@ -3,6 +3,7 @@
 //! Metrics have constant names and labels from closed sets: routes, statuses, codes; never ids. Their handles are made once,
 //! so that counting on the way of a transfer costs an atomic addition and no look-up.
 
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -47,9 +48,16 @@ pub(crate) const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
 
 /// Begins logging to standard error and recording metrics. `RUST_LOG` chooses what is logged; everything from `info` on by default.
 pub(crate) fn start(format: LogFormat) {
-    let filter =
-        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(chosen) => filter.parse_lossy(chosen),
+        // That its threads start is of interest to nobody.
+        Err(_) => filter.parse_lossy("info,actix_server=warn"),
+    };
+    let logs = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(filter);
     // A second start, as in tests, leaves the first one's in force.
     let _ = match format {
         LogFormat::Text => logs.try_init(),

@@ -78,7 +78,7 @@ pub(crate) async fn create_batch(mut exchange: Exchange) -> Result<Reply, ApiErr
     drop(body);
     let command = Command::CreateAccounts(accounts);
     let answer = exchange.submit(command, key, Subject::Batch).await?;
-    exchange.answers().batch(&named, results, &answer)
+    exchange.answers().batch(&named, results, &answer).await
 }
 
 impl Exchange {
@@ -110,7 +110,7 @@ pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
     let FoundAccount { account, metadata } = &found.value;
     let scale = exchange.answers().scale(account.ledger)?;
     let shown = wire::Account::of(account, metadata.as_deref(), scale);
-    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.seq).from_source(found.source))
+    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.seq).sourced(found.source))
 }
 
 /// Accounts, newest first
@@ -141,7 +141,7 @@ pub(crate) async fn list(exchange: Exchange) -> Result<Reply, ApiError> {
         let scale = answers.scale(stored.account.ledger)?;
         Ok(wire::Account::of(&stored.account, stored.metadata.as_deref(), scale))
     })?;
-    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).from_source(Source::Store))
+    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
 }
 
 /// Transfers of one account, newest first
@@ -210,7 +210,7 @@ pub(crate) async fn balances(exchange: Exchange) -> Result<Reply, ApiError> {
         let after = after(moment, account.ledger);
         Ok(wire::BalanceLine::of(moment.seq, moment.timestamp, &after, scale))
     })?;
-    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).from_source(Source::Store))
+    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
 }
 
 fn after(moment: &BalanceAt, ledger: LedgerId) -> AccountAfter {

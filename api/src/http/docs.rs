@@ -41,6 +41,21 @@ pub(crate) async fn index(exchange: Exchange) -> Result<Reply, ApiError> {
     Ok(reply.located("/docs/index.html".to_owned()))
 }
 
+/// The page's frame; what it loads comes from this server, so that it needs no internet.
+const INDEX: &str = r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Florin: the HTTP contract</title>
+<link rel="stylesheet" href="./swagger-ui.css">
+<link rel="icon" href="data:,">
+<body style="margin:0">
+<div id="swagger-ui"></div>
+<script src="./swagger-ui-bundle.js"></script>
+<script src="./swagger-ui-standalone-preset.js"></script>
+<script src="./swagger-initializer.js"></script>
+</html>
+"#;
+
 static PAGES: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     // The validator would be asked over the internet.
     Arc::new(Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true))
@@ -56,6 +71,9 @@ static PAGES: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
 )]
 pub(crate) async fn file(exchange: Exchange) -> Result<Reply, ApiError> {
     let name = exchange.path_part("file")?;
+    if name == "index.html" {
+        return Ok(Reply::of(StatusCode::OK, HTML, Bytes::from_static(INDEX.as_bytes())));
+    }
     let file = utoipa_swagger_ui::serve(&name, Arc::clone(&PAGES)).map_err(|error| {
         tracing::error!(%error, "a file of the documentation can not be shown");
         ApiError::Internal

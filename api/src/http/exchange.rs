@@ -115,7 +115,7 @@ impl Reply {
     }
 
     /// The answer with where it came from.
-    pub(crate) fn from_source(self, source: Source) -> Reply {
+    pub(crate) fn sourced(self, source: Source) -> Reply {
         Reply { source: Some(source), ..self }
     }
 

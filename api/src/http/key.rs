@@ -153,5 +153,5 @@ mod tests {
         );
     }
 
-    const HASH_OF_ORDER_1: u128 = 0;
+    const HASH_OF_ORDER_1: u128 = 85_920_075_962_269_653_415_196_097_036_191_134_083;
 }

@@ -55,7 +55,7 @@ pub(crate) async fn list(exchange: Exchange) -> Result<Reply, ApiError> {
     let found = exchange.state.florin.store().ledgers(&page).await;
     let found = found.map_err(|error| unlisted(&error))?;
     let shown = shown(&found, |stored| Ok(wire::Ledger::of(&stored.ledger, Some(&stored.totals))))?;
-    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).from_source(Source::Store))
+    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
 }
 
 /// One ledger with its totals
@@ -81,5 +81,5 @@ pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
         ledger: wire::Ledger::of(&stored.ledger, Some(&stored.totals)),
         as_of_seq: found.as_of.0,
     };
-    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).from_source(Source::Store))
+    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
 }

@@ -41,7 +41,10 @@ pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         ops::healthz, ops::readyz, ops::metrics, ops::version,
         docs::openapi, docs::index, docs::file, docs::errors, docs::error,
     ),
-    components(schemas(error::Problem, ErrorCode)),
+    // A parameter's type is not found by itself, as a body's is.
+    components(schemas(
+        error::Problem, ErrorCode, IdText, MoneyText, TimeShown, ResultsParam, SideParam,
+    )),
     tags(
         (name = "ledgers", description = "Currencies and asset books"),
         (name = "accounts", description = "The units of balance"),

@@ -111,7 +111,7 @@ pub(crate) async fn balance(exchange: Exchange) -> Result<Reply, ApiError> {
         balance: MoneyNumber(account.balances.balance(account.flags).display(scale)),
         cached: false,
     };
-    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.seq).from_source(found.source))
+    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.seq).sourced(found.source))
 }
 
 /// Transfers, newest first
@@ -143,7 +143,7 @@ pub(crate) async fn transactions(exchange: Exchange) -> Result<Reply, ApiError> 
         Ok(wire::ShortLine::of(&stored.transfer, scale))
     });
     let lines: Vec<_> = lines.collect::<Result<_, ApiError>>()?;
-    let reply = Reply::json(StatusCode::OK, &lines)?.at(found.as_of).from_source(Source::Store);
+    let reply = Reply::json(StatusCode::OK, &lines)?.at(found.as_of).sourced(Source::Store);
     let link = found.next.map(|cursor| {
         let order = openapi::order_word(page.order);
         let cursor = encode(&cursor.to_string());

@@ -1,1 +1,503 @@
+//! The routes over a real ledger in a temporary directory, without a network.
 
+use std::collections::BTreeSet;
+
+use actix_web::body::to_bytes;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::test::{TestRequest, init_service};
+use actix_web::{App, Error};
+use florin_actors::Options;
+use serde_json::Value;
+
+use super::openapi::DOCUMENT;
+use super::*;
+
+/// A ledger and its routes.
+struct Bank {
+    _directory: tempfile::TempDir,
+    state: Arc<State>,
+}
+
+impl Bank {
+    fn open() -> Bank {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = Options::new(directory.path().join("data"));
+        options.segment_bytes = 4 << 20;
+        let florin = Florin::open(options).unwrap();
+        let config = HttpConfig {
+            workers: 1,
+            body_bytes: 256 << 10,
+            batch_body_bytes: 16 << 20,
+            durability: Durability::Fsync,
+        };
+        Bank { _directory: directory, state: Arc::new(State::new(florin, config)) }
+    }
+
+    fn routes(&self) -> Routes {
+        Routes::all(&self.state)
+    }
+}
+
+/// What came back.
+struct Told {
+    status: u16,
+    headers: actix_web::http::header::HeaderMap,
+    text: String,
+}
+
+impl Told {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// `201`, `200 again`, `400 invalid_request amount too_many_digits`, `422 exceeds_credits`; with `@1` for an index.
+    fn summary(&self) -> String {
+        let mut summary = self.status.to_string();
+        if self.header("idempotent-replayed") == "true" {
+            summary.push_str(" again");
+        }
+        if self.header("content-type") == "application/problem+json" {
+            let problem = self.json();
+            summary.push_str(&format!(" {}", problem["code"].as_str().unwrap()));
+            for error in problem["errors"].as_array().into_iter().flatten() {
+                let text = |name: &str| error[name].as_str().unwrap();
+                summary.push_str(&format!(" {} {}", text("field"), text("code")));
+            }
+            if let Some(index) = problem["index"].as_u64() {
+                summary.push_str(&format!(" @{index}"));
+            }
+        }
+        summary
+    }
+}
+
+async fn ask<S, R>(app: &S, request: R) -> Told
+where
+    S: Service<R, Response = ServiceResponse, Error = Error>,
+{
+    let response = app.call(request).await.unwrap().into_parts().1;
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let body = to_bytes(response.into_body()).await.unwrap();
+    Told { status, headers, text: String::from_utf8_lossy(&body).into_owned() }
+}
+
+fn get(path: &str) -> TestRequest {
+    TestRequest::get().uri(path)
+}
+
+fn post(path: &str, body: &str) -> TestRequest {
+    let json = ("content-type", "application/json");
+    TestRequest::post().uri(path).insert_header(json).set_payload(body.to_owned())
+}
+
+/// Sets up the routes of `$bank` as `$app`: the type of a test's application has no name.
+macro_rules! serve {
+    ($bank:ident, $app:ident) => {
+        let $bank = Bank::open();
+        let routes = $bank.routes();
+        let $app = init_service(App::new().configure(|app| routes.configure(app))).await;
+    };
+}
+
+#[actix_web::test]
+async fn every_body_is_read_strictly() {
+    serve!(bank, app);
+    let table = [
+        (
+            "/v1/transfers",
+            r#"{"debit_account_id":1,"credit_account_id":2,"amount":1}"#,
+            "422 debit_account_not_found",
+        ),
+        ("/v1/transfers", "", "400 malformed_json"),
+        ("/v1/transfers", "{", "400 malformed_json"),
+        ("/v1/transfers", r#"{"amount":1"#, "400 malformed_json"),
+        ("/v1/transfers", r#"{"amount":1.}"#, "400 malformed_json amount malformed"),
+        ("/v1/transfers", r#"{"metadata":{"a":[1,]}}"#, "400 malformed_json metadata malformed"),
+        ("/v1/transfers", r#"{"id":1}{}"#, "400 malformed_json"),
+        ("/v1/transfers", "[]", "400 invalid_request body wrong_type"),
+        ("/v1/transfers", "null", "400 invalid_request body wrong_type"),
+        ("/v1/transfers", "{}", "400 invalid_request debit_account_id missing_field"),
+        ("/v1/transfers", r#"{"colour":1}"#, "400 invalid_request colour unknown_field"),
+        ("/v1/transfers", r#"{"id":1,"id":2}"#, "400 invalid_request id duplicate_field"),
+        ("/v1/transfers", r#"{"\u0069d":1,"id":2}"#, "400 invalid_request id duplicate_field"),
+        (
+            "/v1/transfers",
+            r#"{"debit_account_id":1,"credit_account_id":2,"amount":1,"flags":["pending"]}"#,
+            "400 invalid_request flags unknown_flag",
+        ),
+        (
+            "/v1/transfers/batch",
+            r#"[{"debit_account_id":1,"credit_account_id":2,"amount":1},{"amount":1,"amount":2}]"#,
+            "400 invalid_request amount duplicate_field @1",
+        ),
+        ("/v1/transfers/batch", "{}", "400 invalid_request body wrong_type"),
+        ("/v1/transfers/batch", "[1]", "400 invalid_request body wrong_type @0"),
+        ("/v1/transfers/batch", r#"[{"id":1},{"id":"#, "400 malformed_json id malformed @1"),
+        (
+            "/v1/transactions",
+            r#"{"transfers":[{"debit_account_id":1,"credit_account_id":2,"amount":"1x"}]}"#,
+            "400 invalid_request transfers[0].amount not_digits @0",
+        ),
+        (
+            "/v1/transactions",
+            r#"{"transfers":[{},{"colour":1}]}"#,
+            "400 invalid_request transfers[1].colour unknown_field @1",
+        ),
+        ("/v1/transactions", r#"{"transfers":[]}"#, "400 invalid_request transfers out_of_range"),
+        ("/v1/transactions", r#"{"transfers":7}"#, "400 invalid_request transfers wrong_type"),
+        ("/v1/transactions", "{}", "400 invalid_request transfers missing_field"),
+        ("/v1/accounts", r#"{"id":-1}"#, "400 invalid_request id not_an_id"),
+        ("/v1/accounts", r#"{"id":null}"#, "400 invalid_request id missing_field"),
+        (
+            "/v1/accounts",
+            r#"{"id":1,"overdraft_limit":"1.001"}"#,
+            "400 invalid_request overdraft_limit too_many_digits",
+        ),
+        ("/v1/ledgers", r#"{"id":7}"#, "400 invalid_request currency missing_field"),
+        ("/transaction", r#"{"from":1,"to":2,"amount":-1}"#, "400 invalid_request amount signed"),
+        ("/account", r#"{"account_id":1,"balance":"a"}"#, "400 invalid_request balance not_digits"),
+    ];
+    for (path, body, expected) in table {
+        let told = ask(&app, post(path, body).to_request()).await;
+        assert_eq!(told.summary(), expected, "POST {path} {body}: {}", told.text);
+    }
+    bank.state.florin.stop().await;
+}
+
+#[actix_web::test]
+async fn too_many_events_are_refused_before_they_are_read() {
+    serve!(bank, app);
+    // Two bytes an event: what is left of the body would be millions of them.
+    let many = format!("[{}{{}}]", "{},".repeat(500_000));
+    let told = ask(&app, post("/v1/transfers/batch", &many).to_request()).await;
+    assert_eq!(told.summary(), "400 too_many_events");
+    let legs = format!(r#"{{"transfers":[{}{{}}]}}"#, "{},".repeat(9_000));
+    let told = ask(&app, post("/v1/transactions", &legs).to_request()).await;
+    assert_eq!(told.summary(), "400 too_many_events");
+    bank.state.florin.stop().await;
+}
+
+#[actix_web::test]
+async fn a_problem_says_everything() {
+    serve!(bank, app);
+    for body in [r#"{"id":1}"#, r#"{"id":2,"flags":["debits_must_not_exceed_credits"]}"#] {
+        assert_eq!(ask(&app, post("/v1/accounts", body).to_request()).await.status, 201);
+    }
+    let body = r#"{"id":9,"debit_account_id":2,"credit_account_id":1,"amount":"10.5"}"#;
+    let request = post("/v1/transfers", body).insert_header(("x-request-id", "mine"));
+    let told = ask(&app, request.to_request()).await;
+    let expected = serde_json::json!({
+        "type": "/errors/exceeds_credits", "title": "Exceeds credits", "status": 422,
+        "detail": "The debit account has not enough available.", "instance": "/v1/transfers",
+        "code": "exceeds_credits", "request_id": "mine", "retry": "new_id", "id": "9",
+        "available": "0.00", "requested": "10.50",
+    });
+    assert_eq!(told.json(), expected);
+    assert_eq!(told.header("x-request-id"), "mine");
+    assert_eq!(told.header("florin-seq").parse::<u64>().unwrap(), {
+        let seq = bank.state.florin.positions().durable;
+        seq.0
+    });
+    bank.state.florin.stop().await;
+}
+
+#[actix_web::test]
+async fn a_key_answers_whole_and_an_id_without_that_moments_accounts() {
+    serve!(bank, app);
+    for id in [1, 2] {
+        let told = ask(&app, post("/v1/accounts", &format!(r#"{{"id":{id}}}"#)).to_request()).await;
+        assert_eq!(told.summary(), "201");
+    }
+    let body = r#"{"id":7,"debit_account_id":1,"credit_account_id":2,"amount":"1.00"}"#;
+    let keyed = || post("/v1/transfers", body).insert_header(("idempotency-key", "k"));
+    let first = ask(&app, keyed().to_request()).await;
+    assert_eq!(first.summary(), "201");
+    assert_eq!(first.json()["credit_account"]["balance"], "1.00");
+    let again = ask(&app, keyed().to_request()).await;
+    assert_eq!((again.summary().as_str(), &again.text), ("201 again", &first.text));
+    assert_eq!(again.header("location"), "/v1/transfers/7");
+    let by_id = ask(&app, post("/v1/transfers", body).to_request()).await;
+    assert_eq!(by_id.summary(), "200 again");
+    assert!(by_id.json().get("credit_account").is_none());
+    let other = body.replace("1.00", "2.00");
+    let other = post("/v1/transfers", &other).insert_header(("idempotency-key", "k"));
+    assert_eq!(ask(&app, other.to_request()).await.summary(), "422 idempotency_key_reused");
+    let bad = post("/v1/transfers", body).insert_header(("idempotency-key", "a b"));
+    assert_eq!(ask(&app, bad.to_request()).await.summary(), "400 invalid_idempotency_key");
+    bank.state.florin.stop().await;
+}
+
+#[actix_web::test]
+async fn a_key_in_use_is_told_so() {
+    serve!(bank, app);
+    let hash = xxhash_rust::xxh3::xxh3_128_with_seed(b"busy", 0x666c_6f72_696e_6b65);
+    let claim = bank.state.keys_in_flight.claim(hash).unwrap();
+    let keyed = || post("/v1/accounts", r#"{"id":1}"#).insert_header(("idempotency-key", "busy"));
+    let told = ask(&app, keyed().to_request()).await;
+    assert_eq!(told.summary(), "409 request_in_progress");
+    assert_eq!(told.header("retry-after"), "1");
+    drop(claim);
+    assert_eq!(ask(&app, keyed().to_request()).await.summary(), "201");
+    bank.state.florin.stop().await;
+}
+
+#[actix_web::test]
+async fn paths_and_methods_are_told_apart() {
+    serve!(bank, app);
+    for (request, expected, allow) in [
+        (get("/nowhere"), "404 route_not_found", ""),
+        (get("/v1/accounts/"), "404 route_not_found", ""),
+        (get("/v1/accounts/x"), "400 invalid_parameter id not_an_id", ""),
+        (get("/v1/accounts/%30"), "404 account_not_found", ""),
+        (get("/v1/accounts/batch"), "405 method_not_allowed", "POST"),
+        (TestRequest::delete().uri("/v1/transfers"), "405 method_not_allowed", "GET, HEAD, POST"),
+        (TestRequest::patch().uri("/healthz"), "405 method_not_allowed", "GET, HEAD"),
+        (get("/healthz?a=1"), "400 invalid_parameter a unknown_parameter", ""),
+        (get("/v1/ledgers/9"), "404 ledger_not_found", ""),
+        (get("/errors/nothing"), "404 route_not_found", ""),
+        (get("/docs/nothing.js"), "404 route_not_found", ""),
+        (TestRequest::default().method(actix_web::http::Method::HEAD).uri("/version"), "200", ""),
+    ] {
+        let request = request.to_request();
+        let shown = format!("{} {}", request.method(), request.path());
+        let told = ask(&app, request).await;
+        assert_eq!((told.summary().as_str(), told.header("allow")), (expected, allow), "{shown}");
+    }
+    bank.state.florin.stop().await;
+}
+
+#[actix_web::test]
+async fn a_panic_is_answered() {
+    let bank = Bank::open();
+    let metrics = Arc::new(crate::telemetry::RouteMetrics::new("GET", "/panic"));
+    let state = Arc::clone(&bank.state);
+    let panics = move |request, payload| {
+        let run = |_: exchange::Exchange| async { panic!("made by this test") };
+        let scope = exchange::Scope::Process;
+        exchange::serve(Arc::clone(&state), Arc::clone(&metrics), scope, run, request, payload)
+    };
+    let app = init_service(App::new().default_service(actix_web::web::to(panics))).await;
+    let told = ask(&app, get("/panic").to_request()).await;
+    assert_eq!(told.summary(), "500 internal_error");
+    assert!(!told.text.contains("made by this test"), "{}", told.text);
+    bank.state.florin.stop().await;
+}
+
+#[actix_web::test]
+async fn the_description_and_the_routes_agree() {
+    let bank = Bank::open();
+    let document: Value = serde_json::from_str(&DOCUMENT).unwrap();
+    let described: BTreeSet<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().keys();
+            methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect();
+    let routes: BTreeSet<String> = bank.routes().listed().into_iter().collect();
+    assert_eq!(described, routes);
+    bank.state.florin.stop().await;
+}
+
+/// The parameters that are described are those that are known: each alone is not unknown, and an unknown one is told the list.
+#[actix_web::test]
+async fn the_described_parameters_are_the_known_ones() {
+    serve!(bank, app);
+    for id in [1, 2] {
+        ask(&app, post("/v1/accounts", &format!(r#"{{"id":{id}}}"#)).to_request()).await;
+    }
+    let document: Value = serde_json::from_str(&DOCUMENT).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let described: BTreeSet<&str> = operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|parameter| parameter["in"] == "query")
+                .map(|parameter| parameter["name"].as_str().unwrap())
+                .collect();
+            if path == "/docs/{file}" {
+                continue;
+            }
+            let here = path.replace("{id}", "1").replace("{account_id}", "1");
+            let here = here.replace("{code}", "exceeds_credits") + "?colour=red";
+            let request = if method == "get" { get(&here) } else { post(&here, "{}") };
+            let told = ask(&app, request.to_request()).await;
+            let problem = told.json();
+            let detail = problem["errors"][0]["detail"].as_str().unwrap_or_default();
+            let known = detail.rsplit_once("known are: ").map_or("", |(_, known)| known);
+            let known: BTreeSet<&str> = known.split(", ").filter(|name| *name != "none").collect();
+            assert_eq!(known, described, "{method} {path}: {}", told.text);
+        }
+    }
+    bank.state.florin.stop().await;
+}
+
+#[actix_web::test]
+async fn the_description_shows_every_answer_as_it_is() {
+    serve!(bank, app);
+    let document: Value = serde_json::from_str(&DOCUMENT).unwrap();
+    let requests = [
+        post("/v1/ledgers", r#"{"id":2,"currency":"EUR","scale":2}"#),
+        post("/v1/accounts", r#"{"id":1,"flags":["history"],"metadata":{"a":[1.50]}}"#),
+        post("/v1/accounts", r#"{"id":2,"flags":["debits_must_not_exceed_credits"]}"#),
+        post("/v1/accounts/batch?results=all", r#"[{"id":1},{"id":3}]"#),
+        post("/v1/transfers", r#"{"debit_account_id":1,"credit_account_id":2,"amount":"7.00"}"#),
+        post("/v1/transfers", r#"{"debit_account_id":2,"credit_account_id":1,"amount":"9.00"}"#),
+        post(
+            "/v1/transfers/batch?results=all",
+            r#"[{"id":8,"debit_account_id":2,"credit_account_id":1,"amount":"9.00"},{"debit_account_id":1,"credit_account_id":2,"amount":1}]"#,
+        ),
+        post(
+            "/v1/transactions",
+            r#"{"id":5,"transfers":[{"id":6,"debit_account_id":1,"credit_account_id":2,"amount":1}]}"#,
+        ),
+        post("/transaction", r#"{"from":1,"to":2,"amount":1}"#),
+        post("/process_transaction", r#"{"from":1,"to":2,"amount":1}"#),
+        post("/account", r#"{"account_id":4,"balance":500}"#),
+        get("/v1/ledgers"),
+        get("/v1/ledgers/1"),
+        get("/v1/accounts"),
+        get("/v1/accounts/1"),
+        get("/v1/accounts/1/transfers?limit=1"),
+        get("/v1/accounts/1/balances"),
+        get("/v1/transfers"),
+        get("/v1/transfers/6"),
+        get("/v1/transactions/5"),
+        get("/balance/4"),
+        get("/transactions?limit=2"),
+        get("/healthz"),
+        get("/readyz"),
+        get("/version"),
+    ];
+    for request in requests {
+        let request = request.to_request();
+        let method = request.method().as_str().to_lowercase();
+        let path = pattern(request.path());
+        let shown = format!("{method} {path}");
+        let told = ask(&app, request).await;
+        let response = &document["paths"][&path][&method]["responses"][told.status.to_string()];
+        assert!(response.is_object(), "{shown} has no {}: {}", told.status, told.text);
+        let schema = &response["content"][told.header("content-type")]["schema"];
+        assert!(schema.is_object(), "{shown} is {}: {response}", told.header("content-type"));
+        if let Err(difference) = schema::fits(&document, schema, &told.json(), "") {
+            panic!("{shown}: {difference}\n{}", told.text);
+        }
+    }
+    bank.state.florin.stop().await;
+}
+
+/// `/v1/accounts/1/transfers` → `/v1/accounts/{id}/transfers`.
+fn pattern(path: &str) -> String {
+    let name = if path.starts_with("/balance/") { "{account_id}" } else { "{id}" };
+    let part = |part: &str| match part.bytes().all(|byte| byte.is_ascii_digit()) {
+        true if !part.is_empty() => name.to_owned(),
+        _ => part.to_owned(),
+    };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+/// As much of JSON Schema as the description uses, and strict about fields that it does not name.
+mod schema {
+    use serde_json::Value;
+
+    pub(super) fn fits(
+        document: &Value,
+        schema: &Value,
+        value: &Value,
+        at: &str,
+    ) -> Result<(), String> {
+        if let Some(reference) = schema["$ref"].as_str() {
+            let target = document.pointer(reference.trim_start_matches('#'));
+            let target = target.ok_or_else(|| format!("{reference} leads nowhere"))?;
+            return fits(document, target, value, at);
+        }
+        for choice in ["oneOf", "anyOf"] {
+            if let Some(choices) = schema[choice].as_array() {
+                let fitting =
+                    choices.iter().filter(|schema| fits(document, schema, value, at).is_ok());
+                return match fitting.count() {
+                    0 => Err(format!("{at}: {value} is none of {choices:?}")),
+                    _ => Ok(()),
+                };
+            }
+        }
+        if let Some(parts) = schema["allOf"].as_array() {
+            return all_of(document, parts, value, at);
+        }
+        let kinds: Vec<&str> = match &schema["type"] {
+            Value::String(kind) => vec![kind],
+            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+            _ => return Ok(()),
+        };
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let is_number = kind == "integer" && kinds.contains(&"number");
+        if !kinds.contains(&kind) && !is_number {
+            return Err(format!("{at}: {value} is no {kinds:?}"));
+        }
+        if let Some(words) = schema["enum"].as_array()
+            && !words.contains(value)
+        {
+            return Err(format!("{at}: {value} is none of {} words", words.len()));
+        }
+        for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+            fits(document, &schema["items"], item, &format!("{at}[{index}]"))?;
+        }
+        match value.as_object() {
+            Some(fields) if !schema["properties"].is_null() => {
+                known_fields(document, &[schema], fields, at)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn all_of(document: &Value, parts: &[Value], value: &Value, at: &str) -> Result<(), String> {
+        let resolved: Vec<&Value> = parts
+            .iter()
+            .map(|part| match part["$ref"].as_str() {
+                Some(reference) => {
+                    document.pointer(reference.trim_start_matches('#')).unwrap_or(part)
+                }
+                None => part,
+            })
+            .collect();
+        let fields = value.as_object().ok_or_else(|| format!("{at}: {value} is no object"))?;
+        known_fields(document, &resolved, fields, at)
+    }
+
+    fn known_fields(
+        document: &Value,
+        parts: &[&Value],
+        fields: &serde_json::Map<String, Value>,
+        at: &str,
+    ) -> Result<(), String> {
+        for part in parts {
+            for needed in part["required"].as_array().into_iter().flatten() {
+                if !fields.contains_key(needed.as_str().unwrap_or_default()) {
+                    return Err(format!("{at}: {needed} is missing"));
+                }
+            }
+        }
+        for (name, field) in fields {
+            let described = parts.iter().find_map(|part| part["properties"].get(name));
+            let described = described.ok_or_else(|| format!("{at}.{name} is not described"))?;
+            fits(document, described, field, &format!("{at}.{name}"))?;
+        }
+        Ok(())
+    }
+}

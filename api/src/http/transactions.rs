@@ -55,5 +55,5 @@ pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
     let found = found.map_err(|error| unread(&error))?;
     let transaction = found.value.ok_or(ApiError::TransactionNotFound { id, seq: found.seq })?;
     let shown = exchange.answers().found_transaction(&transaction)?;
-    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.seq).from_source(found.source))
+    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.seq).sourced(found.source))
 }

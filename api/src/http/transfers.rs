@@ -81,7 +81,7 @@ pub(crate) async fn create_batch(mut exchange: Exchange) -> Result<Reply, ApiErr
     drop(body);
     let command = Command::CreateTransfers(transfers);
     let answer = exchange.submit(command, key, Subject::Batch).await?;
-    exchange.answers().batch(&named, results, &answer)
+    exchange.answers().batch(&named, results, &answer).await
 }
 
 /// Takes `results` out of a batch's query.
@@ -112,7 +112,7 @@ pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
     let transfer = found.value.ok_or(ApiError::TransferNotFound { id, seq: found.seq })?;
     let scale = exchange.answers().scale(transfer.ledger)?;
     let reply = Reply::json(StatusCode::OK, &wire::Transfer::of(&transfer, scale))?;
-    Ok(reply.at(found.seq).from_source(found.source))
+    Ok(reply.at(found.seq).sourced(found.source))
 }
 
 /// Transfers, newest first
@@ -223,6 +223,6 @@ impl Exchange {
             let scale = answers.scale(stored.transfer.ledger)?;
             Ok(wire::Transfer::of(&stored.transfer, scale))
         })?;
-        Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).from_source(Source::Store))
+        Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
     }
 }
