@@ -208,7 +208,10 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
             }
         };
         runtime.block_on(async move {
-            let StartWriteBehind { directory, mut reader, segments,
+            let StartWriteBehind {
+                directory,
+                mut reader,
+                segments,
                 shared,
                 status,
                 wake,

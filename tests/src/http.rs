@@ -94,8 +94,10 @@ impl Request<'_> {
             })
             .collect();
         let status = answer.status().as_u16();
-        let body = answer.body_mut().with_config().limit(1 << 30).read_to_string();
-        Ok(Reply { what: self.what, status, headers, body: body.map_err(|e| e.to_string())? })
+        let bytes = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        let body = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Reply { what: self.what, status, headers, body })
     }
 
     /// Sends it and waits for the answer, of which there must be one.

@@ -15,8 +15,10 @@ use tempfile::TempDir;
 
 use crate::http::Client;
 
-/// Journal segments as small as the largest batch allows, since several are reserved at each start.
+/// Journal segments for ordinary tests, since several are reserved at each start.
 const SEGMENTS: (&str, &str) = ("FLORIN_SEGMENT_BYTES", "4MiB");
+/// Words for the segments of production, which hold the largest batches.
+pub const LARGE_SEGMENTS: [&str; 2] = ["--segment-bytes", "64MiB"];
 /// Words for segments so small that a test sees many of them begun, sealed and removed. They do not hold large batches.
 pub const SMALL_SEGMENTS: [&str; 2] = ["--segment-bytes", "128KiB"];
 

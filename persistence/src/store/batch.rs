@@ -127,6 +127,12 @@ impl StoreBatch {
         self.frame_hash = frame_hash;
     }
 
+    /// The hash of the journal frame that ends where the batch ends.
+    #[must_use]
+    pub fn frame_hash(&self) -> [u8; 16] {
+        self.frame_hash
+    }
+
     /// The position that the batch continues.
     #[must_use]
     pub fn after(&self) -> JournalSeq {

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use florin_tests::bank::{TestBank, id_of, transfer_with_id};
-use florin_tests::server::TestServer;
+use florin_tests::server::{LARGE_SEGMENTS, TestServer};
 use florin_tests::wire::{self, Wire};
 use serde_json::{Value, json};
 
@@ -143,7 +143,9 @@ fn past_what_can_be_in_flight_callers_are_told_to_come_again() {
 
 #[test]
 fn a_large_batch_is_within_the_bound_of_its_body() {
-    let bank = TestBank::with_accounts(&[1, 2]);
+    let bank = TestBank::of(TestServer::start_with(&LARGE_SEGMENTS));
+    bank.account(1);
+    bank.account(2);
     let note = "n".repeat(1500);
     let batch: Value = (1..=2000)
         .map(|id| {
