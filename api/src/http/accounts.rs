@@ -78,7 +78,7 @@ pub(crate) async fn create_batch(mut exchange: Exchange) -> Result<Reply, ApiErr
     drop(body);
     let command = Command::CreateAccounts(accounts);
     let answer = exchange.submit(command, key, Subject::Batch).await?;
-    exchange.answers().batch(&named, results, &answer).await
+    exchange.answers().batch(&named, results, &answer)
 }
 
 impl Exchange {

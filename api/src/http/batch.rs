@@ -1,20 +1,14 @@
 //! The answer to a batch: how many events were created, which were refused, and on request what became of each.
 
 use actix_web::http::StatusCode;
-use florin_actors::{Answer, Read, Replay};
-use florin_engine::{Event, ItemOutcome, LedgerId, Record, Rejection, Timestamp, TransferId};
-use futures_util::StreamExt;
+use florin_actors::{Answer, Replay};
+use florin_engine::{Event, ItemOutcome, LedgerId, Record, Rejection, Timestamp};
 
 use super::answers::{Answers, broken, telling};
 use super::error::{ApiError, Figures, ledger_of};
 use super::exchange::Reply;
 use super::wire::output::{BatchSummary, ItemResult, RejectedItem};
 use super::wire::values::{Id, Time};
-
-/// The status of an event that was there before with the same content.
-const EXISTS: &str = "exists";
-/// Reads for one answer that are under way together.
-const READS_AT_ONCE: usize = 64;
 
 /// Whether a batch's answer tells of every event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +24,7 @@ impl Answers<'_> {
     ///
     /// An id that was made here is not known again when the answer is made a second time from the record, so it is told only
     /// for what the record holds: what was created, and what a refusal used up.
-    pub(crate) async fn batch(
+    pub(crate) fn batch(
         self,
         named: &[Option<u128>],
         results: Results,
@@ -65,9 +59,7 @@ impl Answers<'_> {
                 }
                 Some(ItemOutcome::Exists { timestamp, .. }) => {
                     summary.replayed += 1;
-                    // Zero where only the journal or the store knows it.
-                    let known = Some(*timestamp).filter(|known| *known != Timestamp::default());
-                    (*named, EXISTS, known)
+                    (*named, "exists", Some(*timestamp))
                 }
                 Some(ItemOutcome::Rejected(rejection)) => {
                     let id = decided.burned(rejection, answer.timestamp.plus(u64::from(index)));
@@ -93,29 +85,8 @@ impl Answers<'_> {
                 }
             }
         }
-        if let Some(told) = &mut told {
-            self.find_timestamps(told).await;
-        }
         summary.results = told;
         Ok(Reply::json(StatusCode::OK, &summary)?.at(answer.seq).told(telling(answer)))
-    }
-
-    /// Finds out when the events that existed before were decided, where the ledger's memory did not know it.
-    async fn find_timestamps(self, told: &mut [ItemResult]) {
-        let unknown =
-            told.iter_mut().filter(|item| item.status == EXISTS && item.timestamp.is_none());
-        let finding = unknown.map(|item| async move {
-            let Some(Id(id)) = item.id else { return };
-            // History that can not be read now leaves the time out; the outcome is known all the same.
-            if let Ok(Read { value: Some(transfer), .. }) =
-                self.florin.transfer(TransferId(id)).await
-            {
-                item.timestamp = Some(Time(transfer.timestamp));
-            }
-        });
-        futures_util::stream::iter(finding)
-            .for_each_concurrent(READS_AT_ONCE, |finding| finding)
-            .await;
     }
 
     /// The answer to a batch of nothing, which needs no decision.

@@ -100,6 +100,8 @@ pub(crate) struct StorePart {
     seq: u64,
     /// Positions that are durable and not yet in it.
     lag_records: u64,
+    /// Bytes of journal that are not yet in it.
+    lag_bytes: u64,
     /// How long it has been away, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     away_seconds: Option<f64>,
@@ -166,6 +168,7 @@ impl StorePart {
             status: Word::Ok,
             seq: positions.stored.0,
             lag_records: positions.durable.0.saturating_sub(positions.stored.0),
+            lag_bytes: positions.backlog_bytes,
             away_seconds: None,
             stuck_seq: None,
             error: None,

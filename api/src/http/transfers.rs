@@ -81,7 +81,7 @@ pub(crate) async fn create_batch(mut exchange: Exchange) -> Result<Reply, ApiErr
     drop(body);
     let command = Command::CreateTransfers(transfers);
     let answer = exchange.submit(command, key, Subject::Batch).await?;
-    exchange.answers().batch(&named, results, &answer).await
+    exchange.answers().batch(&named, results, &answer)
 }
 
 /// Takes `results` out of a batch's query.
