@@ -293,6 +293,7 @@ impl Florin {
         if *stored.borrow() >= seq {
             return true;
         }
+        self.running.shared.demand_stored(seq);
         tokio::time::timeout(patience, stored.wait_for(|stored| *stored >= seq))
             .await
             .is_ok_and(|reached| reached.is_ok())

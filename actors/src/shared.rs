@@ -14,6 +14,8 @@ pub(crate) struct Shared {
     durable: watch::Sender<JournalSeq>,
     /// All records up to here are in the store.
     stored: watch::Sender<JournalSeq>,
+    /// The newest position that someone waits for the store to reach.
+    store_demand: watch::Sender<JournalSeq>,
     /// Set once, by whoever notices first that the ledger can not go on.
     failure: OnceLock<String>,
     failed: watch::Sender<bool>,
@@ -38,6 +40,7 @@ impl Shared {
         Shared {
             durable: watch::Sender::new(durable),
             stored: watch::Sender::new(stored),
+            store_demand: watch::Sender::new(JournalSeq::NONE),
             failure: OnceLock::new(),
             failed: watch::Sender::new(false),
             indexed: AtomicU64::new(0),
@@ -72,6 +75,19 @@ impl Shared {
 
     pub(crate) fn watch_stored(&self) -> watch::Receiver<JournalSeq> {
         self.stored.subscribe()
+    }
+
+    /// Says that someone waits for the store to reach `seq`.
+    pub(crate) fn demand_stored(&self, seq: JournalSeq) {
+        self.store_demand.send_if_modified(|wanted| {
+            let is_newer = seq > *wanted;
+            *wanted = seq.max(*wanted);
+            is_newer
+        });
+    }
+
+    pub(crate) fn watch_store_demand(&self) -> watch::Receiver<JournalSeq> {
+        self.store_demand.subscribe()
     }
 
     /// Notes that the ledger can not go on; only the first reason is kept.

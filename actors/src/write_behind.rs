@@ -20,9 +20,19 @@ use crate::metrics;
 use crate::shared::Shared;
 
 /// A batch takes no further frames beyond so many rows.
-const BATCH_ROWS_TARGET: usize = 120_000;
-/// What was applied is made durable after so long, so that segments can go.
-const SYNC_INTERVAL: Duration = Duration::from_secs(5);
+const BATCH_ROWS_TARGET: usize = 64_000;
+/// A batch begins so long after the one before, unless someone waits for it or much waits in the journal: a larger batch costs less
+/// a row, and nobody sees the difference.
+const BATCH_INTERVAL: Duration = Duration::from_millis(200);
+/// So many bytes of backlog are enough for a batch at once.
+const BATCH_BACKLOG_BYTES: u64 = 8 << 20;
+/// What was applied is made durable when nothing has come for so long.
+const SYNC_IDLE: Duration = Duration::from_secs(1);
+/// Under load it is made durable after so long; sooner, when so many bytes of journal are kept that segments should go. A sync floods the disk
+/// that transfers wait for, so it is not done more often than it is of use.
+const SYNC_INTERVAL: Duration = Duration::from_secs(60);
+const SYNC_INTERVAL_MIN: Duration = Duration::from_secs(5);
+const SYNC_KEPT_BYTES: u64 = 512 << 20;
 /// The first and the longest pause before a batch that failed is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -163,26 +173,55 @@ impl WriteBehindTask {
 
     async fn follow(&mut self) -> Result<(), Halt> {
         let mut durable = self.shared.watch_durable();
+        let mut began = None;
         loop {
             if *self.stopping.borrow() {
                 return Ok(());
             }
-            let upto = *durable.borrow_and_update();
-            if let Some(batch) = self.gather(upto)? {
-                self.apply(batch).await?;
-            }
-            if self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_INTERVAL) {
+            if self.is_sync_due() {
                 self.sync().await;
             }
-            if self.applied >= upto {
-                let sync_due = tokio::time::sleep(SYNC_INTERVAL);
+            if self.applied >= *durable.borrow_and_update() {
+                let idle = tokio::time::sleep(SYNC_IDLE);
                 tokio::select! {
                     _ = durable.changed() => {}
                     _ = self.stopping.changed() => {}
-                    () = sync_due, if self.unsynced_since.is_some() => {}
+                    () = idle, if self.unsynced_since.is_some() => self.sync().await,
                 }
+                continue;
+            }
+            if let Some(began) = began {
+                self.linger(began).await;
+            }
+            began = Some(Instant::now());
+            let upto = *durable.borrow();
+            if let Some(batch) = self.gather(upto)? {
+                self.apply(batch).await?;
             }
         }
+    }
+
+    /// Lets more gather, unless someone waits for what is there or enough is there already.
+    async fn linger(&mut self, began: Instant) {
+        let applied = self.applied;
+        let mut demand = self.shared.watch_store_demand();
+        let enough = self.shared.backlog_bytes.load(Ordering::Relaxed) >= BATCH_BACKLOG_BYTES;
+        if enough {
+            return;
+        }
+        let rest = BATCH_INTERVAL.saturating_sub(began.elapsed());
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            _ = demand.wait_for(|wanted| *wanted > applied) => {}
+            _ = self.stopping.changed() => {}
+        }
+    }
+
+    fn is_sync_due(&self) -> bool {
+        let Some(since) = self.unsynced_since else { return false };
+        let segments_should_go = self.shared.kept_bytes.load(Ordering::Relaxed) >= SYNC_KEPT_BYTES;
+        let interval = if segments_should_go { SYNC_INTERVAL_MIN } else { SYNC_INTERVAL };
+        since.elapsed() >= interval
     }
 
     /// Reads whole frames until a batch is full or the journal ends. The batch's checkpoint is the hash of its last frame.
