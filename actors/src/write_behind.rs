@@ -20,7 +20,7 @@ use crate::metrics;
 use crate::shared::Shared;
 
 /// A batch takes no further frames beyond so many rows.
-const BATCH_ROWS_TARGET: usize = 200_000;
+const BATCH_ROWS_TARGET: usize = 120_000;
 /// What was applied is made durable after so long, so that segments can go.
 const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 /// The first and the longest pause before a batch that failed is tried again.

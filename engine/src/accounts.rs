@@ -99,3 +99,6 @@ impl Accounts {
         self.chunks.iter().flatten()
     }
 }
+
+/// With ten bytes of index an account stays well within the 256 that are promised.
+const _: () = assert!(size_of::<Resident>() == 160);

@@ -8,37 +8,50 @@ use rust_decimal::Decimal;
 ///
 /// The bound is that of [`Decimal`]'s mantissa, so that every amount is exactly a `Decimal` and the
 /// edges (JSON, SQL) never round. Arithmetic is checked: there is no `impl Add` that could panic.
+///
+/// Held in twelve bytes, since a resident account has five of them: three words, the most significant first, so that
+/// comparing them compares the amounts.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Amount(u128);
+pub struct Amount([u32; 3]);
 
 impl Amount {
     /// No money.
-    pub const ZERO: Amount = Amount(0);
+    pub const ZERO: Amount = Amount([0; 3]);
     /// The largest amount, 2^96−1 minor units. In a command it also stands for "as much as possible".
-    pub const MAX: Amount = Amount((1 << 96) - 1);
+    pub const MAX: Amount = Amount([u32::MAX; 3]);
+    const MAX_MINOR_UNITS: u128 = (1 << 96) - 1;
 
     /// The amount of `minor_units`, unless that is more than [`Amount::MAX`].
     #[must_use]
     pub const fn try_new(minor_units: u128) -> Option<Amount> {
-        if minor_units <= Self::MAX.0 { Some(Amount(minor_units)) } else { None }
+        if minor_units <= Self::MAX_MINOR_UNITS {
+            Some(Amount([
+                (minor_units >> 64) as u32,
+                (minor_units >> 32) as u32,
+                minor_units as u32,
+            ]))
+        } else {
+            None
+        }
     }
 
     /// The amount of `minor_units`; every `u64` fits.
     #[must_use]
     pub const fn from_minor(minor_units: u64) -> Amount {
-        Amount(minor_units as u128)
+        Amount([0, (minor_units >> 32) as u32, minor_units as u32])
     }
 
     /// The count of minor units.
     #[must_use]
     pub const fn minor_units(self) -> u128 {
-        self.0
+        let [high, middle, low] = self.0;
+        (high as u128) << 64 | (middle as u128) << 32 | low as u128
     }
 
     /// The twelve bytes that hold every amount, the least significant first.
     #[must_use]
     pub fn to_le_bytes(self) -> [u8; 12] {
-        let bytes = self.0.to_le_bytes();
+        let bytes = self.minor_units().to_le_bytes();
         let mut low = [0; 12];
         low.copy_from_slice(&bytes[..12]);
         low
@@ -47,21 +60,21 @@ impl Amount {
     /// Whether there is no money.
     #[must_use]
     pub const fn is_zero(self) -> bool {
-        self.0 == 0
+        self.minor_units() == 0
     }
 
     /// The sum, unless it is more than [`Amount::MAX`].
     #[must_use]
     pub const fn checked_add(self, other: Amount) -> Option<Amount> {
         // Both are below 2^96, so the 128-bit sum itself can not overflow.
-        Amount::try_new(self.0 + other.0)
+        Amount::try_new(self.minor_units() + other.minor_units())
     }
 
     /// The difference, unless it is negative.
     #[must_use]
     pub const fn checked_sub(self, other: Amount) -> Option<Amount> {
-        match self.0.checked_sub(other.0) {
-            Some(minor_units) => Some(Amount(minor_units)),
+        match self.minor_units().checked_sub(other.minor_units()) {
+            Some(minor_units) => Amount::try_new(minor_units),
             None => None,
         }
     }
@@ -69,13 +82,13 @@ impl Amount {
     /// Shows the amount in major units with exactly `scale` digits after the point.
     #[must_use]
     pub fn display(self, scale: Scale) -> MajorUnits {
-        MajorUnits { negative: false, minor_units: self.0, scale }
+        MajorUnits { negative: false, minor_units: self.minor_units(), scale }
     }
 }
 
 impl fmt::Debug for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        write!(f, "{}", self.minor_units())
     }
 }
 
@@ -186,7 +199,7 @@ impl AmountInput {
                     mantissa = mantissa
                         .checked_mul(10)
                         .and_then(|mantissa| mantissa.checked_add(u128::from(byte - b'0')))
-                        .filter(|mantissa| *mantissa <= Amount::MAX.0)
+                        .filter(|mantissa| *mantissa <= Amount::MAX_MINOR_UNITS)
                         .ok_or(AmountTextError::TooLarge)?;
                     digits += 1;
                     if let Some(after) = &mut digits_after_point {
@@ -319,6 +332,12 @@ mod tests {
     fn sums_stop_at_the_maximum() {
         assert_eq!(Amount::MAX.checked_add(Amount::from_minor(1)), None);
         assert_eq!(Amount::ZERO.checked_sub(Amount::from_minor(1)), None);
+        for minor_units in [0, 1, 1 << 31, 1 << 32, u128::from(u64::MAX), 1 << 64, (1 << 96) - 1] {
+            let amount = Amount::try_new(minor_units).unwrap();
+            assert_eq!(amount.minor_units(), minor_units);
+            assert!(amount <= Amount::MAX);
+            assert!(minor_units == 0 || Amount::try_new(minor_units - 1).unwrap() < amount);
+        }
         assert_eq!(
             SignedAmount::new(-1250).display(Scale::try_new(2).unwrap()).to_string(),
             "-12.50"

@@ -3,5 +3,6 @@
 
 mod bank;
 mod durability;
+mod faults;
 mod flow;
 mod keys;

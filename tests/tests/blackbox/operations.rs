@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use florin_tests::bank::TestBank;
-use serde_json::Value;
+use florin_tests::bank::{TestBank, transfer, with};
+use florin_tests::server::TestServer;
+use serde_json::{Value, json};
 
 #[test]
 fn it_lives_and_is_ready() {
@@ -181,5 +182,40 @@ fn the_documentation_works_without_internet() {
             let part = bank.client().request(&format!("GET {absolute}")).send(());
             assert_eq!(part.status, 200, "{absolute}");
         }
+    }
+}
+
+#[test]
+fn nothing_private_is_logged_or_counted() {
+    let mut bank = TestBank::with_accounts(&[1, 2]);
+    let secret = json!({"metadata": {"name": "Secretive Person"}, "id": "123456789"});
+    let key = [("Idempotency-Key", "secretive-key")];
+    bank.check_with("POST /v1/transfers", &key, with(transfer(1, 2, "1.00"), secret), "201");
+    bank.check("POST /v1/transfers", r#"{"Secretive Field":1}"#, "400 Secretive Field");
+    bank.check("GET /v1/transfers/123456789", (), "200");
+    let metrics = bank.client().request("GET /metrics").send(()).body;
+    bank.server.stop();
+    let log = bank.server.stderr();
+    for private in ["Secretive Person", "secretive-key", "Secretive Field"] {
+        assert!(!log.contains(private), "{private} was logged: {log}");
+    }
+    for private in ["123456789", "ecretive"] {
+        assert!(!metrics.contains(private), "{private} is a label: {metrics}");
+    }
+}
+
+#[test]
+fn the_log_is_text_for_files_or_json_for_programs() {
+    let mut server = TestServer::start();
+    server.stop();
+    assert!(!server.stderr().contains('\u{1b}'), "colours in a file: {:?}", server.stderr());
+    let mut server = TestServer::start_with(&["--log", "json", "--insecure-no-auth"]);
+    server.stop();
+    let log = server.stderr();
+    assert!(!log.is_empty());
+    for line in log.lines() {
+        let entry: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(entry.is_object(), "{line}");
     }
 }

@@ -156,3 +156,32 @@ fn what_is_no_transaction_can_not_be_read() {
     assert_eq!(bank.balance(2), "0.00");
     bank.check("GET /v1/transactions/5", (), "404 transaction_not_found");
 }
+
+#[test]
+fn a_leg_that_happened_before_refuses_the_transaction() {
+    let bank = TestBank::with_accounts(&[1, 2]);
+    let first = transaction("10", &[transfer_with_id(5, 1, 2, "1.00")]);
+    bank.check("POST /v1/transactions", first, "201");
+    bank.check("POST /v1/transfers", transfer_with_id(6, 1, 2, "1.00"), "201");
+    let fresh = || transfer(1, 2, "1.00");
+    for (id, legs, place) in [
+        // A leg of another transaction, as it was and changed; a transfer; the same leg twice, as it was and changed.
+        ("20", [fresh(), transfer_with_id(5, 1, 2, "1.00")], 1),
+        ("21", [transfer_with_id(5, 1, 2, "2.00"), fresh()], 0),
+        ("22", [fresh(), transfer_with_id(6, 1, 2, "1.00")], 1),
+        ("23", [transfer_with_id(7, 1, 2, "1.00"), transfer_with_id(7, 1, 2, "1.00")], 1),
+        ("24", [transfer_with_id(8, 1, 2, "1.00"), transfer_with_id(8, 1, 2, "2.00")], 1),
+    ] {
+        let reply = bank.client().request("POST /v1/transactions").send(transaction(id, &legs));
+        assert!(matches!(reply.status, 409 | 422), "{id}: {reply:?}");
+        reply.assert_problem();
+        bank.check_code(&reply);
+        assert_eq!(reply.json()["index"], place, "{id}: {reply:?}");
+        bank.check(&format!("GET /v1/transactions/{id}"), (), "404 transaction_not_found");
+    }
+    assert_eq!(bank.balance(2), "2.00");
+    for id in [7, 8] {
+        bank.check(&format!("GET /v1/transfers/{id}"), (), "404 transfer_not_found");
+        bank.check("POST /v1/transfers", transfer_with_id(id, 1, 2, "1.00"), "201");
+    }
+}
