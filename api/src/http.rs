@@ -13,6 +13,7 @@ mod docs;
 mod error;
 mod exchange;
 mod fingerprint;
+mod fresh;
 mod key;
 mod ledgers;
 mod lists;

@@ -170,8 +170,9 @@ impl Fingerprint {
 #[cfg(test)]
 mod tests {
     use crate::http::error::ApiError;
+    use crate::http::fresh::fresh_id;
     use crate::http::wire::input::{NewAccount, NewTransaction, NewTransfer};
-    use crate::http::wire::json::{Place, fresh_id, read};
+    use crate::http::wire::json::{Place, read};
 
     use super::*;
 

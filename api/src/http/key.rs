@@ -8,13 +8,14 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::error::ApiError;
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Characters of a key's text.
 const KEY_CHARS_MAX: usize = 255;
 /// Sets the hashes of keys apart from other uses of the same hash. Part of the durable format.
@@ -22,7 +23,7 @@ const KEY_SEED: u64 = 0x666c_6f72_696e_6b65;
 
 /// The hash of the request's key, if it has one.
 pub(crate) fn hash_of(headers: &HeaderMap) -> Result<Option<u128>, ApiError> {
-    let mut values = headers.get_all("idempotency-key");
+    let mut values = headers.get_all(IDEMPOTENCY_KEY);
     let Some(value) = values.next() else {
         return Ok(None);
     };

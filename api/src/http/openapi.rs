@@ -95,7 +95,7 @@ fn words(description: &str, words: impl Iterator<Item = &'static str>) -> RefOr<
 /// Which events a batch's answer tells of.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only its description is read")]
 pub(crate) enum ResultsParam {
     /// Only those that were refused.
     Rejected,
@@ -106,7 +106,7 @@ pub(crate) enum ResultsParam {
 /// On which side of a transfer an account stands.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only its description is read")]
 pub(crate) enum SideParam {
     /// It gave.
     Debit,
@@ -117,7 +117,7 @@ pub(crate) enum SideParam {
 /// Which end of time a list begins at.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only its description is read")]
 pub(crate) enum OrderParam {
     /// Newest first.
     Desc,
@@ -136,7 +136,7 @@ pub(crate) fn order_word(order: Order) -> &'static str {
 /// Which page of a list.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only its description is read")]
 pub(crate) struct PageParams {
     /// Entries on the page; 50 when absent.
     #[param(minimum = 1, maximum = 1000)]
@@ -151,7 +151,7 @@ pub(crate) struct PageParams {
 /// Which transfers.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only its description is read")]
 pub(crate) struct TransferParams {
     /// Of this ledger.
     ledger: Option<u32>,
@@ -184,7 +184,7 @@ pub(crate) struct TransferParams {
 /// Which accounts.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only its description is read")]
 pub(crate) struct AccountParams {
     /// Of this ledger.
     ledger: Option<u32>,

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use actix_web::http::header::HeaderName;
 use florin_engine::{JournalSeq, Timestamp};
 
 use super::error::{ApiError, Fault, FaultCode};
 use super::exchange::Exchange;
 use super::wire::values::{self, ValueFault};
 
+const FLORIN_MIN_SEQ: HeaderName = HeaderName::from_static("florin-min-seq");
 /// Entries of a page when `limit` is absent.
 const LIMIT_DEFAULT: u64 = 50;
 /// Entries of a page at most.
@@ -197,7 +199,7 @@ impl Exchange {
     /// The position that the answer has to cover: the parameter `min_seq` or the header `Florin-Min-Seq`.
     pub(crate) fn min_seq(&self, query: &mut Query<'_>) -> Result<Option<JournalSeq>, ApiError> {
         let parameter = query.integer("min_seq", u64::MAX)?;
-        let header = match self.request.headers().get("florin-min-seq") {
+        let header = match self.request.headers().get(FLORIN_MIN_SEQ) {
             None => None,
             Some(value) => {
                 let text = value.to_str().unwrap_or_default();

@@ -16,6 +16,7 @@ use super::values::{
 };
 use super::{json, metadata};
 use crate::http::error::{ApiError, Fault, FaultCode};
+use crate::http::fresh::fresh_id;
 
 raw_object! {
     /// A ledger to open.
@@ -329,7 +330,7 @@ impl NewTransaction<'_> {
             let empty = Fault::new("transfers", FaultCode::OutOfRange, "must have at least one");
             return Err(invalid(empty));
         }
-        let id = named.map_or_else(json::fresh_id, TransferId);
+        let id = named.map_or_else(fresh_id, TransferId);
         let mut transfers = Vec::with_capacity(legs.len());
         let mut namings = Vec::with_capacity(legs.len());
         for (index, leg) in (0_u32..).zip(&legs) {
@@ -358,7 +359,7 @@ impl ShortTransfer<'_> {
         let amount = needed(self.amount, "amount", values::amount)?;
         let (id, naming) = match optional(self.txn_id, "txn_id", values::id)? {
             Some(id) => (TransferId(id), Naming::Named),
-            None => (json::fresh_id(), Naming::Generated),
+            None => (fresh_id(), Naming::Generated),
         };
         Ok((CreateTransfer::new(id, from, to, amount), naming))
     }

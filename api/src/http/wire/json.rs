@@ -7,7 +7,6 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use florin_engine::TransferId;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
@@ -18,11 +17,6 @@ use crate::http::error::{ApiError, Fault, FaultCode};
 pub(crate) const EVENTS_MAX: usize = 8190;
 /// The words by which [`Events`] says that there are too many, among the other errors of the JSON library.
 const TOO_MANY_EVENTS: &str = "too many events";
-
-/// Makes the id of a transfer or transaction for which the caller named none.
-pub(crate) fn fresh_id() -> TransferId {
-    TransferId(uuid::Uuid::now_v7().as_u128())
-}
 
 /// Up to [`EVENTS_MAX`] events: reading stops at the first one too many, so that a body can not swell in memory.
 #[derive(Debug)]

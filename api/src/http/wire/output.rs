@@ -430,7 +430,7 @@ pub(crate) struct RejectedItem {
 
 /// The figures behind a refusal.
 #[derive(Debug, ToSchema)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only its description is read")]
 pub(crate) struct FiguresShown {
     /// What could be moved, in major units; signed.
     available: Option<Money>,

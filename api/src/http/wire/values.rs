@@ -1,6 +1,7 @@
 //! The texts of ids, amounts, times and flags, in and out.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use florin_engine::{
     AccountFlags, AmountInput, AmountTextError, MajorUnits, Timestamp, TransferFlags,
@@ -329,7 +330,36 @@ pub(crate) struct Money(pub(crate) MajorUnits);
 
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
+        // On the stack: an answer has five of them, each a sign, at most 39 digits and a point.
+        let mut text = StackText::<48>::new();
+        write!(text, "{}", self.0).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(text.as_str())
+    }
+}
+
+/// A short text that needs no allocation.
+struct StackText<const BYTES: usize> {
+    bytes: [u8; BYTES],
+    length: usize,
+}
+
+impl<const BYTES: usize> StackText<BYTES> {
+    fn new() -> StackText<BYTES> {
+        StackText { bytes: [0; BYTES], length: 0 }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).expect("only texts were written")
+    }
+}
+
+impl<const BYTES: usize> Write for StackText<BYTES> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.length + text.len();
+        let place = self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?;
+        place.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 
@@ -372,7 +402,9 @@ impl std::fmt::Display for Time {
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let mut text = StackText::<40>::new();
+        write!(text, "{self}").map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(text.as_str())
     }
 }
 
