@@ -45,6 +45,8 @@ struct Deciding {
     asked: Vec<(u32, Asked)>,
     /// The chain that is open, if one is.
     chain: Option<Chain>,
+    /// Whether a transaction was refused because of one of its legs, even if only because the leg had happened before.
+    leg_refused: bool,
 }
 
 /// Where an item of a batch stands in it, and which id a passing refusal of it uses up.
@@ -94,6 +96,7 @@ impl State {
             exceptions: Vec::new(),
             asked: Vec::new(),
             chain: None,
+            leg_refused: false,
         };
         self.begin(self.seq.next());
         let items = match command {
@@ -363,11 +366,9 @@ impl State {
     ) -> Result<(), ItemOutcome> {
         let id = asking.item.id;
         let digest = asking.content_digest();
-        self.rule_id(id, digest, DecidedKind::Transfer, before).inspect_err(|outcome| {
-            if let ItemOutcome::Differs { .. } = outcome {
-                deciding.asked.push((index, asking.to_asked()));
-            }
-        })?;
+        if let Err(outcome) = self.rule_id(id, digest, DecidedKind::Transfer, before) {
+            return Err(self.note_difference(deciding, index, asking, outcome));
+        }
         let (debit, credit) = self.rule_transfer(&asking).map_err(ItemOutcome::Rejected)?;
         let (debit_account, credit_account) = self
             .apply_posted(debit, credit, asking.amount)
@@ -381,6 +382,34 @@ impl State {
             credit_account,
         }));
         Ok(())
+    }
+
+    /// Keeps what was asked for where its id has other content, so that the field can be found; within one command it is found at
+    /// once, since what it differs from may yet be undone with its chain.
+    fn note_difference(
+        &self,
+        deciding: &mut Deciding,
+        index: u32,
+        asking: Asking<'_>,
+        outcome: ItemOutcome,
+    ) -> ItemOutcome {
+        let ItemOutcome::Differs { seq } = outcome else { return outcome };
+        if seq == self.seq.next() {
+            let first = deciding.events.iter().find_map(|event| match event {
+                Event::TransferPosted(TransferPosted { transfer, .. })
+                    if transfer.id == asking.item.id =>
+                {
+                    Some(transfer)
+                }
+                _ => None,
+            });
+            let field = first.and_then(|first| asking.first_difference(first));
+            let field =
+                field.expect("an id decided in this command is among its events, and differs");
+            return ItemOutcome::Rejected(Rejection::exists_with_different(field));
+        }
+        deciding.asked.push((index, asking.to_asked()));
+        outcome
     }
 
     /// The rule of ids: decided once, for ever.
@@ -496,6 +525,7 @@ impl State {
             let Err(outcome) = created else { continue };
             self.roll_back(deciding, chain);
             deciding.exceptions.push((index, outcome));
+            deciding.leg_refused = true;
             if let ItemOutcome::Rejected(rejection) = outcome
                 && rejection.is_transient()
             {

@@ -1,7 +1,7 @@
 //! Idempotency keys: the first answer again, whole, for ever.
 
 use florin_actors::{Replay, SubmitError};
-use florin_engine::{CommandKey, Key, KeyRule};
+use florin_engine::{Command, CommandKey, CreateTransaction, Key, KeyRule, TransferId};
 
 use crate::bank::{TestBank, shown, transfer};
 
@@ -52,5 +52,22 @@ async fn a_refusal_leaves_the_key_of_a_single_request_free() {
     let again = bank.batch(vec![transfer(3, 1, 2, "5")], accepted(2)).await.unwrap();
     assert_eq!((again.replay, again.seq), (Replay::ByKey, fresh.seq));
     assert_eq!(bank.balance(2).await, 500);
+    bank.florin.stop().await;
+}
+
+#[tokio::test]
+async fn a_transaction_refused_by_a_leg_that_happened_before_leaves_its_key_free() {
+    let bank = TestBank::open();
+    bank.accounts(2).await;
+    assert_eq!(bank.transfer(1, 1, 2, "5").await, "ok");
+    let transact = async |transfers, fingerprint| {
+        let transaction = CreateTransaction { id: TransferId(50), transfers, metadata: None };
+        let command = Command::CreateTransaction(transaction);
+        bank.florin.submit(command, key(5, fingerprint, KeyRule::Accepted)).await.unwrap()
+    };
+    let lone = transact(vec![transfer(1, 1, 2, "5")], 1).await;
+    assert_eq!(shown(&lone), "exists_with_different_kind");
+    let fresh = transact(vec![transfer(2, 1, 2, "5")], 2).await;
+    assert_eq!((shown(&fresh).as_str(), fresh.replay), ("ok", Replay::First));
     bank.florin.stop().await;
 }

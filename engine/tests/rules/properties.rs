@@ -178,6 +178,8 @@ proptest! {
             }
             let shape = |outcomes: &[(u32, ItemOutcome)]| -> Vec<(u32, String)> {
                 outcomes.iter().map(|(index, outcome)| (*index, match outcome {
+                    // Within one command the field is found at once, else afterwards.
+                    ItemOutcome::Rejected(rejection) if rejection.is_conflict() => "differs".to_owned(),
                     ItemOutcome::Rejected(rejection) => format!("{rejection:?}"),
                     ItemOutcome::Exists { .. } => "exists".to_owned(),
                     ItemOutcome::Differs { .. } => "differs".to_owned(),

@@ -153,7 +153,7 @@ fn a_linked_chain_happens_whole_or_not_at_all() {
         "transfer 9 1->2 5; batch [8 1->2 1 linked, 9 1->2 5]; balance 2",
         "created; ok 0, 0 linked_event_failed, 1 exists; 5.00 v1",
     );
-    chain("batch [9 1->2 5, 9 1->2 5, 9 1->2 6]", "ok 1, 1 exists, 2 differs in amount");
+    chain("batch [9 1->2 5, 9 1->2 5, 9 1->2 6]", "ok 1, 1 exists, 2 exists_with_different_amount");
 }
 
 #[test]
@@ -189,6 +189,14 @@ fn a_transaction_happens_whole_or_not_at_all() {
     );
     transact("transaction 0 [1->2 5]", "id_must_not_be_zero");
     transact("transaction max [1->2 5]", "id_must_not_be_int_max");
+}
+
+#[test]
+fn a_chain_that_uses_an_id_twice_says_in_what_it_differs() {
+    check(
+        "account 1; account 2; batch [9 1->2 5 linked, 9 1->2 6 linked, 8 1->2 1]; transfer 9 1->2 7",
+        "created; created; ok 0, 0 linked_event_failed, 1 exists_with_different_amount, 2 linked_event_failed; created",
+    );
 }
 
 #[test]
