@@ -224,6 +224,11 @@ impl Answers<'_> {
         id: TransferId,
         answer: &Answer,
     ) -> Result<Reply, ApiError> {
+        if let Some((index, ItemOutcome::Exists { .. })) = answer.exceptions.first()
+            && *index != WHOLE_TRANSACTION
+        {
+            return Err(ApiError::LegExists { id: id.0, index: *index, seq: answer.seq });
+        }
         match self.single(answer, id.0)? {
             Single::Created(record) => {
                 let created = record.events.iter().find_map(|event| match event {

@@ -115,6 +115,10 @@ codes! {
     RequestInProgress = CONFLICT, "request_in_progress", After,
         "The first request with this Idempotency-Key is still running.",
         "Send it again in a moment: it then gets the first one's answer.";
+    /// A leg of a new transaction happened before.
+    Exists = CONFLICT, "exists", NewId,
+        "A leg of the transaction happened before, by itself or in another transaction, so not all of them can happen now.",
+        "`index` names the leg. Leave it out, or give it a new id. Nothing changed.";
     /// The body is too large.
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", Never,
         "The body is larger than this route takes: 16 MiB for a batch, 256 KiB elsewhere.",

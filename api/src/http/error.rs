@@ -117,6 +117,8 @@ pub(crate) enum ApiError {
     BodyBrokenOff,
     /// The first use of the key still runs.
     RequestInProgress,
+    /// A leg of a new transaction happened before.
+    LegExists { id: u128, index: u32, seq: JournalSeq },
     /// The body is too large.
     BodyTooLarge { bytes_max: usize },
     /// More than one journal record holds.
@@ -276,6 +278,7 @@ impl ApiError {
             ApiError::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             ApiError::RequestTimeout => Code::RequestTimeout,
             ApiError::RequestInProgress => Code::RequestInProgress,
+            ApiError::LegExists { .. } => Code::Exists,
             ApiError::BodyTooLarge { .. } => Code::BodyTooLarge,
             ApiError::CommandTooLarge => Code::CommandTooLarge,
             ApiError::UnsupportedMediaType => Code::UnsupportedMediaType,
@@ -335,7 +338,8 @@ impl ApiError {
             ApiError::AccountNotFound { seq, .. }
             | ApiError::TransferNotFound { seq, .. }
             | ApiError::TransactionNotFound { seq, .. }
-            | ApiError::LedgerNotFound { seq, .. } => Some(*seq),
+            | ApiError::LedgerNotFound { seq, .. }
+            | ApiError::LegExists { seq, .. } => Some(*seq),
             ApiError::Rejected(refusal) => Some(refusal.seq),
             ApiError::NotYet { reached, .. } => Some(*reached),
             _ => None,
@@ -384,6 +388,7 @@ impl ApiError {
                 *index
             }
             ApiError::Rejected(refusal) => refusal.index,
+            ApiError::LegExists { index, .. } => Some(*index),
             _ => None,
         }
     }
@@ -392,7 +397,8 @@ impl ApiError {
         match self {
             ApiError::AccountNotFound { id, .. }
             | ApiError::TransferNotFound { id, .. }
-            | ApiError::TransactionNotFound { id, .. } => Some(*id),
+            | ApiError::TransactionNotFound { id, .. }
+            | ApiError::LegExists { id, .. } => Some(*id),
             ApiError::LedgerNotFound { id, .. } => Some(u128::from(id.0)),
             ApiError::Rejected(refusal) => refusal.id,
             ApiError::OutcomeUnknown { id } | ApiError::HistoryAway { id } => *id,

@@ -247,6 +247,22 @@ async fn a_key_in_use_is_told_so() {
 }
 
 #[actix_web::test]
+async fn a_leg_that_happened_before_is_named() {
+    serve!(bank, app);
+    for id in [1, 2] {
+        ask(&app, post("/v1/accounts", &format!(r#"{{"id":{id}}}"#)).to_request()).await;
+    }
+    let leg = r#"{"id":5,"debit_account_id":1,"credit_account_id":2,"amount":1}"#;
+    let transaction =
+        |id| post("/v1/transactions", &format!(r#"{{"id":{id},"transfers":[{leg}]}}"#));
+    for (id, expected) in [(10, "201"), (10, "200 again"), (11, "409 exists @0")] {
+        let told = ask(&app, transaction(id).to_request()).await;
+        assert_eq!(told.summary(), expected, "{}", told.text);
+    }
+    bank.state.florin.stop().await;
+}
+
+#[actix_web::test]
 async fn paths_and_methods_are_told_apart() {
     serve!(bank, app);
     for (request, expected, allow) in [
