@@ -172,9 +172,15 @@ impl TestServer {
         server
     }
 
-    fn run(&mut self) {
+    /// The command that serves its directory.
+    fn serve(&self) -> Command {
         let mut command = florin(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(&self.data_dir).args(&self.words);
+        command
+    }
+
+    fn run(&mut self) {
+        let mut command = self.serve();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
@@ -306,15 +312,27 @@ impl TestServer {
         self.run();
     }
 
+    /// Starts it again on the same directory and kills it so soon after, ready or not.
+    ///
+    /// # Panics
+    /// It can not be started.
+    pub fn restart_and_kill_after(&self, moment: Duration) {
+        assert!(self.child.is_none(), "stop or kill it first");
+        let mut command = self.serve();
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+        thread::sleep(moment);
+        child.kill().expect("a child that was not waited for can be killed");
+        child.wait().expect("a killed child can be waited for");
+    }
+
     /// Tries to start it again on the same directory, where it must refuse.
     ///
     /// # Panics
     /// It does not end in time.
     #[must_use]
     pub fn refused_restart(&self) -> Ended {
-        let mut command = florin(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
-        command.arg(&self.data_dir).args(&self.words);
-        run_command(command)
+        run_command(self.serve())
     }
 
     /// Checks the stopped directory with `florin verify`, which must find nothing wrong.

@@ -5,11 +5,13 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use florin_tests::bank::{TestBank, transfer, transfer_with_id};
 use florin_tests::load::{self, Crowd, Story};
 use florin_tests::server::{SMALL_SEGMENTS, TestServer};
+use florin_tests::wire::Wire;
 use serde_json::Value;
 
 fn bank_with_small_segments() -> TestBank {
@@ -37,6 +39,55 @@ fn killed_under_load_again_and_again() {
     bank.restart();
     story.check(&bank);
     bank.server.stop();
+    bank.server.verify();
+}
+
+#[test]
+fn killed_while_it_recovers() {
+    let mut bank = bank_with_small_segments();
+    let crowd = Crowd::start(bank.client(), 0);
+    crowd.wait_for(1500);
+    bank.server.kill();
+    let mut story = crowd.leave();
+    // Whatever it is doing at these moments: each of them is a crash at another step of a start.
+    for step in 0..25 {
+        bank.server.restart_and_kill_after(Duration::from_millis(step * 8));
+    }
+    bank.restart();
+    story.check_seen(&bank);
+    story.check(&bank);
+    bank.server.stop();
+    bank.server.verify();
+}
+
+#[test]
+fn killed_while_the_directory_is_made() {
+    for step in 0..15 {
+        let mut server = TestServer::start();
+        server.kill();
+        fs::remove_dir_all(server.data_dir()).unwrap_or_else(|error| panic!("{error}"));
+        server.restart_and_kill_after(Duration::from_millis(step * 8));
+        server.restart();
+        let bank = TestBank::of(server);
+        bank.account(1);
+        bank.account(2);
+        bank.transfer(1, 2, "1.00");
+        assert_eq!(bank.balance(2), "1.00");
+    }
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_client_that_says_nothing() {
+    let mut bank = TestBank::with_accounts(&[1, 2]);
+    let patience = Duration::from_secs(60);
+    let silent = Wire::connect(bank.server.address(), patience);
+    let mut halfway = Wire::connect(bank.server.address(), patience);
+    let written = halfway.write(b"POST /v1/transfers HTTP/1.1\r\nHost: florin\r\nContent-Le");
+    assert!(written.is_ok());
+    let begin = Instant::now();
+    bank.server.stop();
+    assert!(begin.elapsed() < Duration::from_secs(40), "it took {:?}", begin.elapsed());
+    drop((silent, halfway));
     bank.server.verify();
 }
 
@@ -104,21 +155,33 @@ fn a_restart_changes_nothing_that_can_be_seen() {
     assert!(last["timestamp"].as_str() > newest, "time goes on after a restart");
 }
 
+/// Moves cents from account 1 to 2 until the oldest segment is removed. Returns that segment and the count of transfers.
+fn fill_until_a_segment_goes(bank: &TestBank) -> (PathBuf, u128) {
+    let oldest = bank.server.segments()[0].clone();
+    let deadline = Instant::now() + Duration::from_secs(240);
+    let mut sent = 0;
+    while oldest.exists() {
+        assert!(Instant::now() < deadline, "no segment was ever removed");
+        if bank.server.segments().len() > 12 {
+            // There is enough to remove; more would only keep whoever removes from it.
+            thread::sleep(Duration::from_millis(20));
+            continue;
+        }
+        let ids = 1_000_000 + sent..1_000_000 + sent + 50;
+        let batch: Value = ids.map(|id| transfer_with_id(id, 1, 2, "0.01")).collect();
+        bank.check("POST /v1/transfers/batch", batch, "200");
+        sent += 50;
+    }
+    (oldest, sent)
+}
+
 #[test]
 fn ids_of_long_ago_are_still_decided() {
     let mut bank = bank_with_small_segments();
     let first = bank.check("POST /v1/transfers", transfer_with_id(5, 1, 2, "1.00"), "201").json();
     bank.check("POST /v1/transfers", transfer_with_id(6, 11, 2, "1.00"), "422 exceeds_credits");
-    let oldest = bank.server.segments()[0].clone();
     // Until its segment is gone: snapshot, index and store have taken over.
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let mut next = 1_000_000_u128;
-    while oldest.exists() {
-        assert!(Instant::now() < deadline, "no segment was ever removed");
-        let batch: Value = (next..next + 50).map(|id| transfer_with_id(id, 1, 2, "0.01")).collect();
-        bank.check("POST /v1/transfers/batch", batch, "200");
-        next += 50;
-    }
+    let (_, sent) = fill_until_a_segment_goes(&bank);
     for crash in [false, true] {
         let again =
             bank.check("POST /v1/transfers", transfer_with_id(5, 1, 2, "1.00"), "200 replayed");
@@ -138,10 +201,20 @@ fn ids_of_long_ago_are_still_decided() {
         }
         bank.restart();
     }
-    let moved = 100 + (next - 1_000_000);
-    assert_eq!(bank.balance(2), load::money(moved));
+    assert_eq!(bank.balance(2), load::money(100 + sent));
     bank.server.stop();
     bank.server.verify();
+    // What the journal has let go of can not be filled into the store again: that is said, and nothing is served.
+    remove_store(&bank);
+    let ended = bank.server.refused_restart();
+    assert!(matches!(ended.code, Some(code) if code != 0), "{ended:?}");
+    assert!(ended.stderr.contains("store"), "{ended:?}");
+}
+
+fn remove_store(bank: &TestBank) {
+    for name in ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm"] {
+        let _ = fs::remove_file(bank.server.data_dir().join(name));
+    }
 }
 
 #[test]
@@ -152,15 +225,7 @@ fn an_archive_keeps_every_segment() {
     let words = [SMALL_SEGMENTS[0], SMALL_SEGMENTS[1], "--journal-archive", word];
     let bank = TestBank::of(TestServer::start_with(&words));
     load::create_accounts(&bank);
-    let oldest = bank.server.segments()[0].clone();
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let mut next = 1;
-    while oldest.exists() {
-        assert!(Instant::now() < deadline, "no segment was ever removed");
-        let batch: Value = (next..next + 50).map(|id| transfer_with_id(id, 1, 2, "0.01")).collect();
-        bank.check("POST /v1/transfers/batch", batch, "200");
-        next += 50;
-    }
+    let (oldest, _) = fill_until_a_segment_goes(&bank);
     let kept = directory.join(oldest.file_name().unwrap_or_default());
     assert!(kept.exists(), "{} is not in the archive", kept.display());
 }
@@ -280,11 +345,9 @@ fn after_a_stop_the_last_bytes_are_a_seal() {
 }
 
 #[test]
-fn a_store_that_was_lost_is_filled_again_or_refused() {
+fn a_store_that_was_lost_is_filled_again_from_a_whole_journal() {
     let (mut bank, _) = killed_bank();
-    for name in ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm"] {
-        let _ = fs::remove_file(bank.server.data_dir().join(name));
-    }
+    remove_store(&bank);
     // The whole journal is still there, so the store can be made again from its first position.
     bank.restart();
     assert_whole(&bank);
