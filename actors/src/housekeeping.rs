@@ -24,8 +24,8 @@ use crate::shard::{Indexed, Shard};
 use crate::shared::Shared;
 use crate::write_behind::StoreStatus;
 
-/// A new snapshot is made when so many bytes of segments are sealed behind the newest one, or half of its own size.
-const SNAPSHOT_JOURNAL_BYTES_MIN: u64 = 256 << 20;
+/// A new snapshot is made when so many segments are sealed behind the newest one, or half of its own size.
+const SNAPSHOT_SEGMENTS_MIN: u64 = 4;
 /// The most memory that the changes of one snapshot may take; what is left over waits for the next one.
 const CHANGES_BYTES_MAX: usize = 256 << 20;
 
@@ -57,6 +57,7 @@ pub(crate) struct Housekeeper {
     pub(crate) store_status: Arc<StoreStatus>,
     pub(crate) snapshot_seq: Arc<AtomicU64>,
     pub(crate) snapshot_bytes: u64,
+    pub(crate) segment_bytes: u64,
     pub(crate) woken: Receiver<()>,
 }
 
@@ -115,7 +116,7 @@ impl Housekeeper {
         let behind: Vec<&SegmentInfo> =
             sealed.iter().filter(|segment| segment.last_seq > snapshot).collect();
         let bytes: u64 = behind.iter().map(|segment| segment.bytes).sum();
-        if bytes < SNAPSHOT_JOURNAL_BYTES_MIN.max(self.snapshot_bytes / 2) {
+        if bytes < (SNAPSHOT_SEGMENTS_MIN * self.segment_bytes).max(self.snapshot_bytes / 2) {
             return Ok(());
         }
         self.make_snapshot(snapshot, &behind)

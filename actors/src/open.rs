@@ -98,6 +98,7 @@ fn start(
         wake: wake.clone(),
         stopping: stopping.subscribe(),
         mode: options.write_behind,
+        segment_bytes: options.segment_bytes,
     };
     let (store, write_behind) = start_write_behind(write_behind)?;
 
@@ -122,6 +123,7 @@ fn start(
         store_status: store_status.clone(),
         snapshot_seq: snapshot_seq.clone(),
         snapshot_bytes,
+        segment_bytes: options.segment_bytes,
         woken,
     };
     let housekeeping = spawn("florin-keep", move || housekeeper.run())?;
@@ -194,6 +196,7 @@ struct StartWriteBehind {
     wake: Wake,
     stopping: watch::Receiver<bool>,
     mode: WriteBehind,
+    segment_bytes: u64,
 }
 
 /// Opens the store and starts the task that fills it, on a thread and runtime of its own.
@@ -217,6 +220,7 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
                 wake,
                 mut stopping,
                 mode,
+                segment_bytes,
             } = start;
             let store = match open_store(&directory, &mut reader, &segments, &shared).await {
                 Ok(store) => store,
@@ -228,7 +232,17 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
             let _ = opened.send(Ok(store.clone()));
             match mode {
                 WriteBehind::Running => {
-                    WriteBehindTask::new(store, reader, shared, status, wake, stopping).run().await;
+                    WriteBehindTask::new(
+                        store,
+                        reader,
+                        shared,
+                        status,
+                        wake,
+                        stopping,
+                        segment_bytes,
+                    )
+                    .run()
+                    .await;
                 }
                 WriteBehind::Paused => {
                     // The runtime stays for the store's readers.

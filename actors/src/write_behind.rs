@@ -28,11 +28,11 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(200);
 const BATCH_BACKLOG_BYTES: u64 = 8 << 20;
 /// What was applied is made durable when nothing has come for so long.
 const SYNC_IDLE: Duration = Duration::from_secs(1);
-/// Under load it is made durable after so long; sooner, when so many bytes of journal are kept that segments should go. A sync floods the disk
+/// Under load it is made durable after so long; sooner, when so many segments of journal are kept that some should go. A sync floods the disk
 /// that transfers wait for, so it is not done more often than it is of use.
 const SYNC_INTERVAL: Duration = Duration::from_secs(60);
 const SYNC_INTERVAL_MIN: Duration = Duration::from_secs(5);
-const SYNC_KEPT_BYTES: u64 = 512 << 20;
+const SYNC_KEPT_SEGMENTS: u64 = 8;
 /// The first and the longest pause before a batch that failed is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -124,6 +124,8 @@ pub(crate) struct WriteBehindTask {
     /// Bytes of the frames in the batch that is being applied.
     gathered_bytes: u64,
     unsynced_since: Option<Instant>,
+    /// So much journal is kept when segments should go.
+    sync_kept_bytes: u64,
 }
 
 impl WriteBehindTask {
@@ -134,6 +136,7 @@ impl WriteBehindTask {
         status: Arc<StoreStatus>,
         wake: Wake,
         stopping: watch::Receiver<bool>,
+        segment_bytes: u64,
     ) -> WriteBehindTask {
         let applied = shared.stored();
         WriteBehindTask {
@@ -147,6 +150,7 @@ impl WriteBehindTask {
             applied,
             gathered_bytes: 0,
             unsynced_since: None,
+            sync_kept_bytes: SYNC_KEPT_SEGMENTS * segment_bytes,
         }
     }
 
@@ -219,7 +223,8 @@ impl WriteBehindTask {
 
     fn is_sync_due(&self) -> bool {
         let Some(since) = self.unsynced_since else { return false };
-        let segments_should_go = self.shared.kept_bytes.load(Ordering::Relaxed) >= SYNC_KEPT_BYTES;
+        let segments_should_go =
+            self.shared.kept_bytes.load(Ordering::Relaxed) >= self.sync_kept_bytes;
         let interval = if segments_should_go { SYNC_INTERVAL_MIN } else { SYNC_INTERVAL };
         since.elapsed() >= interval
     }
