@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -187,7 +187,7 @@ impl TestServer {
         let stdout = child.stdout.take().expect("it was piped");
         let stderr = child.stderr.take().expect("it was piped");
         self.child = Some(child);
-        self.follow_stderr(stderr);
+        let complaints = self.follow_stderr(stderr);
         let (ready, became_ready) = mpsc::channel();
         thread::spawn(move || {
             // Reads on to the end, so that the server never waits for somebody to take its words.
@@ -199,11 +199,17 @@ impl TestServer {
         });
         match became_ready.recv_timeout(PATIENCE) {
             Ok(address) => self.address = address,
-            Err(_) => panic!("the server did not become ready:\n{}", self.stderr()),
+            Err(_) => {
+                let mut child = self.child.take().expect("it was started");
+                let status = wait(&mut child, Duration::from_secs(1));
+                let _ = child.kill();
+                let _ = complaints.join();
+                panic!("the server did not become ready, {status:?}:\n{}", self.stderr());
+            }
         }
     }
 
-    fn follow_stderr(&self, stderr: impl Read + Send + 'static) {
+    fn follow_stderr(&self, stderr: impl Read + Send + 'static) -> JoinHandle<()> {
         let collected = Arc::clone(&self.stderr);
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -211,7 +217,7 @@ impl TestServer {
                 collected.push_str(&line);
                 collected.push('\n');
             }
-        });
+        })
     }
 
     /// Where it listens.
