@@ -109,7 +109,21 @@ pub(super) struct Entries {
 
 impl Entries {
     /// Opens or creates the store in `dir`.
+    /// Opens the store in `dir`, making it if it is not there.
+    ///
+    /// A process that dies while the store makes its files leaves what it can not open again. So they are made under another name,
+    /// and get this one when they are whole.
     pub(super) fn open(dir: &Path, options: &IndexOptions) -> Result<Entries, IndexError> {
+        if !dir.exists() {
+            let unfinished = dir.with_extension("new");
+            files::remove_dir_all(&unfinished)?;
+            drop(Entries::open_whole(&unfinished, options)?);
+            files::rename(&unfinished, dir)?;
+        }
+        Entries::open_whole(dir, options)
+    }
+
+    fn open_whole(dir: &Path, options: &IndexOptions) -> Result<Entries, IndexError> {
         files::create_dir(dir)?;
         let database = Database::builder(dir)
             .cache_size(options.cache_bytes)

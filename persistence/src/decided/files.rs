@@ -44,6 +44,14 @@ pub(super) fn remove(path: &Path) -> Result<(), IndexError> {
     }
 }
 
+/// Removes a directory with all that is in it, if it is there.
+pub(super) fn remove_dir_all(dir: &Path) -> Result<(), IndexError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.at(dir)),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the name of a file or directory durable.
 pub(super) fn sync_parent(path: &Path) -> Result<(), IndexError> {
     let dir = match path.parent() {

@@ -75,7 +75,13 @@ pub(super) async fn inspect(path: &Path, directory: Uuid) -> Result<(), StoreErr
     if !path.metadata().is_ok_and(|metadata| metadata.len() > 0) {
         return Ok(());
     }
-    let mut connection = reader(path).await?;
+    let mut connection = if was_killed_while_made(path) {
+        // Only a connection that may write can take back what was begun; it changes nothing else.
+        let connected = options(path).busy_timeout(WRITER_BUSY).connect().await;
+        connected.map_err(|source| database_error("opening the store", source))?
+    } else {
+        reader(path).await?
+    };
     let tables: Vec<String> = all(&mut connection, "SELECT name FROM sqlite_master")
         .await?
         .iter()
@@ -98,6 +104,13 @@ pub(super) async fn inspect(path: &Path, directory: Uuid) -> Result<(), StoreErr
         }
     }
     connection.close().await.map_err(|source| database_error("inspecting the store", source))
+}
+
+/// Before the file is in WAL mode, a process that dies in a transaction leaves a rollback journal.
+fn was_killed_while_made(path: &Path) -> bool {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    Path::new(&journal).exists()
 }
 
 fn belongs(row: &SqliteRow, expected: Uuid) -> Result<(), StoreError> {
