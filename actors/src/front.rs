@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix::Addr;
-use actix::prelude::SendError;
 use florin_engine::{
     Account, AccountId, AmountTextError, Asking, Command, CommandKey, Decision, Event, Field,
     ItemOutcome, JournalSeq, LedgerId, Record, Rejection, Scale, Timestamp, Transaction, Transfer,
@@ -17,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::admission::{Permit, Refusal};
 use crate::history::HistoryError;
 use crate::open::Running;
-use crate::shard::{Look, LookAt, Seen, Shard, Submit};
+use crate::shard::{Arrival, Look, LookAt, Seen, Submit};
 use crate::size::record_bytes_max;
 use crate::write_behind::StoreCondition;
 
@@ -213,7 +211,7 @@ impl Florin {
         }
         let permit = self.admit(command.events() as u64, bytes)?;
         let (reply, released) = oneshot::channel();
-        send(&self.running.shard, Submit { command, key, permit, reply });
+        self.running.arrivals.send(Arrival::Submit(Submit { command, key, permit, reply }));
         let released = released.await.map_err(|_| SubmitError::OutcomeUnknown)?;
         let seq = released.seq;
         let verdict = released.outcome.map_err(|Unreadable { index, field, reason }| {
@@ -371,7 +369,7 @@ impl Florin {
                 Refusal::Overloaded | Refusal::StorageFull => ReadError::Overloaded,
             })?;
         let (reply, released) = oneshot::channel();
-        send(&self.running.shard, Look { at, permit, reply });
+        self.running.arrivals.send(Arrival::Look(Look { at, permit, reply }));
         let released = released.await.map_err(|_| ReadError::Failed)?;
         Ok((released.seq, released.outcome))
     }
@@ -475,22 +473,6 @@ fn items_of(record: &Record, exceptions: &[(u32, ItemOutcome)]) -> u32 {
         }
     }
     items
-}
-
-/// Sends to the shard. Dropping the message tells its caller that the outcome is unknown, which is all there is to say when the
-/// shard is gone; the mailbox of a live shard always takes it, and admission has bounded how much is there.
-fn send<M>(shard: &Addr<Shard>, message: M)
-where
-    M: actix::Message + Send + 'static,
-    M::Result: Send,
-    Shard: actix::Handler<M>,
-{
-    match shard.try_send(message) {
-        Ok(()) | Err(SendError::Closed(_)) => {}
-        Err(SendError::Full(_)) => {
-            tracing::error!("the shard's mailbox was full, which admission should exclude");
-        }
-    }
 }
 
 fn away(error: HistoryError) -> ReadError {

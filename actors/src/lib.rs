@@ -34,6 +34,7 @@
 //! ```
 
 mod admission;
+mod arrivals;
 mod clock;
 mod commit;
 mod front;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::admission::{Admission, Limits};
+use crate::arrivals::Arrivals;
 use crate::commit::{Committer, Item, chain, frame_target_and_record_max};
 use crate::front::{Florin, Positions};
 use crate::history::{History, Readers};
@@ -35,7 +36,7 @@ const QUEUE_SLACK: usize = 64;
 
 /// A ledger whose threads run.
 pub(crate) struct Running {
-    pub(crate) shard: Addr<Shard>,
+    pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
@@ -134,7 +135,7 @@ fn start(
         readers: Arc::new(Readers::new(segments)),
     };
     Ok(Running {
-        shard,
+        arrivals: Arrivals::new(shard),
         admission,
         shared,
         store,
@@ -354,7 +355,7 @@ impl Running {
         self.admission.close();
         self.stopping.send_replace(true);
         // A shard that is gone has ended already.
-        let _ = self.shard.try_send(Finish);
+        let _ = self.arrivals.shard().try_send(Finish);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The shard: the actor that hosts the account actors of a partition and dispatches to them.
 //!
-//! It runs on an arbiter thread of its own and handles one message at a time, so that every account changes its state in
-//! arrival order and both sides of a transfer in one step. It does no I/O of its own: what it decides goes, with whoever
+//! It runs on an arbiter thread of its own and handles one message at a time, and what is in it in order, so that every account
+//! changes its state in arrival order and both sides of a transfer in one step. It does no I/O of its own: what it decides goes, with whoever
 //! waits for it, into the journal queue, and memory runs ahead of the disk without anyone seeing it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,9 +27,18 @@ pub(crate) trait IndexedIds: DecidedBefore + Send {
     fn take_error(&mut self) -> Option<String>;
 }
 
-/// Asks for a command to be decided.
+/// What callers sent, in order.
 #[derive(Message)]
 #[rtype(result = "()")]
+pub(crate) struct Arrived(pub(crate) Vec<Arrival>);
+
+/// One thing that a caller sent.
+pub(crate) enum Arrival {
+    Submit(Submit),
+    Look(Look),
+}
+
+/// Asks for a command to be decided.
 pub(crate) struct Submit {
     pub(crate) command: Command,
     pub(crate) key: Option<CommandKey>,
@@ -38,8 +47,6 @@ pub(crate) struct Submit {
 }
 
 /// Asks what the ledger knows.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub(crate) struct Look {
     pub(crate) at: LookAt,
     pub(crate) permit: Permit,
@@ -83,19 +90,17 @@ impl Actor for Shard {
     type Context = Context<Self>;
 }
 
-impl Handler<Submit> for Shard {
+impl Handler<Arrived> for Shard {
     type Result = ();
 
-    fn handle(&mut self, submit: Submit, _: &mut Context<Self>) {
-        self.guarded(|shard| shard.decide(submit));
-    }
-}
-
-impl Handler<Look> for Shard {
-    type Result = ();
-
-    fn handle(&mut self, look: Look, _: &mut Context<Self>) {
-        self.guarded(|shard| shard.look(look));
+    fn handle(&mut self, Arrived(arrivals): Arrived, _: &mut Context<Self>) {
+        for arrival in arrivals {
+            self.guarded(|shard| match arrival {
+                Arrival::Submit(submit) => shard.decide(submit),
+                Arrival::Look(look) => shard.look(look),
+            });
+        }
+        self.publish_counts();
     }
 }
 
@@ -148,7 +153,6 @@ impl Shard {
             self.queue = None;
             return;
         }
-        self.publish_counts();
         let item = Item::Decided {
             seq: self.state.seq(),
             state_hash: self.state.state_hash(),

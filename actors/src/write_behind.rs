@@ -26,6 +26,8 @@ const BATCH_ROWS_TARGET: usize = 64_000;
 const BATCH_INTERVAL: Duration = Duration::from_millis(200);
 /// So many bytes of backlog are enough for a batch at once.
 const BATCH_BACKLOG_BYTES: u64 = 8 << 20;
+/// After gathering so many rows other threads get the core: who moves money should not wait for a batch being gathered.
+const YIELD_ROWS: usize = 64;
 /// What was applied is made durable when nothing has come for so long.
 const SYNC_IDLE: Duration = Duration::from_secs(1);
 /// Under load it is made durable after so long; sooner, when so many segments of journal are kept that some should go. A sync floods the disk
@@ -233,6 +235,7 @@ impl WriteBehindTask {
     fn gather(&mut self, upto: JournalSeq) -> Result<Option<StoreBatch>, Halt> {
         self.gathered_bytes = 0;
         let mut batch = StoreBatch::new(self.applied);
+        let mut next_yield = YIELD_ROWS;
         while batch.rows() < BATCH_ROWS_TARGET {
             let Some(frame) = self.cursor.next_frame(upto.0)? else { break };
             for (seq, bytes) in frame.records() {
@@ -243,6 +246,10 @@ impl WriteBehindTask {
                     record::decode(bytes).map_err(|source| Halt::Decode { seq, source })?;
                 let keyed = record.key.is_some().then_some(bytes);
                 batch.push(JournalSeq(seq), &record, keyed)?;
+                if batch.rows() >= next_yield {
+                    std::thread::yield_now();
+                    next_yield = batch.rows() + YIELD_ROWS;
+                }
             }
             batch.set_frame_hash(*frame.hash().as_bytes());
             self.gathered_bytes += frame.payload_len() as u64 + FRAME_HEADER_BYTES as u64;

@@ -10,6 +10,7 @@ mod health;
 mod page;
 mod print;
 mod progress;
+mod scheduling;
 mod scratch;
 mod serve;
 mod settings;

@@ -20,6 +20,7 @@ use crate::config::{Config, ConfigError, Exposure, Flags, ListenAddress};
 use crate::http::{self, HttpConfig};
 use crate::telemetry;
 
+use super::scheduling::prefer_full_turns;
 use super::text;
 
 /// How long requests that were accepted may take to be answered after a stop was asked for.
@@ -133,7 +134,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Binds the port, then opens and recovers the ledger. Blocks until that is done.
+    /// Binds the port, then opens and recovers the ledger. Blocks until that is done. From here on the process schedules its
+    /// threads as a server does.
     ///
     /// # Errors
     /// The port can not be had, or the data directory can not be used.
@@ -145,6 +147,7 @@ impl Server {
         })?;
         let address =
             listener.local_addr().map_err(|source| ServeError::Bind { listen, source })?;
+        prefer_full_turns();
         let florin = Florin::open(options(config))?;
         Ok(Server { florin, listener, address, http: http_config(config) })
     }

@@ -16,6 +16,9 @@ use crate::store::error::StoreError;
 const PAGE_BYTES: u32 = 4096;
 /// Batches are written in the order of the trees, so that more memory makes them no faster: measured from 32 to 256 MiB.
 const WRITER_CACHE_KIB: u32 = 32 * 1024;
+/// After so many operations of SQLite's machine, some tens of microseconds, the writer lets other threads have its core: a batch
+/// takes a third of a second, and who moves money should not wait for it.
+const YIELD_OPERATIONS: i32 = 1000;
 const READER_CACHE_KIB: u32 = 16 * 1024;
 /// How long the writer waits for another process that looks into the file.
 const WRITER_BUSY: Duration = Duration::from_secs(2);
@@ -47,7 +50,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
 /// The connection that writes. The WAL is synced when [`super::Sqlite::sync`] asks for it, not at each commit, and copied into
 /// the database when it has grown, not at each thousandth page.
 pub(super) async fn writer(path: &Path) -> Result<SqliteConnection, StoreError> {
-    options(path)
+    let opening = |source| database_error("opening the store", source);
+    let mut connection = options(path)
         .create_if_missing(true)
         .page_size(PAGE_BYTES)
         .journal_mode(SqliteJournalMode::Wal)
@@ -56,7 +60,13 @@ pub(super) async fn writer(path: &Path) -> Result<SqliteConnection, StoreError> 
         .busy_timeout(WRITER_BUSY)
         .connect()
         .await
-        .map_err(|source| database_error("opening the store", source))
+        .map_err(opening)?;
+    let polite = || {
+        std::thread::yield_now();
+        true
+    };
+    connection.lock_handle().await.map_err(opening)?.set_progress_handler(YIELD_OPERATIONS, polite);
+    Ok(connection)
 }
 
 /// A connection that only reads.

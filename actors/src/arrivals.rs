@@ -1,0 +1,98 @@
+//! How callers' messages come to the shard: all that a thread's callers send in one turn of its runtime, as one message.
+//!
+//! Waking a thread costs more than deciding a transfer. So a message first waits in a lane that the callers of one thread
+//! share, and the first one in the lane spawns a task that sends what has gathered there. A runtime gets to that task when it
+//! has polled what is ready, so under load a lane gathers many messages, and an idle thread sends its one at once.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::Addr;
+use actix::prelude::SendError;
+use crossbeam_utils::CachePadded;
+use tokio::runtime::Handle;
+
+use crate::shard::{Arrival, Arrived, Shard};
+
+/// How many threads have a lane of their own; more threads share.
+const LANES: usize = 32;
+
+/// The way to the shard. Admission bounds how much is on it.
+pub(crate) struct Arrivals {
+    shard: Addr<Shard>,
+    lanes: [CachePadded<Lane>; LANES],
+}
+
+/// What waits to be sent. Whoever makes it non-empty sees to that.
+#[derive(Default)]
+struct Lane(Mutex<Vec<Arrival>>);
+
+/// Sends what is in a lane when dropped: when the task ends that holds it, or the runtime that should have run the task.
+struct Departure {
+    arrivals: Arc<Arrivals>,
+    lane: usize,
+}
+
+impl Arrivals {
+    pub(crate) fn new(shard: Addr<Shard>) -> Arc<Arrivals> {
+        Arc::new(Arrivals { shard, lanes: Default::default() })
+    }
+
+    /// Sends to the shard in this turn of the runtime.
+    pub(crate) fn send(self: &Arc<Self>, arrival: Arrival) {
+        let lane = lane_of_thread();
+        {
+            let mut waiting = self.lanes[lane].lock();
+            waiting.push(arrival);
+            if waiting.len() > 1 {
+                return;
+            }
+        }
+        let departure = Departure { arrivals: self.clone(), lane };
+        match Handle::try_current() {
+            // The task does nothing but end.
+            Ok(runtime) => drop(runtime.spawn(async move { drop(departure) })),
+            Err(_) => drop(departure),
+        }
+    }
+
+    /// The shard, for what no caller waits for.
+    pub(crate) fn shard(&self) -> &Addr<Shard> {
+        &self.shard
+    }
+}
+
+impl Lane {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arrival>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        let waiting = std::mem::take(&mut *self.arrivals.lanes[self.lane].lock());
+        // Dropping the message tells its callers that the outcome is unknown, which is all there is to say when the shard is
+        // gone; the mailbox of a live shard has more places than admission lets messages in.
+        match self.arrivals.shard.try_send(Arrived(waiting)) {
+            Ok(()) | Err(SendError::Closed(_)) => {}
+            Err(SendError::Full(_)) => {
+                tracing::error!("the shard's mailbox was full, which admission should exclude");
+            }
+        }
+    }
+}
+
+fn lane_of_thread() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static LANE: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    LANE.with(|lane| {
+        lane.get().unwrap_or_else(|| {
+            let next = THREADS.fetch_add(1, Ordering::Relaxed) % LANES;
+            lane.set(Some(next));
+            next
+        })
+    })
+}
