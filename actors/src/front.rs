@@ -13,6 +13,7 @@ use florin_persistence::store::Store;
 use tokio::sync::oneshot;
 
 use crate::admission::{Permit, Refusal};
+use crate::commit::Released;
 use crate::history::HistoryError;
 use crate::open::Running;
 use crate::shard::{Arrival, Look, LookAt, Seen, Submit};
@@ -205,23 +206,39 @@ impl Florin {
         command: Command,
         key: Option<CommandKey>,
     ) -> Result<Answer, SubmitError> {
+        let released =
+            self.send(command, key)?.await.map_err(|_| SubmitError::OutcomeUnknown)?;
+        let seq = released.seq;
+        let verdict = released.outcome.map_err(|Unreadable { index, field, reason }| {
+            SubmitError::Unreadable(UnreadableAmount { index, field, reason })
+        })?;
+        // What has to be read from history is rare and takes much room, which the way of a first answer should not carry.
+        match verdict {
+            Verdict::Decided(decision) if decision.asked.is_empty() => {
+                let Decision { timestamp, items, exceptions, record, .. } = decision;
+                Ok(Answer { seq, timestamp, items, exceptions, record, replay: Replay::First })
+            }
+            Verdict::Decided(decision) => Box::pin(self.answer_differing(seq, decision)).await,
+            Verdict::Replay { seq, command } => Box::pin(self.answer_again(seq, &command)).await,
+            Verdict::KeyReused { .. } => Err(SubmitError::KeyReused),
+        }
+    }
+
+    /// Sends a command to the shard, if there is room for what it may become.
+    fn send(
+        &self,
+        command: Command,
+        key: Option<CommandKey>,
+    ) -> Result<oneshot::Receiver<Released<Result<Verdict, Unreadable>>>, SubmitError> {
         let bytes = record_bytes_max(&command);
         if bytes > self.running.record_bytes_max {
             return Err(SubmitError::TooLarge);
         }
         let permit = self.admit(command.events() as u64, bytes)?;
         let (reply, released) = oneshot::channel();
-        self.running.arrivals.send(Arrival::Submit(Submit { command, key, permit, reply }));
-        let released = released.await.map_err(|_| SubmitError::OutcomeUnknown)?;
-        let seq = released.seq;
-        let verdict = released.outcome.map_err(|Unreadable { index, field, reason }| {
-            SubmitError::Unreadable(UnreadableAmount { index, field, reason })
-        })?;
-        match verdict {
-            Verdict::Decided(decision) => self.answer(seq, decision).await,
-            Verdict::Replay { seq, command } => self.answer_again(seq, &command).await,
-            Verdict::KeyReused { .. } => Err(SubmitError::KeyReused),
-        }
+        let submit = Submit { command, key, permit, reply };
+        self.running.arrivals.send(Arrival::Submit(submit));
+        Ok(released)
     }
 
     /// The account with this id, as every acknowledged write left it.
@@ -380,7 +397,12 @@ impl Florin {
         Ok((seq, decided.map(|decided| decided.seq)))
     }
 
-    async fn answer(&self, seq: JournalSeq, decision: Decision) -> Result<Answer, SubmitError> {
+    /// The first answer to a command that used ids again for other content.
+    async fn answer_differing(
+        &self,
+        seq: JournalSeq,
+        decision: Decision,
+    ) -> Result<Answer, SubmitError> {
         let Decision { timestamp, items, mut exceptions, asked, record } = decision;
         let mut asked = asked.into_iter();
         for (index, outcome) in &mut exceptions {

@@ -151,17 +151,50 @@ impl MajorUnits {
     pub const fn of_total(minor_units: u128, scale: Scale) -> MajorUnits {
         MajorUnits { negative: false, minor_units, scale }
     }
+
+    /// Calls `show` with the text, which lives on the stack: an answer has five of them.
+    pub fn with_text<T>(&self, show: impl FnOnce(&str) -> T) -> T {
+        // A sign, the 39 digits of 2^128-1 and a point.
+        let mut text = [0_u8; 41];
+        let mut at = text.len();
+        let mut put = |byte: u8| {
+            at -= 1;
+            text[at] = byte;
+        };
+        let after_point = self.scale.0;
+        let mut written = 0;
+        let mut wide = self.minor_units;
+        // Most amounts need no division of 128 bits, which is slow.
+        let mut rest = loop {
+            if let Ok(rest) = u64::try_from(wide) {
+                break rest;
+            }
+            put(b'0' + (wide % 10) as u8);
+            wide /= 10;
+            written += 1;
+            if written == after_point {
+                put(b'.');
+            }
+        };
+        // At least one digit before the point.
+        while rest > 0 || written <= after_point {
+            put(b'0' + (rest % 10) as u8);
+            rest /= 10;
+            written += 1;
+            if written == after_point {
+                put(b'.');
+            }
+        }
+        if self.negative {
+            put(b'-');
+        }
+        show(std::str::from_utf8(&text[at..]).expect("digits, a point and a sign are ASCII"))
+    }
 }
 
 impl fmt::Display for MajorUnits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.negative { "-" } else { "" };
-        let digits = usize::from(self.scale.0);
-        if digits == 0 {
-            return write!(f, "{sign}{}", self.minor_units);
-        }
-        let unit = 10_u128.pow(u32::from(self.scale.0));
-        write!(f, "{sign}{}.{:0digits$}", self.minor_units / unit, self.minor_units % unit)
+        self.with_text(|text| f.write_str(text))
     }
 }
 

@@ -59,8 +59,7 @@ impl Exchange {
         subject: Subject,
     ) -> Result<Answer, ApiError> {
         let _claim = key.map(|key| self.state.keys_in_flight.claim(key.key.hash)).transpose()?;
-        let decided = self.state.florin.submit(command, key);
-        match tokio::time::timeout(WRITE_PATIENCE, decided).await {
+        match tokio::time::timeout(WRITE_PATIENCE, self.state.florin.submit(command, key)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(refused(&error, subject)),
             Err(_) => Err(ApiError::OutcomeUnknown { id: subject.id() }),

@@ -330,10 +330,7 @@ pub(crate) struct Money(pub(crate) MajorUnits);
 
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // On the stack: an answer has five of them, each a sign, at most 39 digits and a point.
-        let mut text = StackText::<48>::new();
-        write!(text, "{}", self.0).map_err(serde::ser::Error::custom)?;
-        serializer.serialize_str(text.as_str())
+        self.0.with_text(|text| serializer.serialize_str(text))
     }
 }
 
