@@ -3,7 +3,8 @@
 #
 #   benches/http.sh [seconds of one run] [rounds]
 #
-# Both servers run on this machine, one at a time under load, with the load generator beside them: 64 connections, one
+# Both are built as they are shipped, with the profile dist, which takes some minutes the first time; PROFILE=release is faster
+# built. Both servers run on this machine, one at a time under load, with the load generator beside them: 64 connections, one
 # transfer a request, uniform over 10,000 accounts, and with one hot account. The rounds alternate; medians are printed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,8 +25,9 @@ fi
 command -v wrk >/dev/null || stop "wrk is missing: install the Debian package wrk and start again"
 command -v curl >/dev/null || stop "curl is missing: install the Debian package curl and start again"
 
-cargo build --release --locked -p florin -p florin-benches --bins
-target=${CARGO_TARGET_DIR:-target}/release
+profile=${PROFILE:-dist}
+cargo build --profile "$profile" --locked -p florin -p florin-benches --bins
+target=${CARGO_TARGET_DIR:-target}/$profile
 
 work=$(mktemp -d)
 started=()
@@ -75,6 +77,19 @@ started+=($!)
 await "$work/empty" $!
 empty=$address
 
+# Waits until the store has everything that was acknowledged, so that no run is slowed down by what the one before left to do.
+caught_up() {
+    local durable stored
+    for _ in $(seq 600); do
+        durable=$(metric florin_journal_durable_seq)
+        stored=$(metric florin_store_seq)
+        [ "$stored" != "$durable" ] || return 0
+        sleep 0.1
+    done
+    stop "the store did not catch up: it stands at $stored of $durable"
+}
+metric() { curl --noproxy '*' -fsS "http://$florin/metrics" | awk -v name="$1" '$1 == name { print $2 }'; }
+
 sent=1
 # Runs the load and appends "requests/s p50 p99" to a file of results.
 drive() {
@@ -83,7 +98,10 @@ drive() {
         -- $accounts "$choice" | grep '^RESULT ')
     read -r _ rate p50 p99 requests errors <<<"$result"
     [ "$errors" = 0 ] || stop "$errors of $requests requests of $name failed"
-    [ "$name" = empty ] || sent=$((sent + requests))
+    if [ "$name" != empty ]; then
+        sent=$((sent + requests))
+        caught_up
+    fi
     echo "$rate $p50 $p99" >>"$work/$name.results"
     printf '%-8s %8.0f requests/s   p50 %7.3f ms   p99 %7.3f ms\n' "$name" "$rate" "$p50" "$p99"
 }

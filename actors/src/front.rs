@@ -206,8 +206,7 @@ impl Florin {
         command: Command,
         key: Option<CommandKey>,
     ) -> Result<Answer, SubmitError> {
-        let released =
-            self.send(command, key)?.await.map_err(|_| SubmitError::OutcomeUnknown)?;
+        let released = self.send(command, key)?.await.map_err(|_| SubmitError::OutcomeUnknown)?;
         let seq = released.seq;
         let verdict = released.outcome.map_err(|Unreadable { index, field, reason }| {
             SubmitError::Unreadable(UnreadableAmount { index, field, reason })

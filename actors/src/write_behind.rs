@@ -21,9 +21,11 @@ use crate::shared::Shared;
 
 /// A batch takes no further frames beyond so many rows.
 const BATCH_ROWS_TARGET: usize = 64_000;
-/// A batch begins so long after the one before, unless someone waits for it or much waits in the journal: a larger batch costs less
-/// a row, and nobody sees the difference.
-const BATCH_INTERVAL: Duration = Duration::from_millis(200);
+/// A batch begins so many times as long after the one before as that one took, within these bounds, unless someone waits for it or
+/// much waits in the journal: a larger batch costs less a row, since it writes each balance once. A quiet ledger's store is hardly behind.
+const BATCH_REST: u32 = 10;
+const BATCH_INTERVAL_MIN: Duration = Duration::from_millis(200);
+const BATCH_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// So many bytes of backlog are enough for a batch at once.
 const BATCH_BACKLOG_BYTES: u64 = 8 << 20;
 /// After gathering so many rows other threads get the core: who moves money should not wait for a batch being gathered.
@@ -179,7 +181,7 @@ impl WriteBehindTask {
 
     async fn follow(&mut self) -> Result<(), Halt> {
         let mut durable = self.shared.watch_durable();
-        let mut began = None;
+        let mut rested = Instant::now();
         loop {
             if *self.stopping.borrow() {
                 return Ok(());
@@ -196,28 +198,27 @@ impl WriteBehindTask {
                 }
                 continue;
             }
-            if let Some(began) = began {
-                self.linger(began).await;
-            }
-            began = Some(Instant::now());
+            self.linger(rested).await;
+            let began = Instant::now();
             let upto = *durable.borrow();
             if let Some(batch) = self.gather(upto)? {
                 self.apply(batch).await?;
             }
+            rested = began
+                + (began.elapsed() * BATCH_REST).clamp(BATCH_INTERVAL_MIN, BATCH_INTERVAL_MAX);
         }
     }
 
-    /// Lets more gather, unless someone waits for what is there or enough is there already.
-    async fn linger(&mut self, began: Instant) {
+    /// Lets more gather until then, unless someone waits for what is there or enough is there already.
+    async fn linger(&mut self, rested: Instant) {
         let applied = self.applied;
         let mut demand = self.shared.watch_store_demand();
         let enough = self.shared.backlog_bytes.load(Ordering::Relaxed) >= BATCH_BACKLOG_BYTES;
         if enough {
             return;
         }
-        let rest = BATCH_INTERVAL.saturating_sub(began.elapsed());
         tokio::select! {
-            () = tokio::time::sleep(rest) => {}
+            () = tokio::time::sleep_until(rested.into()) => {}
             _ = demand.wait_for(|wanted| *wanted > applied) => {}
             _ = self.stopping.changed() => {}
         }

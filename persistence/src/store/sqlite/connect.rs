@@ -14,8 +14,8 @@ use super::columns::Reader;
 use crate::store::error::StoreError;
 
 const PAGE_BYTES: u32 = 4096;
-/// Batches are written in the order of the trees, so that more memory makes them no faster: measured from 32 to 256 MiB.
-const WRITER_CACHE_KIB: u32 = 32 * 1024;
+/// Batches are written in the order of the trees, so that more memory makes them no faster: measured from 4 to 256 MiB.
+const WRITER_CACHE_KIB: u32 = 4 * 1024;
 /// After so many operations of SQLite's machine, some tens of microseconds, the writer lets other threads have its core: a batch
 /// takes a third of a second, and who moves money should not wait for it.
 const YIELD_OPERATIONS: i32 = 1000;
