@@ -6,12 +6,12 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Addr;
 use actix::prelude::SendError;
 use crossbeam_utils::CachePadded;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 
 use crate::shard::{Arrival, Arrived, Shard};
 
@@ -24,9 +24,15 @@ pub(crate) struct Arrivals {
     lanes: [CachePadded<Lane>; LANES],
 }
 
-/// What waits to be sent. Whoever makes it non-empty sees to that.
+/// What waits to be sent, and the runtime with the task that will send it.
 #[derive(Default)]
-struct Lane(Mutex<Vec<Arrival>>);
+struct Lane(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    arrivals: Vec<Arrival>,
+    runtime: Option<Id>,
+}
 
 /// Sends what is in a lane when dropped: when the task ends that holds it, or the runtime that should have run the task.
 struct Departure {
@@ -42,18 +48,28 @@ impl Arrivals {
     /// Sends to the shard in this turn of the runtime.
     pub(crate) fn send(self: &Arc<Self>, arrival: Arrival) {
         let lane = lane_of_thread();
-        {
+        let here = Handle::try_current().ok();
+        let id = here.as_ref().map(Handle::id);
+        let task_on_its_way = {
             let mut waiting = self.lanes[lane].lock();
-            waiting.push(arrival);
-            if waiting.len() > 1 {
-                return;
+            waiting.arrivals.push(arrival);
+            let with = waiting.runtime;
+            if with.is_none() {
+                waiting.runtime = id;
             }
+            with
+        };
+        if id.is_some() && id == task_on_its_way {
+            return;
         }
         let departure = Departure { arrivals: self.clone(), lane };
-        match Handle::try_current() {
+        match here {
             // The task does nothing but end.
-            Ok(runtime) => drop(runtime.spawn(async move { drop(departure) })),
-            Err(_) => drop(departure),
+            Some(runtime) if task_on_its_way.is_none() => {
+                drop(runtime.spawn(async move { drop(departure) }));
+            }
+            // Nobody knows when the other runtime's turn is.
+            _ => drop(departure),
         }
     }
 
@@ -64,14 +80,17 @@ impl Arrivals {
 }
 
 impl Lane {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arrival>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Departure {
     fn drop(&mut self) {
-        let waiting = std::mem::take(&mut *self.arrivals.lanes[self.lane].lock());
+        let waiting = std::mem::take(&mut *self.arrivals.lanes[self.lane].lock()).arrivals;
+        if waiting.is_empty() {
+            return;
+        }
         // Dropping the message tells its callers that the outcome is unknown, which is all there is to say when the shard is
         // gone; the mailbox of a live shard has more places than admission lets messages in.
         match self.arrivals.shard.try_send(Arrived(waiting)) {

@@ -41,8 +41,8 @@ use self::key::KeysInFlight;
 use self::routes::Routes;
 use crate::telemetry::{self, OutcomeMetrics};
 
-/// How long a request may take to arrive, its head and its body each.
-const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the head of a request may take to arrive.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection may be idle before it is closed; longer than the idle time of common balancers and clients.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a stop waits for requests that are under way.
@@ -95,7 +95,7 @@ pub(crate) fn run(florin: Florin, config: HttpConfig, listener: TcpListener) -> 
     rt::spawn(upkeep());
     let server = HttpServer::new(move || App::new().configure(|app| routes.configure(app)))
         .workers(workers)
-        .client_request_timeout(REQUEST_PATIENCE)
+        .client_request_timeout(HEAD_PATIENCE)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         // Whoever runs the process decides when it stops.

@@ -293,8 +293,8 @@ pub fn read_file(disk: &dyn Disk, path: &Path, len_max: usize) -> io::Result<Vec
     Ok(content)
 }
 
-#[cfg(test)]
-pub(crate) mod faulty;
+#[cfg(any(test, feature = "faulty-disk"))]
+pub mod faulty;
 
 #[cfg(test)]
 mod tests {

@@ -149,3 +149,25 @@ async fn a_stopped_ledger_refuses_and_its_directory_is_free_again() {
     let again = florin_actors::Florin::open(options(bank.path())).unwrap();
     again.stop().await;
 }
+
+#[test]
+fn a_runtime_that_rests_holds_up_no_other() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (resting, other) = (runtime(), runtime());
+    let bank = TestBank::open();
+    other.block_on(bank.accounts(2));
+    resting.block_on(async {
+        let sent = bank.transfer(1, 1, 2, "5");
+        tokio::select! {
+            biased;
+            answer = sent => panic!("an answer takes at least a sync: {answer}"),
+            () = std::future::ready(()) => {}
+        }
+    });
+    let soon = std::time::Duration::from_secs(10);
+    let next =
+        other.block_on(async { tokio::time::timeout(soon, bank.transfer(2, 1, 2, "5")).await });
+    assert_eq!(next.unwrap(), "ok");
+    assert_eq!(other.block_on(bank.balance(2)), 1000, "both arrived");
+    other.block_on(bank.florin.stop());
+}

@@ -31,7 +31,7 @@ use super::wire::{output as wire, values};
         (status = 200, description = "It was there before, with the same content", body = wire::Account),
     ),
 )]
-pub(crate) async fn create(mut exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: NewAccount<'_> = read(&body, Place::Object)?;
@@ -55,8 +55,8 @@ pub(crate) async fn create(mut exchange: Exchange) -> Result<Reply, ApiError> {
     request_body = Vec<NewAccount>,
     responses((status = 200, description = "What became of them", body = wire::BatchSummary)),
 )]
-pub(crate) async fn create_batch(mut exchange: Exchange) -> Result<Reply, ApiError> {
-    let results = results(&exchange)?;
+pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiError> {
+    let results = results(exchange)?;
     let body = exchange.json_body(Bound::Batch).await?;
     let Events(asked): Events<NewAccount<'_>> = read(&body, Place::Batch)?;
     let mut accounts = Vec::with_capacity(asked.len());
@@ -100,7 +100,7 @@ impl Exchange {
     params(("id" = values::IdText, Path, description = "The account's id"), openapi::MinSeqParam),
     responses((status = 200, description = "The account", body = wire::Account)),
 )]
-pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.path_id()?;
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;
@@ -121,7 +121,7 @@ pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
     params(openapi::AccountParams, openapi::PageParams, openapi::MinSeqParam),
     responses((status = 200, description = "A page of accounts", body = wire::Page<wire::Account>)),
 )]
-pub(crate) async fn list(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
     let filter = AccountFilter {
         ledger: query.integer("ledger", u64::from(u32::MAX))?.map(|id| LedgerId(id as u32)),
@@ -158,7 +158,7 @@ pub(crate) async fn list(exchange: Exchange) -> Result<Reply, ApiError> {
     ),
     responses((status = 200, description = "A page of transfers", body = wire::Page<wire::Transfer>)),
 )]
-pub(crate) async fn transfers(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn transfers(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.path_id()?;
     let mut query = exchange.query()?;
     let sides = [("debit", Side::Debit), ("credit", Side::Credit)];
@@ -169,7 +169,7 @@ pub(crate) async fn transfers(exchange: Exchange) -> Result<Reply, ApiError> {
     query.finish()?;
     let account = exchange.account_in_path().await?.value.account;
     exchange.until_stored(min_seq).await?;
-    let mut filter = asked.filter(&exchange, Some(account.ledger)).await?;
+    let mut filter = asked.filter(exchange, Some(account.ledger)).await?;
     filter.account = Some(OfAccount { id: account.id, side });
     exchange.page_of_transfers(&filter, &page).await
 }
@@ -191,7 +191,7 @@ pub(crate) async fn transfers(exchange: Exchange) -> Result<Reply, ApiError> {
     ),
     responses((status = 200, description = "A page of moments", body = wire::Page<wire::BalanceLine>)),
 )]
-pub(crate) async fn balances(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn balances(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.path_id()?;
     let mut query = exchange.query()?;
     let filter = BalanceFilter {

@@ -1,12 +1,11 @@
-//! Reading a request's body: its type, its bound and the time it may take.
+//! Reading a request's body: its type and its bound.
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
 
-use super::REQUEST_PATIENCE;
 use super::error::ApiError;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Stage};
 
 /// How large a body may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +26,9 @@ impl Exchange {
             Bound::Single => config.body_bytes,
             Bound::Batch => config.batch_body_bytes,
         };
+        self.stage = Stage::Arriving;
         let body = read(self.request.headers(), &mut self.payload, bytes_max).await?;
+        self.stage = Stage::Asking(None);
         if is_json(self.request.headers()) { Ok(body) } else { Err(ApiError::UnsupportedMediaType) }
     }
 }
@@ -43,9 +44,7 @@ async fn read(
     if announced.is_some_and(|length| length > bytes_max) {
         return Err(ApiError::BodyTooLarge { bytes_max });
     }
-    tokio::time::timeout(REQUEST_PATIENCE, collect(payload, announced, bytes_max))
-        .await
-        .unwrap_or(Err(ApiError::RequestTimeout))
+    collect(payload, announced, bytes_max).await
 }
 
 /// Most bodies are one piece, which is then not copied.

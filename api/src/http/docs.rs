@@ -22,7 +22,7 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
     tag = "documentation",
     responses((status = 200, description = "The description", body = Object)),
 )]
-pub(crate) async fn openapi(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn openapi(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let kind = HeaderValue::from_static("application/json");
     Ok(Reply::of(StatusCode::OK, kind, Bytes::from_static(DOCUMENT.as_bytes())))
@@ -35,7 +35,7 @@ pub(crate) async fn openapi(exchange: Exchange) -> Result<Reply, ApiError> {
     tag = "documentation",
     responses((status = 308, description = "The page is at /docs/index.html")),
 )]
-pub(crate) async fn index(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn index(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let reply = Reply::of(StatusCode::PERMANENT_REDIRECT, HTML, Bytes::new());
     Ok(reply.located("/docs/index.html".to_owned()))
@@ -69,7 +69,7 @@ static PAGES: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     params(("file" = String, Path, description = "The file's name")),
     responses((status = 200, description = "The file", body = String, content_type = "text/html")),
 )]
-pub(crate) async fn file(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn file(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let name = exchange.path_part("file")?;
     if name == "index.html" {
         return Ok(Reply::of(StatusCode::OK, HTML, Bytes::from_static(INDEX.as_bytes())));
@@ -96,10 +96,10 @@ pub(crate) async fn file(exchange: Exchange) -> Result<Reply, ApiError> {
         (Vec<Entry> = "application/json"),
     ))),
 )]
-pub(crate) async fn errors(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn errors(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let entries = catalogue::entries();
-    if wants_json(&exchange) {
+    if wants_json(exchange) {
         return Reply::json(StatusCode::OK, &entries);
     }
     let mut list = String::from("<table><tr><th>code<th>status<th>meaning</tr>");
@@ -126,12 +126,12 @@ pub(crate) async fn errors(exchange: Exchange) -> Result<Reply, ApiError> {
         (Entry = "application/json"),
     ))),
 )]
-pub(crate) async fn error(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn error(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let code = exchange.path_part("code")?;
     let entry = catalogue::entries().into_iter().find(|entry| entry.code == code);
     let entry = entry.ok_or(ApiError::RouteNotFound)?;
-    if wants_json(&exchange) {
+    if wants_json(exchange) {
         return Reply::json(StatusCode::OK, &entry);
     }
     let Entry { code, retry, title, meaning, advice, .. } = &entry;

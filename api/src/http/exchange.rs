@@ -1,13 +1,12 @@
 //! One request and its answer: what every handler is given, what it gives back, and what happens around it.
 //!
-//! There is no middleware: [`serve`] is the one wrapper. It makes the request's id, bounds its head, runs the handler, turns
+//! There is no middleware: [`serve`] is the one wrapper. It makes the request's id, bounds its head and its time, runs the handler, turns
 //! an error into its problem document and a panic into a 500, sets the common headers and counts. On the way of a transfer
 //! it allocates for the headers of the answer and for nothing else.
 
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -32,6 +31,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// Characters of a client's own request id; a longer one is replaced.
 const REQUEST_ID_CHARS_MAX: usize = 128;
+/// How long a request may take from its head to its answer. What a write asked for goes on after that; only its client is not kept
+/// waiting.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a request's line and headers.
 const HEADER_BYTES_MAX: usize = 8 << 10;
 
@@ -43,6 +45,17 @@ pub(crate) struct Exchange {
     pub(crate) request: HttpRequest,
     /// Its body, until it is read.
     pub(crate) payload: web::Payload,
+    /// How far it is.
+    pub(crate) stage: Stage,
+}
+
+/// How far a request is, which says what its client is told when time runs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Its body is arriving.
+    Arriving,
+    /// The ledger is asked, about the one thing with this id if it is one.
+    Asking(Option<u128>),
 }
 
 /// Which headers of the ledger's state an answer carries.
@@ -170,7 +183,7 @@ fn ledger_headers(headers: &mut HeaderMap, state: &State, scope: Scope, seq: Opt
 }
 
 /// Runs one request through its handler.
-pub(crate) async fn serve<F, Fut>(
+pub(crate) async fn serve<F>(
     state: Arc<State>,
     metrics: Arc<RouteMetrics>,
     scope: Scope,
@@ -179,21 +192,32 @@ pub(crate) async fn serve<F, Fut>(
     payload: web::Payload,
 ) -> HttpResponse
 where
-    F: FnOnce(Exchange) -> Fut,
-    Fut: Future<Output = Result<Reply, ApiError>>,
+    F: AsyncFnOnce(&mut Exchange) -> Result<Reply, ApiError>,
 {
     let begun = Instant::now();
     let request_id = request_id(&state, request.headers());
     let outcome = match head_within(&request, HEADER_BYTES_MAX) {
         Err(error) => Err(error),
         Ok(()) => {
-            let exchange =
-                Exchange { state: Arc::clone(&state), request: request.clone(), payload };
+            let mut exchange = Exchange {
+                state: Arc::clone(&state),
+                request: request.clone(),
+                payload,
+                stage: Stage::Asking(None),
+            };
             // A handler changes nothing that a panic could leave half done: the ledger is behind channels of its own.
-            AssertUnwindSafe(handler(exchange)).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(path = request.path(), request_id = ?request_id, "a handler panicked");
-                Err(ApiError::Internal)
-            })
+            let handled = AssertUnwindSafe(handler(&mut exchange)).catch_unwind();
+            match tokio::time::timeout(PATIENCE, handled).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => {
+                    tracing::error!(path = request.path(), request_id = ?request_id, "a handler panicked");
+                    Err(ApiError::Internal)
+                }
+                Err(_) => Err(match exchange.stage {
+                    Stage::Arriving => ApiError::RequestTimeout,
+                    Stage::Asking(id) => ApiError::OutcomeUnknown { id },
+                }),
+            }
         }
     };
     let response = match outcome {

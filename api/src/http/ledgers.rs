@@ -27,7 +27,7 @@ use super::wire::{output as wire, values};
         (status = 200, description = "It was there before, with the same content", body = wire::Ledger),
     ),
 )]
-pub(crate) async fn create(mut exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: NewLedger<'_> = read(&body, Place::Object)?;
@@ -46,7 +46,7 @@ pub(crate) async fn create(mut exchange: Exchange) -> Result<Reply, ApiError> {
     params(openapi::PageParams, openapi::MinSeqParam),
     responses((status = 200, description = "A page of ledgers", body = wire::Page<wire::Ledger>)),
 )]
-pub(crate) async fn list(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
@@ -66,7 +66,7 @@ pub(crate) async fn list(exchange: Exchange) -> Result<Reply, ApiError> {
     params(("id" = u32, Path, description = "The ledger's number"), openapi::MinSeqParam),
     responses((status = 200, description = "The ledger", body = wire::LedgerAsOf)),
 )]
-pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let text = exchange.path_part("id")?;
     let id = values::bounded(&text, u64::from(u32::MAX))
         .map_err(|fault| ApiError::InvalidParameter(Fault::new("id", fault.code, fault.detail)))?;

@@ -48,7 +48,7 @@ pub(crate) enum Word {
     tag = "operations",
     responses((status = 200, description = "It lives", body = Health)),
 )]
-pub(crate) async fn healthz(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn healthz(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     Reply::json(StatusCode::OK, &Health { status: Word::Ok })
 }
@@ -202,7 +202,7 @@ impl StorePart {
         (status = 503, description = "It takes none: storage-full, stopping or failed", body = Readiness),
     ),
 )]
-pub(crate) async fn readyz(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn readyz(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let florin = &exchange.state.florin;
     let readiness =
@@ -217,7 +217,7 @@ pub(crate) async fn readyz(exchange: Exchange) -> Result<Reply, ApiError> {
     tag = "operations",
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain")),
 )]
-pub(crate) async fn metrics(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn metrics(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     exchange.state.florin.refresh_metrics();
     let text = telemetry::recorder().render();
@@ -243,7 +243,7 @@ pub(crate) struct Version {
     tag = "operations",
     responses((status = 200, description = "The version", body = Version)),
 )]
-pub(crate) async fn version(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn version(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let version = Version { name: "florin", version: env!("CARGO_PKG_VERSION") };
     Reply::json(StatusCode::OK, &version)

@@ -91,13 +91,13 @@ impl Routes {
                 service = service.route(mount());
             }
             let allow = resource.allow();
-            let refuse = move |_| async move { Err(ApiError::MethodNotAllowed { allow }) };
+            let refuse = async move |_: &mut Exchange| Err(ApiError::MethodNotAllowed { allow });
             let metrics = &resource.other_methods;
             let other = handler(&self.state, metrics, resource.scope, refuse);
             app.service(service.default_service(web::to(other)));
         }
         // What is not there has no position to tell.
-        let refuse = |_| async { Err(ApiError::RouteNotFound) };
+        let refuse = async |_: &mut Exchange| Err(ApiError::RouteNotFound);
         app.default_service(web::to(handler(&self.state, &self.unknown, Scope::Process, refuse)));
     }
 
@@ -133,25 +133,23 @@ struct Adding<'a> {
 }
 
 impl Adding<'_> {
-    fn post<F, Fut>(self, run: F) -> Self
+    fn post<F>(self, run: F) -> Self
     where
-        F: Fn(Exchange) -> Fut + Copy + Send + Sync + 'static,
-        Fut: Future<Output = Result<Reply, ApiError>> + 'static,
+        F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
     {
         self.add(Method::POST, "POST", || web::route().guard(guard::Post()), run)
     }
 
     /// HEAD is GET without the body, which the server leaves out by itself.
-    fn get<F, Fut>(self, run: F) -> Self
+    fn get<F>(self, run: F) -> Self
     where
-        F: Fn(Exchange) -> Fut + Copy + Send + Sync + 'static,
-        Fut: Future<Output = Result<Reply, ApiError>> + 'static,
+        F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
     {
         let either = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
         self.add(Method::GET, "GET", either, run)
     }
 
-    fn add<F, Fut>(
+    fn add<F>(
         self,
         method: Method,
         name: &'static str,
@@ -159,8 +157,7 @@ impl Adding<'_> {
         run: F,
     ) -> Self
     where
-        F: Fn(Exchange) -> Fut + Copy + Send + Sync + 'static,
-        Fut: Future<Output = Result<Reply, ApiError>> + 'static,
+        F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
     {
         let state = Arc::clone(self.state);
         let metrics = Arc::new(RouteMetrics::new(name, self.resource.path));
@@ -172,7 +169,7 @@ impl Adding<'_> {
 }
 
 /// The handler as the server calls it.
-fn handler<F, Fut>(
+fn handler<F>(
     state: &Arc<State>,
     metrics: &Arc<RouteMetrics>,
     scope: Scope,
@@ -183,8 +180,7 @@ fn handler<F, Fut>(
     Future = impl Future<Output = actix_web::HttpResponse>,
 >
 where
-    F: Fn(Exchange) -> Fut + Copy + 'static,
-    Fut: Future<Output = Result<Reply, ApiError>> + 'static,
+    F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + 'static,
 {
     let (state, metrics) = (Arc::clone(state), Arc::clone(metrics));
     move |request: HttpRequest, payload: web::Payload| {

@@ -28,7 +28,7 @@ use super::wire::{output as wire, values};
         (status = 200, description = "It had moved before", body = wire::ShortOutcome),
     ),
 )]
-pub(crate) async fn transaction(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn transaction(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     transfer(exchange).await
 }
 
@@ -43,11 +43,11 @@ pub(crate) async fn transaction(exchange: Exchange) -> Result<Reply, ApiError> {
         (status = 200, description = "It had moved before", body = wire::ShortOutcome),
     ),
 )]
-pub(crate) async fn process_transaction(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn process_transaction(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     transfer(exchange).await
 }
 
-async fn transfer(mut exchange: Exchange) -> Result<Reply, ApiError> {
+async fn transfer(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: ShortTransfer<'_> = read(&body, Place::Object)?;
@@ -74,7 +74,7 @@ async fn transfer(mut exchange: Exchange) -> Result<Reply, ApiError> {
         (status = 200, description = "It was opened before, with the same balance", body = wire::ShortOpened),
     ),
 )]
-pub(crate) async fn open_account(mut exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn open_account(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: ShortAccount<'_> = read(&body, Place::Object)?;
@@ -93,7 +93,7 @@ pub(crate) async fn open_account(mut exchange: Exchange) -> Result<Reply, ApiErr
     params(("account_id" = values::IdText, Path, description = "The account's id"), openapi::MinSeqParam),
     responses((status = 200, description = "The balance", body = wire::ShortBalance)),
 )]
-pub(crate) async fn balance(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn balance(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let text = exchange.path_part("account_id")?;
     let id = values::id_text(&text).map_err(|fault| {
         ApiError::InvalidParameter(Fault::new("account_id", fault.code, fault.detail))
@@ -129,7 +129,7 @@ pub(crate) async fn balance(exchange: Exchange) -> Result<Reply, ApiError> {
         headers(("Link" = String, description = "The next page, as `rel=\"next\"`, where there is one")),
     )),
 )]
-pub(crate) async fn transactions(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn transactions(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
     let page: PageRequest = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;

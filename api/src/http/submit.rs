@@ -1,13 +1,12 @@
 //! Handing a command to the ledger, and telling what can go wrong on the way.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use florin_actors::{Answer, ReadError, SubmitError, UnreadableAmount};
 use florin_engine::{Command, CommandKey, Key, KeyRule};
 
 use super::error::{ApiError, Fault};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Stage};
 use super::fingerprint::Fingerprint;
 use super::key;
 use super::wire::values;
@@ -53,22 +52,17 @@ impl Exchange {
     ///
     /// When the client goes away or time runs out, the outcome stands all the same, and the same id or key asks for it again.
     pub(crate) async fn submit(
-        &self,
+        &mut self,
         command: Command,
         key: Option<CommandKey>,
         subject: Subject,
     ) -> Result<Answer, ApiError> {
+        self.stage = Stage::Asking(subject.id());
         let _claim = key.map(|key| self.state.keys_in_flight.claim(key.key.hash)).transpose()?;
-        match tokio::time::timeout(WRITE_PATIENCE, self.state.florin.submit(command, key)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(refused(&error, subject)),
-            Err(_) => Err(ApiError::OutcomeUnknown { id: subject.id() }),
-        }
+        let submitted = self.state.florin.submit(command, key).await;
+        submitted.map_err(|error| refused(&error, subject))
     }
 }
-
-/// How long a write may take to be answered. It goes on after that; only its client is not kept waiting.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
 fn refused(error: &SubmitError, subject: Subject) -> ApiError {
     match error {

@@ -7,6 +7,8 @@ use actix_web::dev::{Service, ServiceResponse};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, Error};
 use florin_actors::Options;
+use florin_persistence::disk::faulty::{FaultyDisk, Op};
+use florin_persistence::disk::{Disk, OsDisk};
 use serde_json::Value;
 
 use super::openapi::DOCUMENT;
@@ -20,9 +22,14 @@ struct Bank {
 
 impl Bank {
     fn open() -> Bank {
+        Bank::open_on(Arc::new(OsDisk))
+    }
+
+    fn open_on(disk: Arc<dyn Disk>) -> Bank {
         let directory = tempfile::tempdir().unwrap();
         let mut options = Options::new(directory.path().join("data"));
         options.segment_bytes = 4 << 20;
+        options.disk = disk;
         let florin = Florin::open(options).unwrap();
         let config = HttpConfig {
             workers: 1,
@@ -98,7 +105,10 @@ fn post(path: &str, body: &str) -> TestRequest {
 /// Sets up the routes of `$bank` as `$app`: the type of a test's application has no name.
 macro_rules! serve {
     ($bank:ident, $app:ident) => {
-        let $bank = Bank::open();
+        serve!($bank, $app, Bank::open());
+    };
+    ($bank:ident, $app:ident, $open:expr) => {
+        let $bank = $open;
         let routes = $bank.routes();
         let $app = init_service(App::new().configure(|app| routes.configure(app))).await;
     };
@@ -246,6 +256,67 @@ async fn a_key_in_use_is_told_so() {
     bank.state.florin.stop().await;
 }
 
+const PAIR: &str = r#"[{"id":1},{"id":2}]"#;
+
+#[actix_web::test]
+async fn a_disk_that_does_not_answer_leaves_the_outcome_unknown_until_it_does() {
+    let disk = FaultyDisk::new();
+    serve!(bank, app, Bank::open_on(Arc::new(disk.clone())));
+    assert_eq!(ask(&app, post("/v1/accounts/batch", PAIR).to_request()).await.summary(), "200");
+    disk.hold(Op::SyncData);
+    tokio::time::pause();
+    let body = r#"{"id":7,"debit_account_id":1,"credit_account_id":2,"amount":"1.00"}"#;
+    let begun = tokio::time::Instant::now();
+    let told = ask(&app, post("/v1/transfers", body).to_request()).await;
+    assert_eq!(told.summary(), "503 outcome_unknown");
+    assert_eq!(begun.elapsed().as_secs(), 30);
+    let problem = told.json();
+    assert_eq!((&problem["id"], &problem["retry"]), (&"7".into(), &"same_id".into()));
+    // What a read would show may not be on the disk.
+    let told = ask(&app, get("/v1/accounts/1").to_request()).await;
+    assert_eq!((told.summary().as_str(), begun.elapsed().as_secs()), ("503 outcome_unknown", 60));
+    let keyed = || post("/v1/transfers", body).insert_header(("idempotency-key", "k"));
+    let first = ask(&app, keyed().to_request());
+    let second = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ask(&app, keyed().to_request()).await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(second.summary(), "409 request_in_progress");
+    assert_eq!(first.summary(), "503 outcome_unknown");
+    tokio::time::resume();
+    disk.heal();
+    let told = ask(&app, post("/v1/transfers", body).to_request()).await;
+    assert_eq!(told.summary(), "200 again");
+    let told = ask(&app, get("/v1/accounts/2").to_request()).await;
+    assert_eq!(told.json()["credits_posted"], "1.00", "it happened once: {}", told.text);
+    bank.state.florin.stop().await;
+    let told = ask(&app, post("/v1/transfers", body).to_request()).await;
+    assert_eq!((told.summary().as_str(), told.header("retry-after")), ("503 stopping", "5"));
+}
+
+#[actix_web::test]
+async fn a_body_that_does_not_arrive_is_not_waited_for() {
+    use actix_web::FromRequest;
+    use actix_web::dev::Payload;
+    use futures_util::StreamExt;
+
+    let bank = Bank::open();
+    let metrics = Arc::new(crate::telemetry::RouteMetrics::new("POST", "/slow"));
+    let request = post("/v1/transfers", "").to_http_request();
+    let never = futures_util::stream::pending::<Result<_, actix_web::error::PayloadError>>();
+    let mut never = Payload::Stream { payload: never.boxed_local() };
+    let payload = actix_web::web::Payload::from_request(&request, &mut never).await.unwrap();
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let scope = exchange::Scope::Ledger;
+    let state = Arc::clone(&bank.state);
+    let response =
+        exchange::serve(state, metrics, scope, transfers::create, request, payload).await;
+    assert_eq!((response.status().as_u16(), begun.elapsed().as_secs()), (408, 30));
+    bank.state.florin.stop().await;
+}
+
 #[actix_web::test]
 async fn a_leg_that_happened_before_is_named() {
     serve!(bank, app);
@@ -293,7 +364,7 @@ async fn a_panic_is_answered() {
     let metrics = Arc::new(crate::telemetry::RouteMetrics::new("GET", "/panic"));
     let state = Arc::clone(&bank.state);
     let panics = move |request, payload| {
-        let run = |_: exchange::Exchange| async { panic!("made by this test") };
+        let run = async |_: &mut exchange::Exchange| panic!("made by this test");
         let scope = exchange::Scope::Process;
         exchange::serve(Arc::clone(&state), Arc::clone(&metrics), scope, run, request, payload)
     };

@@ -25,7 +25,7 @@ use super::wire::{output as wire, values};
         (status = 200, description = "They had happened before: the first outcome, without the accounts of that moment", body = wire::Transaction),
     ),
 )]
-pub(crate) async fn create(mut exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: NewTransaction<'_> = read(&body, Place::Object)?;
@@ -45,7 +45,7 @@ pub(crate) async fn create(mut exchange: Exchange) -> Result<Reply, ApiError> {
     params(("id" = values::IdText, Path, description = "The transaction's id"), openapi::MinSeqParam),
     responses((status = 200, description = "The transaction", body = wire::Transaction)),
 )]
-pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let id = exchange.path_id()?;
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;

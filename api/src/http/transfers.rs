@@ -31,7 +31,7 @@ use florin_actors::Source;
         (status = 200, description = "It had moved before: the first outcome, without its accounts of that moment", body = wire::Transfer),
     ),
 )]
-pub(crate) async fn create(mut exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: NewTransfer<'_> = read(&body, Place::Object)?;
@@ -56,8 +56,8 @@ pub(crate) async fn create(mut exchange: Exchange) -> Result<Reply, ApiError> {
     request_body = Vec<NewTransfer>,
     responses((status = 200, description = "What became of them", body = wire::BatchSummary)),
 )]
-pub(crate) async fn create_batch(mut exchange: Exchange) -> Result<Reply, ApiError> {
-    let results = results(&exchange)?;
+pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiError> {
+    let results = results(exchange)?;
     let body = exchange.json_body(Bound::Batch).await?;
     let Events(asked): Events<NewTransfer<'_>> = read(&body, Place::Batch)?;
     let mut transfers = Vec::with_capacity(asked.len());
@@ -102,7 +102,7 @@ pub(crate) fn results(exchange: &Exchange) -> Result<Results, ApiError> {
     params(("id" = values::IdText, Path, description = "The transfer's id"), super::openapi::MinSeqParam),
     responses((status = 200, description = "The transfer", body = wire::Transfer)),
 )]
-pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let id = exchange.path_id()?;
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;
@@ -124,14 +124,14 @@ pub(crate) async fn find(exchange: Exchange) -> Result<Reply, ApiError> {
     params(super::openapi::TransferParams, super::openapi::PageParams, super::openapi::MinSeqParam),
     responses((status = 200, description = "A page of transfers", body = wire::Page<wire::Transfer>)),
 )]
-pub(crate) async fn list(exchange: Exchange) -> Result<Reply, ApiError> {
+pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
     let asked = TransferQuery::take(&mut query)?;
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
     exchange.until_stored(min_seq).await?;
-    let filter = asked.filter(&exchange, None).await?;
+    let filter = asked.filter(exchange, None).await?;
     exchange.page_of_transfers(&filter, &page).await
 }
 

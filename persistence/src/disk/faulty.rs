@@ -1,24 +1,32 @@
-//! A disk for tests: the real one with a quota and operations that fail on demand.
+//! A disk for tests: the real one with a quota and operations that fail or wait on demand.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{DirEntry, Disk, DiskFile, EntryKind, LockAttempt, OpenMode, OsDisk};
 
 /// What the disk says is free, whatever the quota.
-pub(crate) const FREE_BYTES: u64 = 1 << 50;
+pub const FREE_BYTES: u64 = 1 << 50;
 
-/// An operation that can be made to fail and is counted.
+/// An operation that can be made to fail or to wait, and is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Op {
+pub enum Op {
+    /// [`Disk::open`], other than for reading.
     Open,
+    /// [`Disk::rename`].
     Rename,
+    /// [`Disk::remove`].
     Remove,
+    /// [`DiskFile::write_at`].
     Write,
+    /// [`DiskFile::allocate`].
     Allocate,
+    /// [`DiskFile::sync_data`].
     SyncData,
+    /// [`DiskFile::sync_all`].
     SyncAll,
+    /// [`Disk::sync_dir`].
     SyncDir,
 }
 
@@ -30,65 +38,91 @@ struct Faults {
     failing_once: Option<(Op, ErrorKind)>,
     /// So many operations succeed before all fail.
     steps_left: usize,
+    held: Option<Op>,
     done: Vec<Op>,
 }
 
 /// The real disk, except for what a test tells it.
 #[derive(Debug, Clone)]
-pub(crate) struct FaultyDisk(Arc<Mutex<Faults>>);
+pub struct FaultyDisk(Arc<(Mutex<Faults>, Condvar)>);
+
+impl Default for FaultyDisk {
+    fn default() -> FaultyDisk {
+        FaultyDisk::new()
+    }
+}
 
 impl FaultyDisk {
-    pub(crate) fn new() -> FaultyDisk {
+    /// The real disk, until told otherwise.
+    pub fn new() -> FaultyDisk {
         let capacity = u64::MAX;
-        FaultyDisk(Arc::new(Mutex::new(Faults {
+        let faults = Mutex::new(Faults {
             capacity,
             allocated: 0,
             failing: None,
             failing_once: None,
             steps_left: usize::MAX,
+            held: None,
             done: Vec::new(),
-        })))
+        });
+        FaultyDisk(Arc::new((faults, Condvar::new())))
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on at most `bytes` can be allocated in all.
-    pub(crate) fn set_capacity(&self, bytes: u64) {
-        self.0.lock().unwrap().capacity = bytes;
+    pub fn set_capacity(&self, bytes: u64) {
+        self.faults().capacity = bytes;
     }
 
     /// Bytes that are allocated.
-    pub(crate) fn allocated(&self) -> u64 {
-        self.0.lock().unwrap().allocated
+    pub fn allocated(&self) -> u64 {
+        self.faults().allocated
     }
 
     /// From now on every `op` fails.
-    pub(crate) fn fail(&self, op: Op, kind: ErrorKind) {
-        self.0.lock().unwrap().failing = Some((op, kind));
+    pub fn fail(&self, op: Op, kind: ErrorKind) {
+        self.faults().failing = Some((op, kind));
     }
 
     /// The next `op` fails.
-    pub(crate) fn fail_once(&self, op: Op, kind: ErrorKind) {
-        self.0.lock().unwrap().failing_once = Some((op, kind));
+    pub fn fail_once(&self, op: Op, kind: ErrorKind) {
+        self.faults().failing_once = Some((op, kind));
     }
 
     /// After so many operations all fail, as when the process is dead.
-    pub(crate) fn fail_after(&self, steps: usize) {
-        self.0.lock().unwrap().steps_left = steps;
+    pub fn fail_after(&self, steps: usize) {
+        self.faults().steps_left = steps;
     }
 
-    /// From now on nothing fails.
-    pub(crate) fn heal(&self) {
-        let mut faults = self.0.lock().unwrap();
+    /// From now on every `op` waits.
+    pub fn hold(&self, op: Op) {
+        self.faults().held = Some(op);
+    }
+
+    /// From now on nothing fails or waits.
+    pub fn heal(&self) {
+        let mut faults = self.faults();
         faults.failing = None;
         faults.steps_left = usize::MAX;
+        faults.held = None;
+        drop(faults);
+        self.0.1.notify_all();
     }
 
     /// The operations since the last call.
-    pub(crate) fn take_done(&self) -> Vec<Op> {
-        std::mem::take(&mut self.0.lock().unwrap().done)
+    pub fn take_done(&self) -> Vec<Op> {
+        std::mem::take(&mut self.faults().done)
     }
 
     fn meet(&self, op: Op) -> io::Result<()> {
-        let mut faults = self.0.lock().unwrap();
+        let mut faults = self
+            .0
+            .1
+            .wait_while(self.faults(), |faults| faults.held == Some(op))
+            .unwrap_or_else(PoisonError::into_inner);
         faults.done.push(op);
         if faults.steps_left == 0 {
             return Err(ErrorKind::Other.into());
@@ -134,7 +168,7 @@ impl Disk for FaultyDisk {
         self.meet(Op::Remove)?;
         let len = OsDisk.open(path, OpenMode::Read)?.len()?;
         OsDisk.remove(path)?;
-        let mut faults = self.0.lock().unwrap();
+        let mut faults = self.faults();
         faults.allocated = faults.allocated.saturating_sub(len);
         Ok(())
     }
@@ -179,7 +213,7 @@ impl DiskFile for FaultyFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.disk.meet(Op::Allocate)?;
         let more = len.saturating_sub(self.file.len()?);
-        let mut faults = self.disk.0.lock().unwrap();
+        let mut faults = self.disk.faults();
         if faults.allocated + more > faults.capacity {
             return Err(ErrorKind::StorageFull.into());
         }
