@@ -284,17 +284,19 @@ impl<'a> Asking<'a> {
     pub fn first_difference(&self, existing: &Transfer) -> Option<Field> {
         let item = self.item;
         let metadata = metadata_digest(item.metadata.as_ref());
+        // Minor units of different ledgers can not be compared.
+        let same_ledger = self.ledger == existing.ledger;
         let differences = [
             (item.flags != existing.flags, Field::Flags),
             (item.pending_id.0 != 0, Field::PendingId),
             (item.timeout != 0, Field::Timeout),
             (item.debit_account_id != existing.debit_account_id, Field::DebitAccountId),
             (item.credit_account_id != existing.credit_account_id, Field::CreditAccountId),
-            (self.amount != existing.amount, Field::Amount),
+            (same_ledger && self.amount != existing.amount, Field::Amount),
             (item.user_data_128 != existing.user_data_128, Field::UserData128),
             (item.user_data_64 != existing.user_data_64, Field::UserData64),
             (item.user_data_32 != existing.user_data_32, Field::UserData32),
-            (self.ledger != existing.ledger, Field::Ledger),
+            (!same_ledger, Field::Ledger),
             (item.code != existing.code, Field::Code),
             (item.effective_at != existing.effective_at, Field::EffectiveAt),
             (metadata != metadata_digest(existing.metadata.as_ref()), Field::Metadata),

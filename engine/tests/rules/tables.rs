@@ -106,6 +106,9 @@ fn an_id_is_decided_once_for_ever() {
     again("transfer 9 1->2 5 ud128=1", "differs in user_data_64");
     again("transfer 9 1->2 5 ud128=1 ud64=2", "differs in user_data_32");
     again("transfer 9 1->2 5 ud128=1 ud64=2 ud32=3 ledger=2", "differs in ledger");
+    // Neither the amount of a ledger that is not there nor that of another one can be compared.
+    again("transfer 9 1->2 5 ud128=1 ud64=2 ud32=3 ledger=7", "differs in ledger");
+    again("transfer 9 1->2 6 ud128=1 ud64=2 ud32=3 ledger=2", "differs in ledger");
     again("transfer 9 1->2 5 ud128=1 ud64=2 ud32=3", "differs in code");
     again("transfer 9 1->2 5 ud128=1 ud64=2 ud32=3 code=4", "differs in effective_at");
     again("transfer 9 1->2 5 ud128=1 ud64=2 ud32=3 code=4 at=5", "differs in metadata");
