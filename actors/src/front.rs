@@ -129,6 +129,8 @@ pub struct Read<T> {
 pub enum Source {
     /// The shard's memory, or the journal.
     Memory,
+    /// The cache in front of the store.
+    Cache,
     /// The store.
     Store,
 }

@@ -44,6 +44,7 @@ mod indexed;
 pub mod metrics;
 mod open;
 mod options;
+mod reader;
 mod recovery;
 mod shard;
 mod shared;
@@ -59,6 +60,7 @@ pub use front::{
     Source, SubmitError, UnreadableAmount,
 };
 pub use options::{ClockAcceptance, Options};
+pub use reader::Reader;
 pub use recovery::{FrameError, OpenError};
 pub use verify::{VerifyError, VerifyReport, verify};
 pub use write_behind::{StoreCondition, WriteBehind};

@@ -98,10 +98,14 @@ pub(crate) fn snapshot_made(seq: u64) {
     HANDLES.snapshot_seq.set(seq as f64);
 }
 
+pub(crate) fn stored(seq: florin_engine::JournalSeq) {
+    gauge!(STORED_SEQ).set(seq.0 as f64);
+}
+
 /// Brings the gauges that are read rather than written up to date; called when the metrics are asked for.
 pub(crate) fn refresh(positions: &crate::Positions) {
     gauge!(DURABLE_SEQ).set(positions.durable.0 as f64);
-    gauge!(STORED_SEQ).set(positions.stored.0 as f64);
+    stored(positions.stored);
     gauge!(JOURNAL_KEPT_BYTES).set(positions.journal_kept_bytes as f64);
     gauge!(EVENTS_IN_FLIGHT).set(positions.events_in_flight as f64);
 }

@@ -13,8 +13,10 @@ mod docs;
 mod error;
 mod exchange;
 mod fingerprint;
+mod forward;
 mod fresh;
 mod key;
+mod ledger;
 mod ledgers;
 mod lists;
 mod openapi;
@@ -34,10 +36,12 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, rt};
-use florin_actors::{Durability, Florin};
+use florin_actors::Durability;
 
 use self::exchange::RequestIds;
+pub(crate) use self::forward::Writer;
 use self::key::KeysInFlight;
+pub(crate) use self::ledger::Ledger;
 use self::routes::Routes;
 use crate::telemetry::{self, OutcomeMetrics};
 
@@ -49,7 +53,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const SHUTDOWN_SECONDS: u64 = 30;
 
 /// How the HTTP side is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct HttpConfig {
     /// Threads that serve requests.
     pub(crate) workers: usize,
@@ -59,11 +63,24 @@ pub(crate) struct HttpConfig {
     pub(crate) batch_body_bytes: usize,
     /// What the ledger acknowledges, for the header that says so.
     pub(crate) durability: Durability,
+    /// Whether lists and history are served.
+    pub(crate) history: History,
+    /// Where commands go that a reader is sent.
+    pub(crate) writer: Option<Writer>,
+}
+
+/// Whether lists and history are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum History {
+    /// They are.
+    Served,
+    /// Readers serve them.
+    Elsewhere,
 }
 
 /// What all requests share.
 struct State {
-    florin: Florin,
+    ledger: Ledger,
     config: HttpConfig,
     outcomes: OutcomeMetrics,
     keys_in_flight: KeysInFlight,
@@ -71,11 +88,11 @@ struct State {
 }
 
 impl State {
-    fn new(florin: Florin, config: HttpConfig) -> State {
+    fn new(ledger: Ledger, config: HttpConfig) -> State {
         // The handles below count into this recorder.
         telemetry::recorder();
         State {
-            florin,
+            ledger,
             config,
             outcomes: OutcomeMetrics::new(),
             keys_in_flight: KeysInFlight::default(),
@@ -88,9 +105,9 @@ impl State {
 ///
 /// # Errors
 /// The listener can not be used.
-pub(crate) fn run(florin: Florin, config: HttpConfig, listener: TcpListener) -> io::Result<Server> {
+pub(crate) fn run(ledger: Ledger, config: HttpConfig, listener: TcpListener) -> io::Result<Server> {
     let workers = config.workers;
-    let state = Arc::new(State::new(florin, config));
+    let state = Arc::new(State::new(ledger, config));
     let routes = Arc::new(Routes::all(&state));
     rt::spawn(upkeep());
     let server = HttpServer::new(move || App::new().configure(|app| routes.configure(app)))

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, ConfigError, Exposure, Flags, ListenAddress};
-use crate::http::{self, HttpConfig};
+use crate::http::{self, History, HttpConfig, Ledger};
 use crate::telemetry;
 
 use super::scheduling::prefer_full_turns;
@@ -181,8 +181,8 @@ impl Server {
         ready: impl FnOnce(),
     ) -> Result<Ending, ServeError> {
         let florin = self.florin;
-        let server =
-            http::run(florin.clone(), self.http, self.listener).map_err(ServeError::Http)?;
+        let server = http::run(Ledger::Owner(florin.clone()), self.http, self.listener)
+            .map_err(ServeError::Http)?;
         let handle = server.handle();
         // A task of its own, since stopping waits for the server, which must go on running meanwhile.
         let mut serving = actix_web::rt::spawn(server);
@@ -281,6 +281,8 @@ fn http_config(config: &Config) -> HttpConfig {
         body_bytes: size(limits.body_bytes.0),
         batch_body_bytes: size(limits.batch_body_bytes.0),
         durability: config.durability,
+        history: History::Served,
+        writer: None,
     }
 }
 

@@ -8,7 +8,9 @@ use actix_web::{HttpRequest, Route, guard, web};
 
 use super::error::ApiError;
 use super::exchange::{Exchange, Reply, Scope, serve};
-use super::{State, accounts, docs, ledgers, ops, short, transactions, transfers};
+use super::{
+    History, Ledger, State, accounts, docs, forward, ledgers, ops, short, transactions, transfers,
+};
 use crate::telemetry::RouteMetrics;
 
 /// The routes, ready to be set up in each worker.
@@ -35,23 +37,23 @@ impl Routes {
         let mut routes = Routes::none(state);
 
         let ledger = Scope::Ledger;
-        routes.at("/v1/transfers", ledger).post(transfers::create).get(transfers::list);
+        routes.at("/v1/transfers", ledger).post(transfers::create).history(transfers::list);
         routes.at("/transaction", ledger).post(short::transaction);
         routes.at("/process_transaction", ledger).post(short::process_transaction);
         routes.at("/v1/transfers/batch", ledger).post(transfers::create_batch);
         routes.at("/v1/transfers/{id}", ledger).get(transfers::find);
         routes.at("/v1/transactions", ledger).post(transactions::create);
         routes.at("/v1/transactions/{id}", ledger).get(transactions::find);
-        routes.at("/v1/accounts", ledger).post(accounts::create).get(accounts::list);
+        routes.at("/v1/accounts", ledger).post(accounts::create).history(accounts::list);
         routes.at("/v1/accounts/batch", ledger).post(accounts::create_batch);
         routes.at("/v1/accounts/{id}", ledger).get(accounts::find);
-        routes.at("/v1/accounts/{id}/transfers", ledger).get(accounts::transfers);
-        routes.at("/v1/accounts/{id}/balances", ledger).get(accounts::balances);
-        routes.at("/v1/ledgers", ledger).post(ledgers::create).get(ledgers::list);
-        routes.at("/v1/ledgers/{id}", ledger).get(ledgers::find);
+        routes.at("/v1/accounts/{id}/transfers", ledger).history(accounts::transfers);
+        routes.at("/v1/accounts/{id}/balances", ledger).history(accounts::balances);
+        routes.at("/v1/ledgers", ledger).post(ledgers::create).history(ledgers::list);
+        routes.at("/v1/ledgers/{id}", ledger).history(ledgers::find);
         routes.at("/account", ledger).post(short::open_account);
         routes.at("/balance/{account_id}", ledger).get(short::balance);
-        routes.at("/transactions", ledger).get(short::transactions);
+        routes.at("/transactions", ledger).history(short::transactions);
 
         let process = Scope::Process;
         routes.at("/healthz", process).get(ops::healthz);
@@ -133,11 +135,27 @@ struct Adding<'a> {
 }
 
 impl Adding<'_> {
+    /// A command, which a reader passes on.
     fn post<F>(self, run: F) -> Self
     where
         F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
     {
-        self.add(Method::POST, "POST", || web::route().guard(guard::Post()), run)
+        let route = || web::route().guard(guard::Post());
+        match self.state.ledger {
+            Ledger::Owner(_) => self.add(Method::POST, "POST", route, run),
+            Ledger::Reader(_) => self.add(Method::POST, "POST", route, forward::command),
+        }
+    }
+
+    /// Lists and history, which a process that only takes commands leaves to readers.
+    fn history<F>(self, run: F) -> Self
+    where
+        F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
+    {
+        match self.state.config.history {
+            History::Served => self.get(run),
+            History::Elsewhere => self.get(forward::history),
+        }
     }
 
     /// HEAD is GET without the body, which the server leaves out by itself.
