@@ -7,18 +7,21 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
 use florin_actors::{Durability, Florin, Options};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ConfigError, Exposure, Flags, ListenAddress};
-use crate::http::{self, HttpConfig};
+use crate::config::{Config, ConfigError, Exposure, Flags, ListenAddress, MetricsAccess};
+use crate::http::{self, Door, HttpConfig};
+use crate::keys::{self, Keyring, KeysError, Scope};
 use crate::telemetry;
+use crate::tls::{Certificates, TlsError, TlsFiles};
 
 use super::scheduling::prefer_full_turns;
 use super::text;
@@ -42,6 +45,10 @@ pub(super) enum ServeError {
     Bind { listen: ListenAddress, source: io::Error },
     #[error(transparent)]
     Open(#[from] florin_actors::OpenError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot serve HTTP")]
     Http(#[source] io::Error),
     #[error("cannot watch for signals")]
@@ -68,10 +75,17 @@ pub(super) enum Ending {
 pub(super) fn run(flags: &Flags) -> Result<ExitCode, ServeError> {
     let config = Config::of_process(flags)?.config;
     telemetry::start(config.log);
-    warn_of_risks(&config);
+    for risk in risks(&config) {
+        warn!("{risk}");
+    }
+    let system = System::new();
+    // From here on a hangup, which means "reread" and may come early, ends nothing.
+    let hangups =
+        system.block_on(async { signal(SignalKind::hangup()) }).map_err(ServeError::Signals)?;
     let server = Server::open(&config)?;
-    let ending = System::new().block_on(async {
+    let ending = system.block_on(async {
         let stops = stops_by_signal().map_err(ServeError::Signals)?;
+        actix_web::rt::spawn(reread_on(hangups, server.http.clone()));
         let ready = server.ready_line(&config);
         server.serve(stops, || announce(&ready)).await
     })?;
@@ -82,18 +96,65 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, ServeError> {
     })
 }
 
-fn warn_of_risks(config: &Config) {
+/// What the operator chose that can cost money.
+fn risks(config: &Config) -> Vec<String> {
+    let listen = config.listen;
+    let mut risks = Vec::new();
     if config.durability == Durability::Memory {
-        warn!(
+        risks.push(
             "DURABILITY IS MEMORY: transfers are acknowledged before they are on disk, and a crash or power loss loses them; \
              never use this for money that matters"
+                .to_owned(),
         );
     }
-    if config.exposure == Exposure::AnyoneWhoReachesIt {
-        warn!(
-            "callers are not asked who they are: whoever reaches {} may move money",
-            config.listen
-        );
+    match &config.api_keys {
+        None if config.exposure == Exposure::AnyoneWhoReachesIt => risks.push(format!(
+            "callers are not asked who they are: whoever reaches {listen} may move money"
+        )),
+        None => {}
+        Some(_) if config.tls.is_none() && !listen.is_loopback() => risks.push(format!(
+            "API KEYS TRAVEL IN THE CLEAR: {listen} speaks no TLS, and whoever listens on the way can use a key that he sees; \
+             give --tls-cert and --tls-key, unless something in front of it encrypts"
+        )),
+        Some(path) if keys::anybody_can_read(path) => risks.push(format!(
+            "everybody on this machine can read the keys file {}, which tells ids, names and scopes, though no key",
+            path.display()
+        )),
+        Some(_) => {}
+    }
+    if let Some(TlsFiles { key, .. }) = &config.tls
+        && keys::anybody_can_read(key)
+    {
+        risks.push(format!(
+            "everybody on this machine can read the private key {}: `chmod o-r` it",
+            key.display()
+        ));
+    }
+    risks
+}
+
+/// Reads keys and certificates again at each hangup. What can not be read changes nothing.
+async fn reread_on(mut hangups: Signal, http: HttpConfig) {
+    while hangups.recv().await.is_some() {
+        if http.keys.is_none() && http.certificates.is_none() {
+            info!("hangup: this server has neither keys nor certificates to reread");
+        }
+        if let Some(keys) = &http.keys {
+            match keys.reread() {
+                Ok(()) => info!(keys = keys.count(), "the keys were reread"),
+                Err(error) => {
+                    error!("the keys stay as they were: {}", text::sentence(&error));
+                }
+            }
+        }
+        if let Some(certificates) = &http.certificates {
+            match certificates.reread() {
+                Ok(()) => info!("the certificate was reread"),
+                Err(error) => {
+                    error!("the certificate stays as it was: {}", text::sentence(&error));
+                }
+            }
+        }
     }
 }
 
@@ -134,13 +195,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Binds the port, then opens and recovers the ledger. Blocks until that is done. From here on the process schedules its
+    /// Reads keys and certificates, binds the port, then opens and recovers the ledger. Blocks until that is done. From here on the process schedules its
     /// threads as a server does.
     ///
     /// # Errors
-    /// The port can not be had, or the data directory can not be used.
+    /// The keys or certificates can not be used, the port can not be had, or the data directory can not be used.
     pub(super) fn open(config: &Config) -> Result<Server, ServeError> {
         let listen = config.listen;
+        let http = http_config(config)?;
         let listener = TcpListener::bind(listen.0).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => ServeError::PortInUse { listen },
             _ => ServeError::Bind { listen, source },
@@ -149,12 +211,13 @@ impl Server {
             listener.local_addr().map_err(|source| ServeError::Bind { listen, source })?;
         prefer_full_turns();
         let florin = Florin::open(options(config))?;
-        Ok(Server { florin, listener, address, http: http_config(config) })
+        Ok(Server { florin, listener, address, http })
     }
 
     /// Where it listens, with the port that was picked.
     pub(super) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.http.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     fn ready_line(&self, config: &Config) -> String {
@@ -272,16 +335,27 @@ fn options(config: &Config) -> Options {
     }
 }
 
-fn http_config(config: &Config) -> HttpConfig {
+fn http_config(config: &Config) -> Result<HttpConfig, ServeError> {
     let limits = &config.limits;
     // Only on machines whose addresses are smaller than their disks could this cut anything.
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    HttpConfig {
+    let keys = config.api_keys.as_deref().map(Keyring::open).transpose()?.map(Arc::new);
+    if let Some(keys) = keys.as_ref().filter(|keys| keys.count() == 0) {
+        warn!("there is no key in {}: nobody is let in", keys.path().display());
+    }
+    let certificates = config.tls.as_ref().map(Certificates::open).transpose()?.map(Arc::new);
+    Ok(HttpConfig {
         workers: limits.workers.count(),
         body_bytes: size(limits.body_bytes.0),
         batch_body_bytes: size(limits.batch_body_bytes.0),
         durability: config.durability,
-    }
+        keys,
+        metrics_door: match config.metrics_access {
+            MetricsAccess::Read => Door::Needs(Scope::Read),
+            MetricsAccess::Open => Door::Open,
+        },
+        certificates,
+    })
 }
 
 #[cfg(test)]
@@ -290,6 +364,41 @@ mod tests {
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn what_can_cost_money_is_said() {
+        let check = |change: fn(&mut Config), expected: &str| {
+            let mut config = Config::of_own_server("data".into()).unwrap();
+            change(&mut config);
+            let risks = risks(&config).join("; ");
+            let fits =
+                if expected.is_empty() { risks.is_empty() } else { risks.contains(expected) };
+            assert!(fits, "{risks}");
+        };
+        check(|_| {}, "");
+        check(|config| config.durability = Durability::Memory, "DURABILITY IS MEMORY");
+        check(
+            |config| config.exposure = Exposure::AnyoneWhoReachesIt,
+            "whoever reaches 127.0.0.1:0",
+        );
+        check(|config| config.api_keys = Some("/nowhere/keys".into()), "");
+        check(
+            |config| {
+                config.listen = ListenAddress(([0, 0, 0, 0], 80).into());
+                config.api_keys = Some("/nowhere/keys".into());
+            },
+            "API KEYS TRAVEL IN THE CLEAR: 0.0.0.0:80",
+        );
+        check(
+            |config| {
+                config.listen = ListenAddress(([0, 0, 0, 0], 80).into());
+                config.api_keys = Some("/nowhere/keys".into());
+                let (cert, key) = ("/nowhere/c".into(), "/nowhere/k".into());
+                config.tls = Some(TlsFiles { cert, key });
+            },
+            "",
+        );
     }
 
     #[test]
