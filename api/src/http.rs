@@ -42,13 +42,13 @@ use self::exchange::RequestIds;
 use self::key::KeysInFlight;
 use self::routes::Routes;
 use crate::keys::Keyring;
-use crate::telemetry::{self, OutcomeMetrics, RefusedMetrics};
+use crate::telemetry::{self, AuthFailureMetrics, OutcomeMetrics};
 use crate::tls::Certificates;
 
 /// How long the head of a request may take to arrive.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a client may take to agree on TLS.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to agree on TLS. Those who do not agree keep others waiting once there are hundreds of them.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may be idle before it is closed; longer than the idle time of common balancers and clients.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a stop waits for requests that are under way.
@@ -66,7 +66,7 @@ pub(crate) struct HttpConfig {
     /// What the ledger acknowledges, for the header that says so.
     pub(crate) durability: Durability,
     /// The keys that callers need; without any, nobody is asked who they are.
-    pub(crate) keys: Option<Arc<Keyring>>,
+    pub(crate) api_keys: Option<Arc<Keyring>>,
     /// What `/metrics` asks of its readers.
     pub(crate) metrics_door: Door,
     /// What TLS is spoken with; plain HTTP without.
@@ -78,7 +78,7 @@ struct State {
     florin: Florin,
     config: HttpConfig,
     outcomes: OutcomeMetrics,
-    refused: RefusedMetrics,
+    auth_failures: AuthFailureMetrics,
     keys_in_flight: KeysInFlight,
     request_ids: RequestIds,
 }
@@ -91,7 +91,7 @@ impl State {
             florin,
             config,
             outcomes: OutcomeMetrics::new(),
-            refused: RefusedMetrics::new(),
+            auth_failures: AuthFailureMetrics::new(),
             keys_in_flight: KeysInFlight::default(),
             request_ids: RequestIds::new(),
         }

@@ -65,7 +65,7 @@ pub(crate) struct Holder {
 
 /// Why a request may not come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum AuthFailure {
     /// It brings no key.
     Missing,
     /// What it brings has not the form of a key.
@@ -85,20 +85,20 @@ pub(crate) enum Refused {
     },
 }
 
-impl Refused {
+impl AuthFailure {
     /// The words of all reasons, for counting.
     pub(crate) const REASONS: [&'static str; 6] =
         ["missing", "malformed", "mistyped", "unknown", "wrong_secret", "scope"];
 
-    /// The place of its word in [`Refused::REASONS`].
+    /// The place of its word in [`AuthFailure::REASONS`].
     pub(crate) const fn index(self) -> usize {
         match self {
-            Refused::Missing => 0,
-            Refused::Malformed => 1,
-            Refused::Mistyped => 2,
-            Refused::Unknown => 3,
-            Refused::WrongSecret => 4,
-            Refused::Scope { .. } => 5,
+            AuthFailure::Missing => 0,
+            AuthFailure::Malformed => 1,
+            AuthFailure::Mistyped => 2,
+            AuthFailure::Unknown => 3,
+            AuthFailure::WrongSecret => 4,
+            AuthFailure::Scope { .. } => 5,
         }
     }
 }
@@ -153,17 +153,17 @@ impl Keyring {
     ///
     /// # Errors
     /// Why it is not good.
-    pub(crate) fn holder(&self, presented: &[u8]) -> Result<Holder, Refused> {
-        let token = Token::read(presented).ok_or(Refused::Malformed)?;
+    pub(crate) fn holder(&self, presented: &[u8]) -> Result<Holder, AuthFailure> {
+        let token = Token::read(presented).ok_or(AuthFailure::Malformed)?;
         let keys = self.keys.load();
         match keys.get(&token.id()) {
             // Hashes are compared in constant time, and cover the checksum too.
             Some(key) if key.hash == token.hash() => {
                 Ok(Holder { key: token.id(), scope: key.scope })
             }
-            _ if !token.is_whole() => Err(Refused::Mistyped),
-            Some(_) => Err(Refused::WrongSecret),
-            None => Err(Refused::Unknown),
+            _ if !token.is_whole() => Err(AuthFailure::Mistyped),
+            Some(_) => Err(AuthFailure::WrongSecret),
+            None => Err(AuthFailure::Unknown),
         }
     }
 }
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(holder(&reader.reveal()), Ok(expected));
 
         let (admin, _) = add(&path, None, Scope::Admin).unwrap();
-        assert_eq!(holder(&admin.reveal()), Err(Refused::Unknown), "it was not reread");
+        assert_eq!(holder(&admin.reveal()), Err(AuthFailure::Unknown), "it was not reread");
         keyring.reread().unwrap();
         assert_eq!(holder(&admin.reveal()).unwrap().scope, Scope::Admin);
         assert_eq!((holder(&reader.reveal()), keyring.count()), (Ok(expected), 2));
@@ -211,7 +211,7 @@ mod tests {
         let only_admin = good.split("[[key]]").nth(2).unwrap();
         std::fs::write(&path, format!("[[key]]{only_admin}")).unwrap();
         keyring.reread().unwrap();
-        assert_eq!(holder(&reader.reveal()), Err(Refused::Unknown), "it was taken out");
+        assert_eq!(holder(&reader.reveal()), Err(AuthFailure::Unknown), "it was taken out");
         assert!(holder(&admin.reveal()).is_ok());
     }
 
@@ -225,18 +225,18 @@ mod tests {
         for at in "flk_".len()..text.len() {
             let other = if text.as_bytes()[at] == b'a' { "b" } else { "a" };
             let mistyped = format!("{}{other}{}", &text[..at], &text[at + 1..]);
-            assert_eq!(keyring.holder(mistyped.as_bytes()), Err(Refused::Mistyped), "{at}");
+            assert_eq!(keyring.holder(mistyped.as_bytes()), Err(AuthFailure::Mistyped), "{at}");
         }
         let forged = Token::with_id(token.id()).unwrap().reveal();
-        assert_eq!(keyring.holder(forged.as_bytes()), Err(Refused::WrongSecret));
+        assert_eq!(keyring.holder(forged.as_bytes()), Err(AuthFailure::WrongSecret));
         let stranger = Token::draw().unwrap().reveal();
-        assert_eq!(keyring.holder(stranger.as_bytes()), Err(Refused::Unknown));
+        assert_eq!(keyring.holder(stranger.as_bytes()), Err(AuthFailure::Unknown));
         for malformed in
             ["", "flk_", &text[1..], &text[..67], &format!("{text}a"), &text.to_uppercase()]
         {
             assert_eq!(
                 keyring.holder(malformed.as_bytes()),
-                Err(Refused::Malformed),
+                Err(AuthFailure::Malformed),
                 "{malformed}"
             );
         }
@@ -244,16 +244,16 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_word() {
-        let scope = Refused::Scope { needs: Scope::Write, has: Scope::Read };
+        let scope = AuthFailure::Scope { needs: Scope::Write, has: Scope::Read };
         let all = [
-            Refused::Missing,
-            Refused::Malformed,
-            Refused::Mistyped,
-            Refused::Unknown,
-            Refused::WrongSecret,
+            AuthFailure::Missing,
+            AuthFailure::Malformed,
+            AuthFailure::Mistyped,
+            AuthFailure::Unknown,
+            AuthFailure::WrongSecret,
             scope,
         ];
-        let words = all.map(|refused| Refused::REASONS[refused.index()]);
-        assert_eq!(words, Refused::REASONS);
+        let words = all.map(|failure| AuthFailure::REASONS[failure.index()]);
+        assert_eq!(words, AuthFailure::REASONS);
     }
 }

@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::LogFormat;
-use crate::keys::Refused;
+use crate::keys::AuthFailure;
 
 /// Requests answered, by method, route and status.
 pub(crate) const HTTP_REQUESTS: &str = "florin_http_requests_total";
@@ -29,7 +29,7 @@ pub(crate) const REPLAYED: &str = "florin_replayed_total";
 pub(crate) const REJECTED: &str = "florin_rejected_total";
 
 /// Requests that were not let in, by reason.
-pub(crate) const REFUSED: &str = "florin_http_refused_total";
+pub(crate) const AUTH_FAILURES: &str = "florin_auth_failures_total";
 
 /// Every metric of this crate with its description.
 const COUNTERS: [(&str, &str); 5] = [
@@ -37,7 +37,7 @@ const COUNTERS: [(&str, &str); 5] = [
     (CREATED, "Ledgers, accounts, transfers and transactions created over HTTP."),
     (REPLAYED, "Retries over HTTP that got an earlier outcome."),
     (REJECTED, "Refusals by the rules over HTTP, by code."),
-    (REFUSED, "Requests without a key that is good for what they ask, by reason."),
+    (AUTH_FAILURES, "Requests without a key that is good for what they ask, by reason."),
 ];
 
 /// Upper bounds of histograms of seconds: 50 µs to 5 s.
@@ -191,17 +191,19 @@ impl OutcomeMetrics {
 }
 
 /// What is counted of requests that may not come in.
-pub(crate) struct RefusedMetrics([Counter; Refused::REASONS.len()]);
+pub(crate) struct AuthFailureMetrics([Counter; AuthFailure::REASONS.len()]);
 
-impl RefusedMetrics {
+impl AuthFailureMetrics {
     /// The counters, which all begin at 0, so that a rate has something to rise from.
-    pub(crate) fn new() -> RefusedMetrics {
-        RefusedMetrics(Refused::REASONS.map(|reason| counter!(REFUSED, "reason" => reason)))
+    pub(crate) fn new() -> AuthFailureMetrics {
+        AuthFailureMetrics(
+            AuthFailure::REASONS.map(|reason| counter!(AUTH_FAILURES, "reason" => reason)),
+        )
     }
 
     /// Counts one.
-    pub(crate) fn count(&self, refused: Refused) {
-        self.0[refused.index()].increment(1);
+    pub(crate) fn count(&self, failure: AuthFailure) {
+        self.0[failure.index()].increment(1);
     }
 }
 

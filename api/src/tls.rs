@@ -2,6 +2,7 @@
 //!
 //! One stack for all of it: rustls with aws-lc-rs, named wherever it is used, so that no other can come in by a default.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -79,10 +80,16 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 /// The listener's certificate and key, as they were last read.
-#[derive(Debug)]
 pub(crate) struct Certificates {
     files: TlsFiles,
     current: ArcSwap<CertifiedKey>,
+}
+
+impl fmt::Debug for Certificates {
+    /// Where they come from, and nothing of the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 impl Certificates {

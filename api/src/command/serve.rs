@@ -3,6 +3,9 @@
 //! The port is bound before the ledger is opened, so that a busy one is reported at once and no recovery is done in vain. Callers that
 //! connect meanwhile wait in the listener's queue.
 
+mod reread;
+mod risks;
+
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -13,15 +16,15 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
 use florin_actors::{Durability, Florin, Options};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ConfigError, Exposure, Flags, ListenAddress, MetricsAccess};
+use crate::config::{Config, ConfigError, Flags, ListenAddress, MetricsAccess};
 use crate::http::{self, Door, HttpConfig};
-use crate::keys::{self, Keyring, KeysError, Scope};
+use crate::keys::{Keyring, KeysError, Scope};
 use crate::telemetry;
-use crate::tls::{Certificates, TlsError, TlsFiles};
+use crate::tls::{Certificates, TlsError};
 
 use super::scheduling::prefer_full_turns;
 use super::text;
@@ -75,7 +78,7 @@ pub(super) enum Ending {
 pub(super) fn run(flags: &Flags) -> Result<ExitCode, ServeError> {
     let config = Config::of_process(flags)?.config;
     telemetry::start(config.log);
-    for risk in risks(&config) {
+    for risk in risks::of(&config) {
         warn!("{risk}");
     }
     let system = System::new();
@@ -85,7 +88,7 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, ServeError> {
     let server = Server::open(&config)?;
     let ending = system.block_on(async {
         let stops = stops_by_signal().map_err(ServeError::Signals)?;
-        actix_web::rt::spawn(reread_on(hangups, server.http.clone()));
+        actix_web::rt::spawn(reread::at(hangups, server.http.clone()));
         let ready = server.ready_line(&config);
         server.serve(stops, || announce(&ready)).await
     })?;
@@ -94,68 +97,6 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, ServeError> {
         // Threads may still be busy with what will not end: the process ends without them. The journal is made for that.
         Ending::Cut | Ending::AtOnce | Ending::Failed => std::process::exit(1),
     })
-}
-
-/// What the operator chose that can cost money.
-fn risks(config: &Config) -> Vec<String> {
-    let listen = config.listen;
-    let mut risks = Vec::new();
-    if config.durability == Durability::Memory {
-        risks.push(
-            "DURABILITY IS MEMORY: transfers are acknowledged before they are on disk, and a crash or power loss loses them; \
-             never use this for money that matters"
-                .to_owned(),
-        );
-    }
-    match &config.api_keys {
-        None if config.exposure == Exposure::AnyoneWhoReachesIt => risks.push(format!(
-            "callers are not asked who they are: whoever reaches {listen} may move money"
-        )),
-        None => {}
-        Some(_) if config.tls.is_none() && !listen.is_loopback() => risks.push(format!(
-            "API KEYS TRAVEL IN THE CLEAR: {listen} speaks no TLS, and whoever listens on the way can use a key that he sees; \
-             give --tls-cert and --tls-key, unless something in front of it encrypts"
-        )),
-        Some(path) if keys::anybody_can_read(path) => risks.push(format!(
-            "everybody on this machine can read the keys file {}, which tells ids, names and scopes, though no key",
-            path.display()
-        )),
-        Some(_) => {}
-    }
-    if let Some(TlsFiles { key, .. }) = &config.tls
-        && keys::anybody_can_read(key)
-    {
-        risks.push(format!(
-            "everybody on this machine can read the private key {}: `chmod o-r` it",
-            key.display()
-        ));
-    }
-    risks
-}
-
-/// Reads keys and certificates again at each hangup. What can not be read changes nothing.
-async fn reread_on(mut hangups: Signal, http: HttpConfig) {
-    while hangups.recv().await.is_some() {
-        if http.keys.is_none() && http.certificates.is_none() {
-            info!("hangup: this server has neither keys nor certificates to reread");
-        }
-        if let Some(keys) = &http.keys {
-            match keys.reread() {
-                Ok(()) => info!(keys = keys.count(), "the keys were reread"),
-                Err(error) => {
-                    error!("the keys stay as they were: {}", text::sentence(&error));
-                }
-            }
-        }
-        if let Some(certificates) = &http.certificates {
-            match certificates.reread() {
-                Ok(()) => info!("the certificate was reread"),
-                Err(error) => {
-                    error!("the certificate stays as it was: {}", text::sentence(&error));
-                }
-            }
-        }
-    }
 }
 
 /// The one line on the standard output that scripts and people wait for.
@@ -339,8 +280,8 @@ fn http_config(config: &Config) -> Result<HttpConfig, ServeError> {
     let limits = &config.limits;
     // Only on machines whose addresses are smaller than their disks could this cut anything.
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let keys = config.api_keys.as_deref().map(Keyring::open).transpose()?.map(Arc::new);
-    if let Some(keys) = keys.as_ref().filter(|keys| keys.count() == 0) {
+    let api_keys = config.api_keys.as_deref().map(Keyring::open).transpose()?.map(Arc::new);
+    if let Some(keys) = api_keys.as_ref().filter(|keys| keys.count() == 0) {
         warn!("there is no key in {}: nobody is let in", keys.path().display());
     }
     let certificates = config.tls.as_ref().map(Certificates::open).transpose()?.map(Arc::new);
@@ -349,7 +290,7 @@ fn http_config(config: &Config) -> Result<HttpConfig, ServeError> {
         body_bytes: size(limits.body_bytes.0),
         batch_body_bytes: size(limits.batch_body_bytes.0),
         durability: config.durability,
-        keys,
+        api_keys,
         metrics_door: match config.metrics_access {
             MetricsAccess::Read => Door::Needs(Scope::Read),
             MetricsAccess::Open => Door::Open,
@@ -364,41 +305,6 @@ mod tests {
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-    }
-
-    #[test]
-    fn what_can_cost_money_is_said() {
-        let check = |change: fn(&mut Config), expected: &str| {
-            let mut config = Config::of_own_server("data".into()).unwrap();
-            change(&mut config);
-            let risks = risks(&config).join("; ");
-            let fits =
-                if expected.is_empty() { risks.is_empty() } else { risks.contains(expected) };
-            assert!(fits, "{risks}");
-        };
-        check(|_| {}, "");
-        check(|config| config.durability = Durability::Memory, "DURABILITY IS MEMORY");
-        check(
-            |config| config.exposure = Exposure::AnyoneWhoReachesIt,
-            "whoever reaches 127.0.0.1:0",
-        );
-        check(|config| config.api_keys = Some("/nowhere/keys".into()), "");
-        check(
-            |config| {
-                config.listen = ListenAddress(([0, 0, 0, 0], 80).into());
-                config.api_keys = Some("/nowhere/keys".into());
-            },
-            "API KEYS TRAVEL IN THE CLEAR: 0.0.0.0:80",
-        );
-        check(
-            |config| {
-                config.listen = ListenAddress(([0, 0, 0, 0], 80).into());
-                config.api_keys = Some("/nowhere/keys".into());
-                let (cert, key) = ("/nowhere/c".into(), "/nowhere/k".into());
-                config.tls = Some(TlsFiles { cert, key });
-            },
-            "",
-        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 
 use actix_web::http::header::{self, HeaderMap};
 
-use crate::keys::{Holder, Keyring, Refused, Scope};
+use crate::keys::{AuthFailure, Holder, Keyring, Scope};
 
 /// What a route asks of those who use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,25 +45,25 @@ impl Door {
         self,
         keys: Option<&Keyring>,
         headers: &HeaderMap,
-    ) -> Result<Caller, Refused> {
+    ) -> Result<Caller, AuthFailure> {
         let (Door::Needs(needs), Some(keys)) = (self, keys) else {
             return Ok(Caller::Anyone);
         };
         let holder = keys.holder(bearer(headers)?)?;
         if holder.scope < needs {
-            return Err(Refused::Scope { needs, has: holder.scope });
+            return Err(AuthFailure::Scope { needs, has: holder.scope });
         }
         Ok(Caller::Holder(holder))
     }
 }
 
 /// What stands after `Bearer` in the one `Authorization` header.
-fn bearer(headers: &HeaderMap) -> Result<&[u8], Refused> {
+fn bearer(headers: &HeaderMap) -> Result<&[u8], AuthFailure> {
     let mut values = headers.get_all(header::AUTHORIZATION);
-    let value = values.next().ok_or(Refused::Missing)?;
+    let value = values.next().ok_or(AuthFailure::Missing)?;
     let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len()).unwrap_or_default();
     if values.next().is_some() || !scheme.eq_ignore_ascii_case(b"Bearer ") {
-        return Err(Refused::Malformed);
+        return Err(AuthFailure::Malformed);
     }
     Ok(token.trim_ascii())
 }
@@ -89,26 +89,26 @@ mod tests {
             }
             door.admit(Some(&keyring), &headers)
         };
-        let check = |values: &[&str], expected: Result<(), Refused>| {
+        let check = |values: &[&str], expected: Result<(), AuthFailure>| {
             let admitted = admit(Door::Needs(Scope::Read), values);
             assert_eq!(admitted.map(|_| ()), expected, "{values:?}");
             assert_eq!(admit(Door::Open, values), Ok(Caller::Anyone), "{values:?}");
         };
         check(&[&format!("Bearer {key}")], Ok(()));
         check(&[&format!("bearer   {key}")], Ok(()));
-        check(&[], Err(Refused::Missing));
+        check(&[], Err(AuthFailure::Missing));
         for malformed in
             [&key, "Bearer", "Bearer ", &format!("Basic {key}"), &format!("Bearer{key}")]
         {
-            check(&[malformed], Err(Refused::Malformed));
+            check(&[malformed], Err(AuthFailure::Malformed));
         }
         let good = format!("Bearer {key}");
-        check(&[&good, &good], Err(Refused::Malformed));
+        check(&[&good, &good], Err(AuthFailure::Malformed));
 
         let caller = admit(Door::Needs(Scope::Write), &[&good]).unwrap();
         assert_eq!(caller.to_string(), format!("key {} (write)", token.id()));
-        let refused = Refused::Scope { needs: Scope::Admin, has: Scope::Write };
-        assert_eq!(admit(Door::Needs(Scope::Admin), &[&good]), Err(refused));
+        let failure = AuthFailure::Scope { needs: Scope::Admin, has: Scope::Write };
+        assert_eq!(admit(Door::Needs(Scope::Admin), &[&good]), Err(failure));
         let nobody_asks = Door::Needs(Scope::Admin).admit(None, &HeaderMap::new());
         assert_eq!(nobody_asks, Ok(Caller::Anyone));
     }

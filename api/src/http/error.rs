@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::catalogue::{self, Code, Retry};
 use super::wire::values::Id;
-use crate::keys::Refused;
+use crate::keys::AuthFailure;
 
 /// What is wrong with one field, parameter or header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -111,7 +111,7 @@ pub(crate) enum ApiError {
     /// No such ledger.
     LedgerNotFound { id: LedgerId, seq: JournalSeq },
     /// Its sender may not come in.
-    Refused(Refused),
+    AuthFailure(AuthFailure),
     /// The path has other methods.
     MethodNotAllowed { allow: &'static str },
     /// The body did not arrive in time.
@@ -278,13 +278,13 @@ impl ApiError {
                 return Named::ByTheRules(Rejection::LedgerNotFound { ledger: *id });
             }
             ApiError::Rejected(refusal) => return Named::ByTheRules(refusal.rejection),
-            ApiError::Refused(refused) => match refused {
-                Refused::Missing => Code::Unauthorized,
-                Refused::Malformed
-                | Refused::Mistyped
-                | Refused::Unknown
-                | Refused::WrongSecret => Code::InvalidApiKey,
-                Refused::Scope { .. } => Code::Forbidden,
+            ApiError::AuthFailure(failure) => match failure {
+                AuthFailure::Missing => Code::Unauthorized,
+                AuthFailure::Malformed
+                | AuthFailure::Mistyped
+                | AuthFailure::Unknown
+                | AuthFailure::WrongSecret => Code::InvalidApiKey,
+                AuthFailure::Scope { .. } => Code::Forbidden,
             },
             ApiError::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             ApiError::RequestTimeout => Code::RequestTimeout,
@@ -432,19 +432,19 @@ impl ApiError {
             ApiError::InvalidIdempotencyKey { reason } => {
                 format!("The Idempotency-Key {reason}.").into()
             }
-            ApiError::Refused(refused) => match refused {
-                Refused::Missing => Code::Unauthorized.meaning().into(),
-                Refused::Malformed => {
+            ApiError::AuthFailure(failure) => match failure {
+                AuthFailure::Missing => Code::Unauthorized.meaning().into(),
+                AuthFailure::Malformed => {
                     "The Authorization header is not `Bearer`, a space, and a key that begins with flk_ and has 68 characters.".into()
                 }
-                Refused::Mistyped => {
+                AuthFailure::Mistyped => {
                     "The key has a mistake in it: its checksum does not fit.".into()
                 }
                 // Which of the two it is helps only those who try.
-                Refused::Unknown | Refused::WrongSecret => {
+                AuthFailure::Unknown | AuthFailure::WrongSecret => {
                     "The key is not known here, or no longer.".into()
                 }
-                Refused::Scope { needs, has } => {
+                AuthFailure::Scope { needs, has } => {
                     format!("This needs a key of scope {needs}; this one has {has}.").into()
                 }
             },

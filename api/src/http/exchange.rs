@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::State;
 use super::door::{Caller, Door};
 use super::error::ApiError;
-use crate::keys::Refused;
+use crate::keys::AuthFailure;
 use crate::telemetry::RouteMetrics;
 
 const FLORIN_SEQ: HeaderName = HeaderName::from_static("florin-seq");
@@ -234,10 +234,10 @@ impl Exchange {
     /// Bounds the head, and asks who sends it. Nothing of the body is read for one that may not come in.
     fn enter(&mut self, door: Door) -> Result<(), ApiError> {
         head_within(&self.request, HEADER_BYTES_MAX)?;
-        let keys = self.state.config.keys.as_deref();
-        self.caller = door.admit(keys, self.request.headers()).map_err(|refused| {
-            self.state.refused.count(refused);
-            ApiError::Refused(refused)
+        let keys = self.state.config.api_keys.as_deref();
+        self.caller = door.admit(keys, self.request.headers()).map_err(|failure| {
+            self.state.auth_failures.count(failure);
+            ApiError::AuthFailure(failure)
         })?;
         Ok(())
     }
@@ -270,8 +270,8 @@ fn refuse(
     headers.insert(header::CONTENT_TYPE, PROBLEM);
     match error {
         // Who may not come in does not learn how much has been decided.
-        ApiError::Refused(refused) => {
-            headers.insert(header::WWW_AUTHENTICATE, challenge(*refused));
+        ApiError::AuthFailure(failure) => {
+            headers.insert(header::WWW_AUTHENTICATE, challenge(*failure));
         }
         _ => ledger_headers(headers, state, place, error.seq()),
     }
@@ -286,13 +286,14 @@ fn refuse(
 }
 
 /// What a client is told of how to come in (RFC 6750).
-fn challenge(refused: Refused) -> HeaderValue {
-    HeaderValue::from_static(match refused {
-        Refused::Missing => "Bearer",
-        Refused::Malformed | Refused::Mistyped | Refused::Unknown | Refused::WrongSecret => {
-            "Bearer error=\"invalid_token\""
-        }
-        Refused::Scope { .. } => "Bearer error=\"insufficient_scope\"",
+fn challenge(failure: AuthFailure) -> HeaderValue {
+    HeaderValue::from_static(match failure {
+        AuthFailure::Missing => "Bearer",
+        AuthFailure::Malformed
+        | AuthFailure::Mistyped
+        | AuthFailure::Unknown
+        | AuthFailure::WrongSecret => "Bearer error=\"invalid_token\"",
+        AuthFailure::Scope { .. } => "Bearer error=\"insufficient_scope\"",
     })
 }
 

@@ -37,7 +37,7 @@ impl Bank {
             body_bytes: 256 << 10,
             batch_body_bytes: 16 << 20,
             durability: Durability::Fsync,
-            keys: None,
+            api_keys: None,
             metrics_door: Door::Needs(Scope::Read),
             certificates: None,
         };

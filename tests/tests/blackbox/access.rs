@@ -220,7 +220,7 @@ fn metrics_are_for_holders_of_keys_or_for_all() {
     for (reason, count) in
         [("missing", 1), ("malformed", 1), ("scope", 1), ("unknown", 0), ("wrong_secret", 0)]
     {
-        let line = format!("florin_http_refused_total{{reason=\"{reason}\"}} {count}\n");
+        let line = format!("florin_auth_failures_total{{reason=\"{reason}\"}} {count}\n");
         assert!(shown.contains(&line), "no {line} in {shown}");
     }
     assert!(shown.contains("status=\"401\"") && shown.contains("status=\"403\""), "{shown}");
@@ -360,7 +360,7 @@ fn no_key_is_ever_logged() {
         server.reread("the keys were reread");
         server.stop();
         let log = server.stderr();
-        assert!(log.contains("stopping"), "{log}");
+        assert!(log.contains("stopping") && log.contains("actix_http"), "everything: {log}");
         for key in [&read[12..], &stranger[12..], "justsomething"] {
             assert!(!log.contains(key), "{log}");
         }
