@@ -168,6 +168,8 @@ pub struct Positions {
     pub journal_bytes: u64,
     /// Bytes of journal that the store does not have yet.
     pub backlog_bytes: u64,
+    /// How long ago the oldest thing became durable that the store may not have yet.
+    pub store_lag: Duration,
     /// Bytes of journal segments that are kept.
     pub journal_kept_bytes: u64,
     /// Bytes that can surely still be written.

@@ -35,6 +35,7 @@
 
 mod admission;
 mod arrivals;
+mod claim;
 mod clock;
 mod commit;
 mod front;
@@ -59,7 +60,7 @@ pub use front::{
     Answer, Condition, Florin, FoundAccount, FoundTransaction, Positions, Read, ReadError, Replay,
     Source, SubmitError, UnreadableAmount,
 };
-pub use options::{ClockAcceptance, Options};
+pub use options::{ClockAcceptance, Options, StoreChoice};
 pub use reader::Reader;
 pub use recovery::{FrameError, OpenError};
 pub use verify::{VerifyError, VerifyReport, verify};

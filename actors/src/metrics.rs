@@ -19,6 +19,12 @@ pub const FRAME_RECORDS: &str = "florin_journal_frame_records";
 pub const DURABLE_SEQ: &str = "florin_journal_durable_seq";
 /// The position up to which the store has everything.
 pub const STORED_SEQ: &str = "florin_store_seq";
+/// Positions that are durable and not yet in the store.
+pub const STORE_LAG_RECORDS: &str = "florin_store_lag_records";
+/// Bytes of journal that are not yet in the store.
+pub const STORE_LAG_BYTES: &str = "florin_store_lag_bytes";
+/// Seconds since the oldest thing became durable that the store may not have yet.
+pub const STORE_LAG_SECONDS: &str = "florin_store_lag_seconds";
 /// Seconds that one batch took to be applied to the store.
 pub const STORE_APPLY_SECONDS: &str = "florin_store_apply_seconds";
 /// Batches that the store refused or failed, and that were or will be tried again.
@@ -41,6 +47,12 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     (FRAME_RECORDS, "Records in a journal frame."),
     (DURABLE_SEQ, "The position up to which the journal is durable."),
     (STORED_SEQ, "The position up to which the store has everything."),
+    (STORE_LAG_RECORDS, "Positions that are durable and not yet in the store."),
+    (STORE_LAG_BYTES, "Bytes of journal that are not yet in the store."),
+    (
+        STORE_LAG_SECONDS,
+        "Seconds since the oldest thing became durable that the store may not have yet.",
+    ),
     (STORE_APPLY_SECONDS, "Seconds that one batch took to be applied to the store."),
     (STORE_FAILURES, "Batches that the store refused or failed."),
     (INDEXED_SEQ, "The position up to which the index of decided ids answers."),
@@ -106,6 +118,10 @@ pub(crate) fn stored(seq: florin_engine::JournalSeq) {
 pub(crate) fn refresh(positions: &crate::Positions) {
     gauge!(DURABLE_SEQ).set(positions.durable.0 as f64);
     stored(positions.stored);
+    let lag = positions.durable.0.saturating_sub(positions.stored.0);
+    gauge!(STORE_LAG_RECORDS).set(lag as f64);
+    gauge!(STORE_LAG_BYTES).set(positions.backlog_bytes as f64);
+    gauge!(STORE_LAG_SECONDS).set(positions.store_lag.as_secs_f64());
     gauge!(JOURNAL_KEPT_BYTES).set(positions.journal_kept_bytes as f64);
     gauge!(EVENTS_IN_FLIGHT).set(positions.events_in_flight as f64);
 }

@@ -9,19 +9,20 @@ use actix::{Actor, Addr};
 use crossbeam_channel::bounded;
 use florin_engine::JournalSeq;
 use florin_persistence::data_dir::DataDir;
-use florin_persistence::journal::{FrameHash, Journal, JournalIndex, JournalReader, JournalRoom};
-use florin_persistence::store::Store;
+use florin_persistence::journal::{Journal, JournalIndex, JournalReader, JournalRoom};
+use florin_persistence::store::{Store, StoreErrorKind, TakeOver};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::admission::{Admission, Limits};
 use crate::arrivals::Arrivals;
-use crate::commit::{Committer, Item, chain, frame_target_and_record_max};
+use crate::claim::Claim;
+use crate::commit::{Committer, Item, frame_target_and_record_max};
 use crate::front::{Florin, Positions};
 use crate::history::{History, Readers};
 use crate::housekeeping::{Housekeeper, Wake};
 use crate::indexed::IndexOnDisk;
-use crate::options::Options;
+use crate::options::{Options, StoreChoice};
 use crate::recovery::{OpenError, Recovered, frame_bytes_max, recover, warn_of_durability};
 use crate::shard::{Finish, Shard};
 use crate::shared::Shared;
@@ -98,6 +99,7 @@ fn start(
         status: store_status.clone(),
         wake: wake.clone(),
         stopping: stopping.subscribe(),
+        choice: options.store.clone(),
         mode: options.write_behind,
         segment_bytes: options.segment_bytes,
     };
@@ -188,18 +190,6 @@ fn start_committer(
     spawn("florin-journal", move || committer.run())
 }
 
-struct StartWriteBehind {
-    directory: Arc<DataDir>,
-    reader: JournalReader,
-    segments: Arc<JournalIndex>,
-    shared: Arc<Shared>,
-    status: Arc<StoreStatus>,
-    wake: Wake,
-    stopping: watch::Receiver<bool>,
-    mode: WriteBehind,
-    segment_bytes: u64,
-}
-
 /// Opens the store and starts the task that fills it, on a thread and runtime of its own.
 fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>), OpenError> {
     let (opened, store) = bounded(1);
@@ -212,39 +202,17 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
             }
         };
         runtime.block_on(async move {
-            let StartWriteBehind {
-                directory,
-                mut reader,
-                segments,
-                shared,
-                status,
-                wake,
-                mut stopping,
-                mode,
-                segment_bytes,
-            } = start;
-            let store = match open_store(&directory, &mut reader, &segments, &shared).await {
-                Ok(store) => store,
+            let (mode, mut stopping) = (start.mode, start.stopping.clone());
+            let task = match start.open().await {
+                Ok(task) => task,
                 Err(error) => {
                     let _ = opened.send(Err(error));
                     return;
                 }
             };
-            let _ = opened.send(Ok(store.clone()));
+            let _ = opened.send(Ok(task.store()));
             match mode {
-                WriteBehind::Running => {
-                    WriteBehindTask::new(
-                        store,
-                        reader,
-                        shared,
-                        status,
-                        wake,
-                        stopping,
-                        segment_bytes,
-                    )
-                    .run()
-                    .await;
-                }
+                WriteBehind::Running => task.run().await,
                 WriteBehind::Paused => {
                     // The runtime stays for the store's readers.
                     let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -256,42 +224,52 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
     Ok((store, thread))
 }
 
-/// Opens the store and makes sure that it belongs to this journal and that nothing between them is missing.
-async fn open_store(
-    directory: &DataDir,
-    reader: &mut JournalReader,
-    segments: &JournalIndex,
-    shared: &Shared,
-) -> Result<Store, OpenError> {
-    let store = Store::open(&directory.store_path(), directory.id()).await?;
-    let checkpoint = store.checkpoint().await?;
-    let durable = shared.durable();
-    if checkpoint.seq > durable {
-        return Err(OpenError::StoreMismatch(format!(
-            "the store reaches position {}, but the journal ends at {}: the journal is older than the store; restore the newer journal",
-            checkpoint.seq.0, durable.0
-        )));
-    }
-    let expected = reader.frame_hash_at(checkpoint.seq.0).map_err(|error| {
-        OpenError::StoreMismatch(format!(
-            "the store ends at position {}, and the journal does not reach back to it: {}",
-            checkpoint.seq.0,
-            chain(&error)
+struct StartWriteBehind {
+    directory: Arc<DataDir>,
+    reader: JournalReader,
+    segments: Arc<JournalIndex>,
+    shared: Arc<Shared>,
+    status: Arc<StoreStatus>,
+    wake: Wake,
+    stopping: watch::Receiver<bool>,
+    choice: StoreChoice,
+    mode: WriteBehind,
+    segment_bytes: u64,
+}
+
+impl StartWriteBehind {
+    /// Opens the store and claims it. One that is away now is claimed later.
+    async fn open(self) -> Result<WriteBehindTask, OpenError> {
+        let directory = self.directory.id();
+        let (store, take_over) = match self.choice {
+            StoreChoice::Embedded => {
+                let store = Store::open(&self.directory.store_path(), directory).await?;
+                (store, TakeOver::Never)
+            }
+            StoreChoice::Postgres { options, take_over } => {
+                (Store::postgres(options, directory)?, take_over)
+            }
+        };
+        let (reader, segments, shared) = (self.reader, self.segments, self.shared);
+        let mut claim = Claim { store, take_over, reader, segments, shared };
+        let claimed = match claim.take().await {
+            Ok(()) => true,
+            Err(OpenError::Store(error)) if error.kind() == StoreErrorKind::Passing => {
+                claim.count_backlog(JournalSeq::NONE);
+                self.status.note_away(&error);
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(WriteBehindTask::new(
+            claim,
+            claimed,
+            self.status,
+            self.wake,
+            self.stopping,
+            self.segment_bytes,
         ))
-    })?;
-    let genesis = (checkpoint.seq == JournalSeq::NONE).then_some(FrameHash::GENESIS);
-    if expected.or(genesis).map(|hash| *hash.as_bytes()) != Some(checkpoint.frame_hash) {
-        return Err(OpenError::StoreMismatch(format!(
-            "the store at position {} was filled from another journal",
-            checkpoint.seq.0
-        )));
     }
-    shared.set_stored(checkpoint.seq);
-    let not_stored = segments.sealed_segments().into_iter();
-    let backlog = not_stored.filter(|segment| segment.last_seq > checkpoint.seq.0);
-    let backlog_bytes = backlog.map(|segment| segment.bytes).sum();
-    shared.backlog_bytes.store(backlog_bytes, Ordering::Relaxed);
-    Ok(store)
 }
 
 impl Running {
@@ -318,6 +296,7 @@ impl Running {
             snapshot: JournalSeq(self.snapshot_seq.load(Ordering::Relaxed)),
             journal_bytes: self.shared.written_bytes.load(Ordering::Relaxed),
             backlog_bytes: self.shared.backlog_bytes.load(Ordering::Relaxed),
+            store_lag: self.shared.store_lag(),
             journal_kept_bytes: self.shared.kept_bytes.load(Ordering::Relaxed),
             journal_room_bytes: self.room.bytes(),
             events_in_flight: self.admission.events_in_flight(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use florin_persistence::disk::{Disk, OsDisk};
 use florin_persistence::journal::{Durability, SEGMENT_BYTES_DEFAULT};
+use florin_persistence::store::{PostgresOptions, TakeOver};
 
 use crate::admission::Limits;
 use crate::clock::{Clock, SystemClock};
@@ -19,6 +20,8 @@ pub struct Options {
     pub durability: Durability,
     /// Whether a clock far ahead of the journal is believed.
     pub clock_acceptance: ClockAcceptance,
+    /// The SQL read model.
+    pub store: StoreChoice,
     /// Whether the store follows the journal.
     pub write_behind: WriteBehind,
     /// Where journal segments go when they are no longer needed; without it they are deleted.
@@ -31,6 +34,20 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Which database holds the SQL read model.
+#[derive(Clone, Debug)]
+pub enum StoreChoice {
+    /// SQLite, inside the data directory.
+    Embedded,
+    /// PostgreSQL. It may be away, also at the start: the journal keeps what it misses.
+    Postgres {
+        /// Where it is.
+        options: PostgresOptions,
+        /// Whether to become its writer although another one seems to live.
+        take_over: TakeOver,
+    },
 }
 
 /// What to do when the clock is more than a day ahead of the last thing in the journal.
@@ -50,6 +67,7 @@ impl Options {
             data_dir: data_dir.into(),
             durability: Durability::Fsync,
             clock_acceptance: ClockAcceptance::Strict,
+            store: StoreChoice::Embedded,
             write_behind: WriteBehind::Running,
             journal_archive: None,
             segment_bytes: SEGMENT_BYTES_DEFAULT,

@@ -33,6 +33,14 @@ impl Ledger {
         }
     }
 
+    /// Resolves with the reason when the ledger has failed; a reader never does.
+    pub(crate) async fn failed(&self) -> String {
+        match self {
+            Ledger::Owner(florin) => florin.failed().await,
+            Ledger::Reader(_) => std::future::pending().await,
+        }
+    }
+
     /// Lists, history and totals.
     pub(crate) fn store(&self) -> &Store {
         match self {

@@ -108,6 +108,8 @@ pub(crate) struct StorePart {
     lag_records: u64,
     /// Bytes of journal that are not yet in it.
     lag_bytes: u64,
+    /// Seconds since the oldest thing became durable that may not be in it yet.
+    lag_seconds: f64,
     /// How long it has been away, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     away_seconds: Option<f64>,
@@ -192,6 +194,7 @@ impl StorePart {
             seq: positions.stored.0,
             lag_records: positions.durable.0.saturating_sub(positions.stored.0),
             lag_bytes: positions.backlog_bytes,
+            lag_seconds: positions.store_lag.as_secs_f64(),
             away_seconds: None,
             stuck_seq: None,
             error: None,

@@ -82,10 +82,7 @@ impl PlaceArgs {
 
 /// TLS with those who are signed for by this file, or by whom the system trusts.
 fn trusted(ca_cert: Option<&Path>) -> Result<TlsConfig, TlsError> {
-    let authorities = match ca_cert {
-        Some(path) => tls::certificates(path)?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
+    let authorities = tls::authorities(ca_cert)?;
     let authorities: Vec<Certificate<'static>> =
         authorities.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     Ok(TlsConfig::builder()
