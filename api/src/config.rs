@@ -300,22 +300,6 @@ pub(crate) struct Limits {
     pub(crate) batch_body_bytes: ByteSize,
 }
 
-/// A key on a command line, as it was typed. It does not show itself.
-#[derive(Clone)]
-pub(crate) struct ApiKey(String);
-
-impl From<String> for ApiKey {
-    fn from(text: String) -> ApiKey {
-        ApiKey(text)
-    }
-}
-
-impl std::fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ApiKey(…)")
-    }
-}
-
 /// A setting as `florin config` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -439,10 +423,22 @@ pub(crate) fn keys_file(
 ///
 /// # Errors
 /// It is no key, by its form or its checksum; both variables are set; the file can not be read. The key is not shown.
-pub(crate) fn api_key(given: Option<&ApiKey>) -> Result<Option<Token>, ConfigError> {
+pub(crate) fn api_key(given: Option<&Secret>) -> Result<Option<Token>, ConfigError> {
     let given = given.map(|key| key.0.clone());
     let flags = Flags::of_one(&API_KEY, given, None);
     Layers::without_file(&flags, &process_variable).read(&API_KEY)
+}
+
+/// The database alone, for commands that need no other setting but the data directory.
+///
+/// # Errors
+/// As [`Config::of_process`].
+pub(crate) fn database_url(
+    given: Option<&Secret>,
+    config: Option<PathBuf>,
+) -> Result<Option<Secret>, ConfigError> {
+    let flags = Flags::of_one(&DATABASE_URL, given.map(|url| url.0.clone()), config);
+    Layers::open(&flags, &process_variable)?.read(&DATABASE_URL)
 }
 
 /// The data directory alone, for commands that need no more.

@@ -184,7 +184,7 @@ fn a_client_takes_its_key_from_flag_variable_or_file_and_never_shows_it() {
         assert!(complaint.starts_with("flag --api-key: the value must be a key"), "{complaint}");
         assert!(!complaint.contains(&one[10..30]), "{complaint}");
     }
-    assert_eq!(format!("{:?}", ApiKey::from(one)), "ApiKey(…)");
+    assert_eq!(format!("{:?}", Secret::from(one)), "Secret(…)");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::{Client, PATIENCE};
 use crate::command::CommandError;
-use crate::config::{self, ApiKey};
+use crate::config::{self, Secret};
 use crate::keys::Token;
 use crate::tls::{self, TlsError};
 
@@ -43,7 +43,7 @@ pub(in crate::command) struct ServerArgs {
     place: PlaceArgs,
     /// The key to show, where others can not read the command line [FLORIN_API_KEY, or FLORIN_API_KEY_FILE naming a file with it]
     #[arg(long, value_name = "KEY")]
-    api_key: Option<ApiKey>,
+    api_key: Option<Secret>,
 }
 
 impl ServerArgs {
