@@ -7,6 +7,7 @@ mod client;
 mod completions;
 mod demo;
 mod health;
+mod keys;
 mod page;
 mod print;
 mod progress;
@@ -46,8 +47,11 @@ enum Verb {
     Verify(verify::VerifyArgs),
     /// Print every setting in force and where it came from
     Config(settings::ConfigArgs),
+    /// Make and list the keys that let callers in
+    #[command(subcommand)]
+    Keys(keys::KeysVerb),
     /// Exit 0 when a server is ready, for health checks
-    Health(client::ServerArgs),
+    Health(client::PlaceArgs),
     /// Create and read accounts on a server
     #[command(subcommand)]
     Account(account::AccountVerb),
@@ -76,6 +80,10 @@ enum CommandError {
     #[error(transparent)]
     Client(#[from] client::ClientError),
     #[error(transparent)]
+    Keys(#[from] crate::keys::KeysError),
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
+    #[error(transparent)]
     Demo(#[from] demo::DemoError),
     #[error(transparent)]
     Bench(#[from] bench::BenchError),
@@ -95,6 +103,8 @@ impl CommandError {
             CommandError::Serve(_)
             | CommandError::Verify(_)
             | CommandError::Client(_)
+            | CommandError::Keys(_)
+            | CommandError::Tls(_)
             | CommandError::Demo(_)
             | CommandError::Bench(_)
             | CommandError::Runtime(_)
@@ -130,6 +140,7 @@ fn run(cli: Cli) -> Outcome {
         Some(Verb::Serve(flags)) => Ok(serve::run(&flags)?),
         Some(Verb::Verify(args)) => verify::run(args),
         Some(Verb::Config(args)) => settings::run(&args),
+        Some(Verb::Keys(verb)) => keys::run(verb),
         Some(Verb::Health(args)) => health::run(&args),
         Some(Verb::Account(verb)) => account::run(verb),
         Some(Verb::Transfer(verb)) => transfer::run(verb),
@@ -162,7 +173,7 @@ mod tests {
 
     #[test]
     fn later_settings_are_not_there_before_their_time() {
-        for flag in ["--database-url", "--redis-url", "--role", "--api-keys", "--tls-cert"] {
+        for flag in ["--database-url", "--redis-url", "--role"] {
             assert!(Cli::try_parse_from(["florin", "serve", flag, "x"]).is_err(), "{flag}");
         }
     }

@@ -15,8 +15,13 @@ use std::path::PathBuf;
 
 use florin_actors::{ClockAcceptance, Durability};
 
+use crate::keys::Token;
+use crate::tls::TlsFiles;
+
 pub(crate) use layers::{ConfigError, Flags, Layers};
-pub(crate) use values::{Archive, ByteSize, Count, Exposure, ListenAddress, LogFormat, Workers};
+pub(crate) use values::{
+    Archive, ByteSize, Count, Exposure, ListenAddress, LogFormat, MetricsAccess, Workers,
+};
 
 /// How a setting is given, which is also how a shell completes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ enum Shape {
     Choice(&'static [&'static str]),
     /// A flag that needs no value: alone it means `true`.
     Switch,
+    /// A text that is never shown, neither by `florin config` nor in a complaint.
+    Secret,
 }
 
 /// One setting: its name as a flag, and what people read about it.
@@ -92,6 +99,34 @@ const INSECURE_NO_AUTH: Spec = Spec {
     shape: Shape::Switch,
     help: "Allow an address that other machines can reach although nobody is asked who they are",
 };
+const API_KEYS: Spec = Spec {
+    flag: "api-keys",
+    value_name: "FILE",
+    default: "none",
+    shape: Shape::Path,
+    help: "Let in only who holds a key of this file, which `florin keys new` makes; reread on SIGHUP",
+};
+const METRICS_ACCESS: Spec = Spec {
+    flag: "metrics-access",
+    value_name: "WHO",
+    default: "read",
+    shape: Shape::Choice(&["read", "open"]),
+    help: "With --api-keys, who may read /metrics: any key (read), or everybody (open)",
+};
+const TLS_CERT: Spec = Spec {
+    flag: "tls-cert",
+    value_name: "FILE",
+    default: "none",
+    shape: Shape::Path,
+    help: "Speak HTTPS with this certificate and those that lead to its authority (PEM); reread on SIGHUP",
+};
+const TLS_KEY: Spec = Spec {
+    flag: "tls-key",
+    value_name: "FILE",
+    default: "none",
+    shape: Shape::Path,
+    help: "The private key of --tls-cert (PEM); reread on SIGHUP",
+};
 const ACCEPT_CLOCK: Spec = Spec {
     flag: "accept-clock",
     value_name: "BOOL",
@@ -150,13 +185,17 @@ const BATCH_BODY_BYTES: Spec = Spec {
 };
 
 /// Every setting, in the order in which `florin config` prints them.
-const SETTINGS: [&Spec; 14] = [
+const SETTINGS: [&Spec; 18] = [
     &LISTEN,
     &DATA_DIR,
     &DURABILITY,
     &JOURNAL_ARCHIVE,
     &LOG,
     &INSECURE_NO_AUTH,
+    &API_KEYS,
+    &METRICS_ACCESS,
+    &TLS_CERT,
+    &TLS_KEY,
     &ACCEPT_CLOCK,
     &EVENTS_IN_FLIGHT,
     &BYTES_IN_FLIGHT,
@@ -166,6 +205,10 @@ const SETTINGS: [&Spec; 14] = [
     &BODY_BYTES,
     &BATCH_BODY_BYTES,
 ];
+
+/// The key of the verbs that speak to a server, which `florin config` does not know: it is of the caller, not of the server.
+const API_KEY: Spec =
+    Spec { flag: "api-key", value_name: "KEY", default: "none", shape: Shape::Secret, help: "" };
 
 /// Segments smaller than this would hold less than a few frames; larger ones could not be preallocated quickly.
 const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 30);
@@ -179,6 +222,11 @@ pub(crate) struct Config {
     pub(crate) journal_archive: Archive,
     pub(crate) log: LogFormat,
     pub(crate) exposure: Exposure,
+    /// Where the keys are that callers need; without, nobody is asked who they are.
+    pub(crate) api_keys: Option<PathBuf>,
+    pub(crate) metrics_access: MetricsAccess,
+    /// What TLS is spoken with; without, plain HTTP is.
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) clock: ClockAcceptance,
     pub(crate) limits: Limits,
 }
@@ -193,6 +241,22 @@ pub(crate) struct Limits {
     pub(crate) workers: Workers,
     pub(crate) body_bytes: ByteSize,
     pub(crate) batch_body_bytes: ByteSize,
+}
+
+/// A key on a command line, as it was typed. It does not show itself.
+#[derive(Clone)]
+pub(crate) struct ApiKey(String);
+
+impl From<String> for ApiKey {
+    fn from(text: String) -> ApiKey {
+        ApiKey(text)
+    }
+}
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
 }
 
 /// A setting as `florin config` prints it.
@@ -223,6 +287,9 @@ impl Config {
             journal_archive: layers.read(&JOURNAL_ARCHIVE)?,
             log: layers.read(&LOG)?,
             exposure: layers.read(&INSECURE_NO_AUTH)?,
+            api_keys: layers.read(&API_KEYS)?,
+            metrics_access: layers.read(&METRICS_ACCESS)?,
+            tls: tls_files(layers.read(&TLS_CERT)?, layers.read(&TLS_KEY)?)?,
             clock: layers.read(&ACCEPT_CLOCK)?,
             limits: Limits {
                 events_in_flight: layers.read(&EVENTS_IN_FLIGHT)?,
@@ -262,14 +329,52 @@ impl Config {
         if !SEGMENT_BYTES_RANGE.contains(&self.limits.segment_bytes.0) {
             return Err(ConfigError::SegmentBytes { given: self.limits.segment_bytes });
         }
-        // Whoever reaches the port may move money: until callers are asked who they are, only this machine may.
+        // Whoever reaches the port may move money: unless callers are asked who they are, only this machine may.
         if self.exposure == Exposure::LoopbackOnly
-            && !self.listen.0.ip().to_canonical().is_loopback()
+            && self.api_keys.is_none()
+            && !self.listen.is_loopback()
         {
             return Err(ConfigError::Exposed { listen: self.listen });
         }
         Ok(())
     }
+}
+
+/// Both files or neither.
+fn tls_files(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>, ConfigError> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => {
+            Err(ConfigError::HalfTls { given: TLS_CERT.flag, missing: TLS_KEY.flag })
+        }
+        (None, Some(_)) => {
+            Err(ConfigError::HalfTls { given: TLS_KEY.flag, missing: TLS_CERT.flag })
+        }
+    }
+}
+
+/// The file with the keys, for the verbs that change and show it.
+///
+/// # Errors
+/// As [`Config::of_process`]; also when nobody says which file.
+pub(crate) fn keys_file(
+    given: Option<String>,
+    config: Option<PathBuf>,
+) -> Result<PathBuf, ConfigError> {
+    let flags = Flags::of_one(&API_KEYS, given, config);
+    let path: Option<PathBuf> = Layers::open(&flags, &process_variable)?.read(&API_KEYS)?;
+    path.ok_or(ConfigError::NoKeysFile)
+}
+
+/// The key to show to a server: the flag's, else that of `FLORIN_API_KEY` or of the file that `FLORIN_API_KEY_FILE` names.
+///
+/// # Errors
+/// It is no key, by its form or its checksum; both variables are set; the file can not be read. The key is not shown.
+pub(crate) fn api_key(given: Option<&ApiKey>) -> Result<Option<Token>, ConfigError> {
+    let given = given.map(|key| key.0.clone());
+    let flags = Flags::of_one(&API_KEY, given, None);
+    Layers::without_file(&flags, &process_variable).read(&API_KEY)
 }
 
 /// The data directory alone, for commands that need no more.

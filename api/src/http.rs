@@ -1,7 +1,7 @@
 //! The HTTP edge: bytes to commands, outcomes to answers.
 //!
 //! Only what can not be read is refused here; every other question is the ledger's. [`routes`] lists all routes, the modules
-//! named by nouns hold their handlers, [`exchange`] is what happens around each of them, and [`answers`] makes first answers
+//! named by nouns hold their handlers, [`exchange`] is what happens around each of them, [`door`] asks who sends it, and [`answers`] makes first answers
 //! and replays from the same record.
 
 mod accounts;
@@ -10,6 +10,7 @@ mod batch;
 mod body;
 mod catalogue;
 mod docs;
+mod door;
 mod error;
 mod exchange;
 mod fingerprint;
@@ -36,13 +37,18 @@ use actix_web::dev::Server;
 use actix_web::{App, HttpServer, rt};
 use florin_actors::{Durability, Florin};
 
+pub(crate) use self::door::Door;
 use self::exchange::RequestIds;
 use self::key::KeysInFlight;
 use self::routes::Routes;
-use crate::telemetry::{self, OutcomeMetrics};
+use crate::keys::Keyring;
+use crate::telemetry::{self, AuthFailureMetrics, OutcomeMetrics};
+use crate::tls::Certificates;
 
 /// How long the head of a request may take to arrive.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client may take to agree on TLS. Those who do not agree keep others waiting once there are hundreds of them.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may be idle before it is closed; longer than the idle time of common balancers and clients.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a stop waits for requests that are under way.
@@ -59,6 +65,12 @@ pub(crate) struct HttpConfig {
     pub(crate) batch_body_bytes: usize,
     /// What the ledger acknowledges, for the header that says so.
     pub(crate) durability: Durability,
+    /// The keys that callers need; without any, nobody is asked who they are.
+    pub(crate) api_keys: Option<Arc<Keyring>>,
+    /// What `/metrics` asks of its readers.
+    pub(crate) metrics_door: Door,
+    /// What TLS is spoken with; plain HTTP without.
+    pub(crate) certificates: Option<Arc<Certificates>>,
 }
 
 /// What all requests share.
@@ -66,6 +78,7 @@ struct State {
     florin: Florin,
     config: HttpConfig,
     outcomes: OutcomeMetrics,
+    auth_failures: AuthFailureMetrics,
     keys_in_flight: KeysInFlight,
     request_ids: RequestIds,
 }
@@ -78,6 +91,7 @@ impl State {
             florin,
             config,
             outcomes: OutcomeMetrics::new(),
+            auth_failures: AuthFailureMetrics::new(),
             keys_in_flight: KeysInFlight::default(),
             request_ids: RequestIds::new(),
         }
@@ -90,6 +104,8 @@ impl State {
 /// The listener can not be used.
 pub(crate) fn run(florin: Florin, config: HttpConfig, listener: TcpListener) -> io::Result<Server> {
     let workers = config.workers;
+    let tls = config.certificates.clone().map(Certificates::server_config).transpose();
+    let tls = tls.map_err(io::Error::other)?;
     let state = Arc::new(State::new(florin, config));
     let routes = Arc::new(Routes::all(&state));
     rt::spawn(upkeep());
@@ -99,10 +115,15 @@ pub(crate) fn run(florin: Florin, config: HttpConfig, listener: TcpListener) -> 
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         // Whoever runs the process decides when it stops.
-        .disable_signals()
-        .listen(listener)?
-        .run();
-    Ok(server)
+        .disable_signals();
+    let server = match tls {
+        None => server.listen(listener)?,
+        // This adds the protocol's name, HTTP/1.1, to the agreement.
+        Some(tls) => {
+            server.tls_handshake_timeout(HANDSHAKE_PATIENCE).listen_rustls_0_23(listener, tls)?
+        }
+    };
+    Ok(server.run())
 }
 
 async fn upkeep() {

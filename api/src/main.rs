@@ -3,7 +3,9 @@
 mod command;
 mod config;
 mod http;
+mod keys;
 mod telemetry;
+mod tls;
 
 use std::process::ExitCode;
 

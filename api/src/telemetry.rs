@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::LogFormat;
+use crate::keys::AuthFailure;
 
 /// Requests answered, by method, route and status.
 pub(crate) const HTTP_REQUESTS: &str = "florin_http_requests_total";
@@ -27,12 +28,16 @@ pub(crate) const REPLAYED: &str = "florin_replayed_total";
 /// Refusals by the rules, by code.
 pub(crate) const REJECTED: &str = "florin_rejected_total";
 
+/// Requests that were not let in, by reason.
+pub(crate) const AUTH_FAILURES: &str = "florin_auth_failures_total";
+
 /// Every metric of this crate with its description.
-const COUNTERS: [(&str, &str); 4] = [
+const COUNTERS: [(&str, &str); 5] = [
     (HTTP_REQUESTS, "Requests answered, by method, route and status."),
     (CREATED, "Ledgers, accounts, transfers and transactions created over HTTP."),
     (REPLAYED, "Retries over HTTP that got an earlier outcome."),
     (REJECTED, "Refusals by the rules over HTTP, by code."),
+    (AUTH_FAILURES, "Requests without a key that is good for what they ask, by reason."),
 ];
 
 /// Upper bounds of histograms of seconds: 50 µs to 5 s.
@@ -106,8 +111,8 @@ fn describe() {
 }
 
 /// The statuses that answers have, in the order of their counters.
-const STATUSES: [u16; 15] =
-    [200, 201, 308, 400, 404, 405, 408, 409, 413, 415, 422, 431, 500, 503, 0];
+const STATUSES: [u16; 17] =
+    [200, 201, 308, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 431, 500, 503, 0];
 
 /// What is measured of one route.
 pub(crate) struct RouteMetrics {
@@ -182,6 +187,23 @@ impl OutcomeMetrics {
         if let Some(counter) = self.rejected.get(at) {
             counter.get_or_init(|| counter!(REJECTED, "code" => rejection.code())).increment(1);
         }
+    }
+}
+
+/// What is counted of requests that may not come in.
+pub(crate) struct AuthFailureMetrics([Counter; AuthFailure::REASONS.len()]);
+
+impl AuthFailureMetrics {
+    /// The counters, which all begin at 0, so that a rate has something to rise from.
+    pub(crate) fn new() -> AuthFailureMetrics {
+        AuthFailureMetrics(
+            AuthFailure::REASONS.map(|reason| counter!(AUTH_FAILURES, "reason" => reason)),
+        )
+    }
+
+    /// Counts one.
+    pub(crate) fn count(&self, failure: AuthFailure) {
+        self.0[failure.index()].increment(1);
     }
 }
 

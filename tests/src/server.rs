@@ -139,6 +139,7 @@ pub struct TestServer {
     child: Option<Child>,
     address: SocketAddr,
     words: Vec<String>,
+    variables: Vec<(String, String)>,
     data_dir: PathBuf,
     stderr: Arc<Mutex<String>>,
     /// Removed when the server is dropped.
@@ -161,13 +162,29 @@ impl TestServer {
     /// It does not become ready.
     #[must_use]
     pub fn start_with(words: &[&str]) -> TestServer {
+        TestServer::start_with_variables(words, &[])
+    }
+
+    /// Starts a server on an empty directory, with more words on its command line and variables in its environment.
+    ///
+    /// # Panics
+    /// It does not become ready.
+    #[must_use]
+    pub fn start_with_variables(words: &[&str], variables: &[(&str, &str)]) -> TestServer {
         let directory = TempDir::with_prefix("florin-test-").expect("a temporary directory");
         let data_dir = directory.path().join("data");
         let words = words.iter().map(|word| (*word).to_owned()).collect();
-        let stderr = Arc::default();
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server =
-            TestServer { child: None, address, words, data_dir, stderr, _directory: directory };
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables = variables.iter().map(owned).collect();
+        let mut server = TestServer {
+            child: None,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            words,
+            variables,
+            data_dir,
+            stderr: Arc::default(),
+            _directory: directory,
+        };
         server.run();
         server
     }
@@ -176,6 +193,7 @@ impl TestServer {
     fn serve(&self) -> Command {
         let mut command = florin(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(&self.data_dir).args(&self.words);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -285,6 +303,21 @@ impl TestServer {
     /// As [`TestServer::stop`].
     pub fn interrupt(&mut self) {
         self.end(Signal::INT);
+    }
+
+    /// Tells it to read its keys and certificates again, and returns when its log says how that went, in a line with these words.
+    ///
+    /// # Panics
+    /// It does not run, or its log does not say so in time.
+    pub fn reread(&self, words: &str) {
+        let before = self.stderr().matches(words).count();
+        let child = self.child.as_ref().expect("the server runs");
+        kill_process(Pid::from_child(child), Signal::HUP).expect("the server runs");
+        let deadline = Instant::now() + PATIENCE;
+        while self.stderr().matches(words).count() == before {
+            assert!(Instant::now() < deadline, "no `{words}` in the log:\n{}", self.stderr());
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn end(&mut self, signal: Signal) {

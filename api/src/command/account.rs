@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
-use super::client::{self, Client, OutputArgs, Query, ServerArgs};
+use super::client::{self, OutputArgs, Query, ServerArgs};
 use super::page::{self, PageArgs, field};
 use super::print::Align::{Left, Right};
 use super::{Outcome, print};
@@ -118,7 +118,9 @@ pub(super) fn run(verb: AccountVerb) -> Outcome {
 }
 
 fn create(args: &CreateArgs) -> Outcome {
-    let answer = Client::new(&args.server.url)
+    let answer = args
+        .server
+        .client()?
         .post("/v1/accounts", &body(args))
         .and_then(client::Answer::accepted)
         .map_err(|error| error.of_command(&args.id))?;
@@ -140,7 +142,7 @@ fn body(args: &CreateArgs) -> Value {
 
 fn get(args: &GetArgs) -> Outcome {
     let path = format!("/v1/accounts/{}", args.id);
-    let answer = Client::new(&args.server.url).get(&path)?.accepted()?;
+    let answer = args.server.client()?.get(&path)?.accepted()?;
     show(&answer, args.output)
 }
 
@@ -190,7 +192,7 @@ fn list(args: &ListArgs) -> Outcome {
         .with("code", args.code)
         .with("user_data_64", args.user_data_64);
     let path = args.page.query(query).of("/v1/accounts");
-    let answer = Client::new(&args.server.url).get(&path)?.accepted()?;
+    let answer = args.server.client()?.get(&path)?.accepted()?;
     if args.output.json {
         print::out(&answer.body)?;
         return Ok(ExitCode::SUCCESS);

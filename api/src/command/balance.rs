@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::client::{self, Client, OutputArgs, ServerArgs};
+use super::client::{self, OutputArgs, ServerArgs};
 use super::page::field;
 use super::print::Align::Right;
 use super::{Outcome, print};
@@ -21,7 +21,7 @@ pub(super) struct BalanceArgs {
 /// Shows what the account holds, as of every write that was acknowledged before.
 pub(super) fn run(args: &BalanceArgs) -> Outcome {
     let path = format!("/v1/accounts/{}", args.id);
-    let answer = Client::new(&args.server.url).get(&path)?.accepted()?;
+    let answer = args.server.client()?.get(&path)?.accepted()?;
     if args.output.json {
         print::out(&answer.body)?;
         return Ok(ExitCode::SUCCESS);

@@ -4,32 +4,23 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::tls::TlsConfig;
 
 use super::text;
+use crate::keys::Token;
+
+mod server;
+
+pub(super) use server::{PlaceArgs, ServerArgs};
 
 /// How long an answer may take: longer than the 30 s after which a server answers that it does not know.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How long a health check waits; what probes it gives up at about the same time.
-const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The largest answer that is read: a page of 1,000 things with their metadata.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
-
-/// Which server to speak to.
-#[derive(Clone, Debug, clap::Args)]
-pub(super) struct ServerArgs {
-    /// Where the server is [FLORIN_URL; default http://127.0.0.1:8080]
-    #[arg(
-        long,
-        env = "FLORIN_URL",
-        default_value = "http://127.0.0.1:8080",
-        hide_env = true,
-        hide_default_value = true,
-        value_parser = server_url
-    )]
-    pub(super) url: String,
-}
 
 /// How a verb shows the answer.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -37,13 +28,6 @@ pub(super) struct OutputArgs {
     /// Print the server's answer as it came, for programs
     #[arg(long)]
     pub(super) json: bool,
-}
-
-fn server_url(url: &str) -> Result<String, &'static str> {
-    match url.strip_prefix("http://") {
-        Some(host) if !host.is_empty() => Ok(url.trim_end_matches('/').to_owned()),
-        _ => Err("must begin with http:// and name a host, such as http://127.0.0.1:8080"),
-    }
 }
 
 /// Reads an id as the API does: digits, or a hyphenated UUID. What comes back can stand in a path.
@@ -73,6 +57,10 @@ pub(super) enum ClientError {
         "no server answers at {url} ({why}); start one with `florin serve`, or name another with --url"
     )]
     NoServer { url: String, why: String },
+    #[error(
+        "{url} shows a certificate that is not trusted ({why}); name the file of the authority that signed it with --ca-cert"
+    )]
+    Untrusted { url: String, why: String },
     #[error("the connection to {url} broke before the answer came")]
     Broken { url: String, source: ureq::Error },
     #[error("{0}")]
@@ -94,6 +82,7 @@ impl ClientError {
             ClientError::Broken { .. } => true,
             ClientError::Problem(problem) => problem.retry.as_deref() == Some("same_id"),
             ClientError::NoServer { .. }
+            | ClientError::Untrusted { .. }
             | ClientError::NotFlorin { .. }
             | ClientError::NotReady { .. }
             | ClientError::OutcomeUnknown { .. } => false,
@@ -218,29 +207,28 @@ impl Answer {
 pub(super) struct Client {
     agent: ureq::Agent,
     url: String,
+    key: Option<Token>,
 }
 
 impl Client {
-    /// A client that waits as long as a server may take.
+    /// A client without TLS and key that waits as long as a server may take.
     pub(super) fn new(url: &str) -> Client {
-        Client::with_patience(url, PATIENCE)
+        Client::with(url, PATIENCE, None, None)
     }
 
-    /// A client for health checks.
-    pub(super) fn impatient(url: &str) -> Client {
-        Client::with_patience(url, HEALTH_PATIENCE)
-    }
-
-    fn with_patience(url: &str, patience: Duration) -> Client {
+    fn with(url: &str, patience: Duration, tls: Option<TlsConfig>, key: Option<Token>) -> Client {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             // A proxy for the internet is no way to a ledger.
             .proxy(None)
             .timeout_global(Some(patience))
-            .user_agent(concat!("florin/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Client { agent: config.new_agent(), url: url.to_owned() }
+            .user_agent(concat!("florin/", env!("CARGO_PKG_VERSION")));
+        let config = match tls {
+            Some(tls) => config.tls_config(tls),
+            None => config,
+        };
+        Client { agent: config.build().new_agent(), url: url.to_owned(), key }
     }
 
     /// Asks for what is at `path`, which begins with a slash.
@@ -248,7 +236,7 @@ impl Client {
     /// # Errors
     /// No answer came.
     pub(super) fn get(&self, path: &str) -> Result<Answer, ClientError> {
-        self.read(self.agent.get(format!("{}{path}", self.url)).call())
+        self.read(self.with_key(self.agent.get(format!("{}{path}", self.url))).call())
     }
 
     /// Sends a command.
@@ -256,8 +244,15 @@ impl Client {
     /// # Errors
     /// No answer came.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Answer, ClientError> {
-        let request = self.agent.post(format!("{}{path}", self.url));
+        let request = self.with_key(self.agent.post(format!("{}{path}", self.url)));
         self.read(request.content_type("application/json").send(body.to_string()))
+    }
+
+    fn with_key<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {}", key.reveal())),
+            None => request,
+        }
     }
 
     fn read(
@@ -267,6 +262,9 @@ impl Client {
         let url = self.url.clone();
         let mut response = match response {
             Ok(response) => response,
+            Err(source) if is_certificate_error(&source) => {
+                return Err(ClientError::Untrusted { url, why: source.to_string() });
+            }
             Err(source) if never_reached(&source) => {
                 return Err(ClientError::NoServer { url, why: source.to_string() });
             }
@@ -281,6 +279,16 @@ impl Client {
             Err(source) => Err(ClientError::Broken { url, source }),
         }
     }
+}
+
+/// Whether what the server showed was not trusted, so that nothing was sent to it.
+fn is_certificate_error(error: &ureq::Error) -> bool {
+    let error = match error {
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => error.get_ref().and_then(|inside| inside.downcast_ref()),
+        _ => None,
+    };
+    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// Whether the request surely did not arrive.
@@ -360,14 +368,12 @@ mod tests {
     }
 
     #[test]
-    fn ids_urls_and_metadata_are_checked_before_they_are_sent() {
+    fn ids_and_metadata_are_checked_before_they_are_sent() {
         assert!(id("1").is_ok() && id("340282366920938463463374607431768211455").is_ok());
         assert!(id("0190a6a0-0000-7000-8000-000000000001").is_ok());
         for text in ["", "-1", "1/../2", "340282366920938463463374607431768211456", "abc"] {
             assert!(id(text).is_err(), "{text}");
         }
-        assert_eq!(server_url("http://h:1/").as_deref(), Ok("http://h:1"));
-        assert!(server_url("h:1").is_err() && server_url("https://h").is_err());
         assert!(
             metadata("{\"a\":1}").is_ok() && metadata("[1]").is_err() && metadata("{").is_err()
         );

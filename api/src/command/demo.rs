@@ -73,18 +73,19 @@ const STORE_PATIENCE: Duration = Duration::from_secs(120);
 /// Runs the demo and prints what came of it.
 pub(super) fn run(args: &DemoArgs) -> Outcome {
     let own = if args.embedded { Some(OwnServer::start()?) } else { None };
-    let url = own.as_ref().map_or(args.server.url.as_str(), OwnServer::url);
-    let shown = show(args, url);
+    let shown = match &own {
+        Some(own) => show(args, &Client::new(own.url()), own.url()),
+        None => show(args, &args.server.client()?, args.server.url()),
+    };
     if let Some(own) = own {
         own.stop()?;
     }
     shown
 }
 
-fn show(args: &DemoArgs, url: &str) -> Outcome {
-    let client = Client::new(url);
-    let ledger = reach(&client, url)?;
-    let town = prepare(&client, &ledger)?;
+fn show(args: &DemoArgs, client: &Client, url: &str) -> Outcome {
+    let ledger = reach(client, url)?;
+    let town = prepare(client, &ledger)?;
     print::out(&format!(
         "{} people, {} merchants and a bank at {url}; {} connections for {} s (Ctrl-C ends it early)",
         text::grouped(town.cast.people.len() as u64),
@@ -92,11 +93,11 @@ fn show(args: &DemoArgs, url: &str) -> Outcome {
         args.connections,
         args.seconds,
     ))?;
-    let (tally, elapsed) = traffic(args, &client, &town)?;
-    let balances = settle(&client, &town, &tally)?;
+    let (tally, elapsed) = traffic(args, client, &town)?;
+    let balances = settle(client, &town, &tally)?;
     print::out(&format!("\n{}", report::balances(&balances, &town)))?;
     print::out(&format!("\n{}", report::figures(&tally, elapsed)))?;
-    print::out(&format!("\n{}", conserved(&client, &town, &tally, &balances)?))?;
+    print::out(&format!("\n{}", conserved(client, &town, &tally, &balances)?))?;
     if let Some(first) = &tally.first_unexpected {
         return Err(DemoError::Unexpected { count: tally.unexpected, first: first.clone() }.into());
     }

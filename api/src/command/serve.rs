@@ -3,10 +3,14 @@
 //! The port is bound before the ledger is opened, so that a busy one is reported at once and no recovery is done in vain. Callers that
 //! connect meanwhile wait in the listener's queue.
 
+mod reread;
+mod risks;
+
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -16,9 +20,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ConfigError, Exposure, Flags, ListenAddress};
-use crate::http::{self, HttpConfig};
+use crate::config::{Config, ConfigError, Flags, ListenAddress, MetricsAccess};
+use crate::http::{self, Door, HttpConfig};
+use crate::keys::{Keyring, KeysError, Scope};
 use crate::telemetry;
+use crate::tls::{Certificates, TlsError};
 
 use super::scheduling::prefer_full_turns;
 use super::text;
@@ -42,6 +48,10 @@ pub(super) enum ServeError {
     Bind { listen: ListenAddress, source: io::Error },
     #[error(transparent)]
     Open(#[from] florin_actors::OpenError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot serve HTTP")]
     Http(#[source] io::Error),
     #[error("cannot watch for signals")]
@@ -68,10 +78,17 @@ pub(super) enum Ending {
 pub(super) fn run(flags: &Flags) -> Result<ExitCode, ServeError> {
     let config = Config::of_process(flags)?.config;
     telemetry::start(config.log);
-    warn_of_risks(&config);
+    for risk in risks::of(&config) {
+        warn!("{risk}");
+    }
+    let system = System::new();
+    // From here on a hangup, which means "reread" and may come early, ends nothing.
+    let hangups =
+        system.block_on(async { signal(SignalKind::hangup()) }).map_err(ServeError::Signals)?;
     let server = Server::open(&config)?;
-    let ending = System::new().block_on(async {
+    let ending = system.block_on(async {
         let stops = stops_by_signal().map_err(ServeError::Signals)?;
+        actix_web::rt::spawn(reread::at(hangups, server.http.clone()));
         let ready = server.ready_line(&config);
         server.serve(stops, || announce(&ready)).await
     })?;
@@ -80,21 +97,6 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, ServeError> {
         // Threads may still be busy with what will not end: the process ends without them. The journal is made for that.
         Ending::Cut | Ending::AtOnce | Ending::Failed => std::process::exit(1),
     })
-}
-
-fn warn_of_risks(config: &Config) {
-    if config.durability == Durability::Memory {
-        warn!(
-            "DURABILITY IS MEMORY: transfers are acknowledged before they are on disk, and a crash or power loss loses them; \
-             never use this for money that matters"
-        );
-    }
-    if config.exposure == Exposure::AnyoneWhoReachesIt {
-        warn!(
-            "callers are not asked who they are: whoever reaches {} may move money",
-            config.listen
-        );
-    }
 }
 
 /// The one line on the standard output that scripts and people wait for.
@@ -134,13 +136,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Binds the port, then opens and recovers the ledger. Blocks until that is done. From here on the process schedules its
+    /// Reads keys and certificates, binds the port, then opens and recovers the ledger. Blocks until that is done. From here on the process schedules its
     /// threads as a server does.
     ///
     /// # Errors
-    /// The port can not be had, or the data directory can not be used.
+    /// The keys or certificates can not be used, the port can not be had, or the data directory can not be used.
     pub(super) fn open(config: &Config) -> Result<Server, ServeError> {
         let listen = config.listen;
+        let http = http_config(config)?;
         let listener = TcpListener::bind(listen.0).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => ServeError::PortInUse { listen },
             _ => ServeError::Bind { listen, source },
@@ -149,12 +152,13 @@ impl Server {
             listener.local_addr().map_err(|source| ServeError::Bind { listen, source })?;
         prefer_full_turns();
         let florin = Florin::open(options(config))?;
-        Ok(Server { florin, listener, address, http: http_config(config) })
+        Ok(Server { florin, listener, address, http })
     }
 
     /// Where it listens, with the port that was picked.
     pub(super) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.http.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     fn ready_line(&self, config: &Config) -> String {
@@ -272,16 +276,27 @@ fn options(config: &Config) -> Options {
     }
 }
 
-fn http_config(config: &Config) -> HttpConfig {
+fn http_config(config: &Config) -> Result<HttpConfig, ServeError> {
     let limits = &config.limits;
     // Only on machines whose addresses are smaller than their disks could this cut anything.
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    HttpConfig {
+    let api_keys = config.api_keys.as_deref().map(Keyring::open).transpose()?.map(Arc::new);
+    if let Some(keys) = api_keys.as_ref().filter(|keys| keys.count() == 0) {
+        warn!("there is no key in {}: nobody is let in", keys.path().display());
+    }
+    let certificates = config.tls.as_ref().map(Certificates::open).transpose()?.map(Arc::new);
+    Ok(HttpConfig {
         workers: limits.workers.count(),
         body_bytes: size(limits.body_bytes.0),
         batch_body_bytes: size(limits.batch_body_bytes.0),
         durability: config.durability,
-    }
+        api_keys,
+        metrics_door: match config.metrics_access {
+            MetricsAccess::Read => Door::Needs(Scope::Read),
+            MetricsAccess::Open => Door::Open,
+        },
+        certificates,
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::account::ReferenceArgs;
-use super::client::{self, Client, OutputArgs, Query, ServerArgs};
+use super::client::{self, OutputArgs, Query, ServerArgs};
 use super::page::{self, PageArgs, field};
 use super::print::Align::{Left, Right};
 use super::{Outcome, print};
@@ -102,7 +102,9 @@ pub(super) fn run(verb: TransferVerb) -> Outcome {
 fn create(args: &CreateArgs) -> Outcome {
     // The id is made here, so that a lost answer can be asked for again under it.
     let id = args.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    let answer = Client::new(&args.server.url)
+    let answer = args
+        .server
+        .client()?
         .post("/v1/transfers", &body(args, &id))
         .and_then(client::Answer::accepted)
         .map_err(|error| error.of_command(&id))?;
@@ -128,7 +130,7 @@ fn body(args: &CreateArgs, id: &str) -> Value {
 
 fn get(args: &GetArgs) -> Outcome {
     let path = format!("/v1/transfers/{}", args.id);
-    let answer = Client::new(&args.server.url).get(&path)?.accepted()?;
+    let answer = args.server.client()?.get(&path)?.accepted()?;
     show(&answer, args.output)
 }
 
@@ -187,8 +189,7 @@ fn list(args: &ListArgs) -> Outcome {
         Some(account) => format!("/v1/accounts/{account}/transfers"),
         None => "/v1/transfers".to_owned(),
     };
-    let answer =
-        Client::new(&args.server.url).get(&args.page.query(query).of(&path))?.accepted()?;
+    let answer = args.server.client()?.get(&args.page.query(query).of(&path))?.accepted()?;
     if args.output.json {
         print::out(&answer.body)?;
         return Ok(ExitCode::SUCCESS);

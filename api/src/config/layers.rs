@@ -46,6 +46,21 @@ pub(crate) enum ConfigError {
          callers are not asked who they are; listen on 127.0.0.1, or pass --insecure-no-auth if something in front of it asks"
     )]
     Exposed { listen: ListenAddress },
+    /// A secret has no meaning for its setting.
+    #[error("{origin}: the value {reason}")]
+    BadSecret { origin: Origin, reason: Reason },
+    /// The file that a `_FILE` variable names holds more than a value, as one would that was meant to be named by the variable itself.
+    #[error(
+        "the file {path} that {variable}_FILE names has more than one line; it has to hold the value of {variable} and nothing else",
+        path = .path.display()
+    )]
+    ValueLines { variable: String, path: PathBuf },
+    /// A certificate without its key, or a key without its certificate.
+    #[error("--{given} needs --{missing}: TLS takes both, plain HTTP neither")]
+    HalfTls { given: &'static str, missing: &'static str },
+    /// Nobody says where the keys are.
+    #[error("name the keys file with --file, or with FLORIN_API_KEYS")]
+    NoKeysFile,
     /// A segment size outside what the journal can work with.
     #[error("segment_bytes is {given}; it must be from 64KiB to 1GiB")]
     SegmentBytes { given: ByteSize },
@@ -92,8 +107,12 @@ pub(crate) struct Flags {
 impl Flags {
     /// Only the data directory and the file, for commands that take no other setting.
     pub(crate) fn of_data_dir(data_dir: Option<String>, config: Option<PathBuf>) -> Flags {
-        let given = data_dir.map(|data_dir| (DATA_DIR.flag, data_dir)).into_iter().collect();
-        Flags { given, config }
+        Flags::of_one(&DATA_DIR, data_dir, config)
+    }
+
+    /// Only this setting, if it was given, and the file.
+    pub(super) fn of_one(spec: &Spec, text: Option<String>, config: Option<PathBuf>) -> Flags {
+        Flags { given: text.map(|text| (spec.flag, text)).into_iter().collect(), config }
     }
 }
 
@@ -137,7 +156,7 @@ fn argument(spec: &Spec) -> Arg {
         .action(ArgAction::Set)
         .help(format!("{} [{}; default {}]", spec.help, spec.variable(), spec.default));
     match spec.shape {
-        Shape::Text => arg,
+        Shape::Text | Shape::Secret => arg,
         Shape::Path => arg.value_hint(ValueHint::AnyPath),
         Shape::Choice(choices) => {
             arg.value_parser(PossibleValuesParser::new(choices)).hide_possible_values(true)
@@ -178,19 +197,31 @@ impl<'a> Layers<'a> {
         Ok(Layers { flags, environment, file })
     }
 
+    /// The same without a configuration file, for what belongs in none.
+    pub(super) fn without_file(flags: &'a Flags, environment: Environment<'a>) -> Layers<'a> {
+        Layers { flags, environment, file: None }
+    }
+
     /// The value in force.
     ///
     /// # Errors
     /// The value has no meaning for this setting, or where it is said can not be read.
     pub(super) fn read<T: FromText>(&self, spec: &Spec) -> Result<T, ConfigError> {
         let (text, origin) = self.find(spec)?;
-        T::from_text(&text).map_err(|reason| ConfigError::Bad { origin, text, reason })
+        T::from_text(&text).map_err(|reason| match spec.shape {
+            Shape::Secret => ConfigError::BadSecret { origin, reason },
+            _ => ConfigError::Bad { origin, text, reason },
+        })
     }
 
     /// The value in force as people see it. This is the one place where settings are shown: one that holds a secret says here only
     /// that it is set.
     pub(super) fn row(&self, spec: &Spec) -> Result<Row, ConfigError> {
         let (value, origin) = self.find(spec)?;
+        let value = match spec.shape {
+            Shape::Secret if origin != Origin::Default => "(set)".to_owned(),
+            _ => value,
+        };
         Ok(Row { key: spec.key(), value, origin: origin.to_string() })
     }
 
@@ -217,11 +248,15 @@ impl<'a> Layers<'a> {
             (Some(_), Some(_)) => Err(ConfigError::Both { variable: name.to_owned() }),
             (Some(text), None) => Ok(Some((text, Origin::Variable(name.to_owned())))),
             (None, Some(path)) => match std::fs::read_to_string(&path) {
-                // Editors and secret stores end a file with a line end that is no part of the value.
-                Ok(text) => Ok(Some((
-                    text.trim_end_matches(['\r', '\n']).to_owned(),
-                    Origin::ValueFile { variable: twin, path },
-                ))),
+                Ok(text) => {
+                    // Editors and secret stores end a file with a line end that is no part of the value.
+                    let text = text.trim_end_matches(['\r', '\n']);
+                    // A whole file of secrets, taken for a value, would be shown in the next complaint.
+                    if text.contains('\n') {
+                        return Err(ConfigError::ValueLines { variable: name.to_owned(), path });
+                    }
+                    Ok(Some((text.to_owned(), Origin::ValueFile { variable: twin, path })))
+                }
                 Err(source) => Err(ConfigError::ValueFile { variable: twin, path, source }),
             },
             (None, None) => Ok(None),

@@ -79,11 +79,12 @@ fn what_is_in_force_is_what_was_said() {
     let room = Room::new();
     let file = room.file(
         "florin.toml",
-        "data_dir = '/srv/f'\nworkers = 3\naccept_clock = true\nbacklog_bytes = '1 GiB'\njournal_archive = '/srv/a'",
+        "data_dir = '/srv/f'\nworkers = 3\naccept_clock = true\nbacklog_bytes = '1 GiB'\njournal_archive = '/srv/a'\n\
+         api_keys = '/srv/k'\ntls_cert = '/srv/c'\nmetrics_access = 'open'",
     );
     let resolved = resolve(
         &format!("--config {file} --durability memory --insecure-no-auth --events-in-flight 100"),
-        &[("FLORIN_LOG", "json"), ("FLORIN_LISTEN", "0.0.0.0:1")],
+        &[("FLORIN_LOG", "json"), ("FLORIN_LISTEN", "0.0.0.0:1"), ("FLORIN_TLS_KEY", "/srv/p")],
     );
     let config = resolved.unwrap().config;
     let expected = Config {
@@ -93,6 +94,9 @@ fn what_is_in_force_is_what_was_said() {
         journal_archive: Archive(Some(PathBuf::from("/srv/a"))),
         log: LogFormat::Json,
         exposure: Exposure::AnyoneWhoReachesIt,
+        api_keys: Some(PathBuf::from("/srv/k")),
+        metrics_access: MetricsAccess::Open,
+        tls: Some(TlsFiles { cert: PathBuf::from("/srv/c"), key: PathBuf::from("/srv/p") }),
         clock: ClockAcceptance::Accept,
         limits: Limits {
             events_in_flight: Count(100),
@@ -127,6 +131,76 @@ fn a_variable_can_name_a_file_that_holds_the_value() {
         "log",
         "cannot read the file /nowhere/log that FLORIN_LOG_FILE names",
     );
+}
+
+#[test]
+fn a_file_of_secrets_that_is_taken_for_a_value_is_not_shown() {
+    let room = Room::new();
+    let file =
+        room.file("key.pem", "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n");
+    check(
+        "",
+        &[("FLORIN_TLS_KEY_FILE", &file)],
+        "",
+        &format!(
+            "the file {file} that FLORIN_TLS_KEY_FILE names has more than one line; it has to hold the value of FLORIN_TLS_KEY and nothing else"
+        ),
+    );
+}
+
+/// The key that a client verb shows, or the complaint.
+fn client_key(flag: Option<&str>, variables: &[(&str, &str)]) -> Result<Option<String>, String> {
+    let environment = |name: &str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| OsString::from(value))
+    };
+    let flags = Flags::of_one(&API_KEY, flag.map(str::to_owned), None);
+    let layers = Layers::without_file(&flags, &environment);
+    let row = layers.row(&API_KEY).map_err(|error| error.to_string())?;
+    let token: Option<Token> = layers.read(&API_KEY).map_err(|error| error.to_string())?;
+    assert_eq!(row.value, if token.is_some() { "(set)" } else { "none" });
+    Ok(token.map(|token| token.reveal()))
+}
+
+#[test]
+fn a_client_takes_its_key_from_flag_variable_or_file_and_never_shows_it() {
+    let room = Room::new();
+    let keys = room.0.join("keys.toml");
+    let made = || {
+        let (token, _) = crate::keys::add(&keys, None, crate::keys::Scope::Read).unwrap();
+        token.reveal()
+    };
+    let (one, two) = (made(), made());
+    let file = room.file("key", &format!("{two}\n"));
+    assert_eq!(client_key(None, &[]), Ok(None));
+    assert_eq!(client_key(Some(&one), &[("FLORIN_API_KEY", &two)]), Ok(Some(one.clone())));
+    assert_eq!(client_key(None, &[("FLORIN_API_KEY", &one)]), Ok(Some(one.clone())));
+    assert_eq!(client_key(None, &[("FLORIN_API_KEY_FILE", &file)]), Ok(Some(two.clone())));
+    let both = client_key(None, &[("FLORIN_API_KEY", &one), ("FLORIN_API_KEY_FILE", &file)]);
+    assert!(both.unwrap_err().contains("both set"));
+    let mistyped = one.replace("flk_", "flk_a").chars().take(68).collect::<String>();
+    for bad in [&mistyped, &one[..40]] {
+        let complaint = client_key(Some(bad), &[]).unwrap_err();
+        assert!(complaint.starts_with("flag --api-key: the value must be a key"), "{complaint}");
+        assert!(!complaint.contains(&one[10..30]), "{complaint}");
+    }
+    assert_eq!(format!("{:?}", ApiKey::from(one)), "ApiKey(…)");
+}
+
+#[test]
+fn keys_let_other_machines_in_and_tls_alone_does_not() {
+    let listen = "--listen 0.0.0.0:80";
+    assert!(resolve(&format!("{listen} --api-keys /srv/k"), &[]).is_ok());
+    assert!(resolve(&format!("{listen} --tls-cert c --tls-key k"), &[]).is_err());
+    assert!(resolve(&format!("{listen} --api-keys none"), &[]).is_err());
+    for (given, missing) in [("cert", "key"), ("key", "cert")] {
+        check(
+            &format!("--tls-{given} x"),
+            &[],
+            "",
+            &format!("--tls-{given} needs --tls-{missing}: TLS takes both, plain HTTP neither"),
+        );
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use florin_actors::{ClockAcceptance, Durability};
 
+use crate::keys::Token;
+
 /// Why a text has no meaning, as the end of a sentence that begins with the text.
 pub(crate) type Reason = &'static str;
 
@@ -32,6 +34,15 @@ pub(crate) enum Exposure {
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+/// Who may read `/metrics` of a server that has keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetricsAccess {
+    /// Whoever holds a key.
+    Read,
+    /// Everybody.
+    Open,
 }
 
 /// Where removed journal segments go.
@@ -65,6 +76,13 @@ impl FromText for ListenAddress {
     }
 }
 
+impl ListenAddress {
+    /// Whether only this machine reaches it.
+    pub(crate) fn is_loopback(self) -> bool {
+        self.0.ip().to_canonical().is_loopback()
+    }
+}
+
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -77,12 +95,34 @@ impl FromText for PathBuf {
     }
 }
 
+impl FromText for Option<PathBuf> {
+    fn from_text(text: &str) -> Result<Option<PathBuf>, Reason> {
+        if text == "none" { Ok(None) } else { PathBuf::from_text(text).map(Some) }
+    }
+}
+
 impl FromText for Archive {
     fn from_text(text: &str) -> Result<Archive, Reason> {
+        Option::from_text(text).map(Archive)
+    }
+}
+
+impl FromText for Option<Token> {
+    fn from_text(text: &str) -> Result<Option<Token>, Reason> {
         if text == "none" {
-            Ok(Archive(None))
-        } else {
-            PathBuf::from_text(text).map(|path| Archive(Some(path)))
+            return Ok(None);
+        }
+        let whole = Token::read_whole(text).map(Some);
+        whole.ok_or("must be a key as `florin keys new` shows it, flk_ and 64 letters and digits; one of them is wrong or missing")
+    }
+}
+
+impl FromText for MetricsAccess {
+    fn from_text(text: &str) -> Result<MetricsAccess, Reason> {
+        match text {
+            "read" => Ok(MetricsAccess::Read),
+            "open" => Ok(MetricsAccess::Open),
+            _ => Err("must be read or open"),
         }
     }
 }

@@ -87,6 +87,18 @@ codes! {
     InvalidIdempotencyKey = BAD_REQUEST, "invalid_idempotency_key", Never,
         "The Idempotency-Key can not be read.",
         "Send one header with 1 to 255 visible ASCII characters, bare or in double quotes. Nothing was decided.";
+    /// No key.
+    Unauthorized = UNAUTHORIZED, "unauthorized", Never,
+        "This needs an API key, and the request has none.",
+        "Send the header `Authorization: Bearer flk_…`. Keys are made with `florin keys new`. Nothing was decided.";
+    /// A key that is not good.
+    InvalidApiKey = UNAUTHORIZED, "invalid_api_key", Never,
+        "The API key is not good: it has a mistake in it, was revoked, or belongs to another server.",
+        "The detail tells a mistyped key from an unknown one. A new key is made with `florin keys new`; a server knows it after it was told to reread its keys (SIGHUP). Nothing was decided.";
+    /// A key that does not go this far.
+    Forbidden = FORBIDDEN, "forbidden", Never,
+        "The API key is good, but not for this: its scope is too small.",
+        "The detail names the scope that is needed: read for asking, write for commands, admin for all. Nothing was decided.";
     /// No such route.
     RouteNotFound = NOT_FOUND, "route_not_found", Never,
         "There is nothing at this path.",

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::catalogue::{self, Code, Retry};
 use super::wire::values::Id;
+use crate::keys::AuthFailure;
 
 /// What is wrong with one field, parameter or header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -109,6 +110,8 @@ pub(crate) enum ApiError {
     TransactionNotFound { id: u128, seq: JournalSeq },
     /// No such ledger.
     LedgerNotFound { id: LedgerId, seq: JournalSeq },
+    /// Its sender may not come in.
+    AuthFailure(AuthFailure),
     /// The path has other methods.
     MethodNotAllowed { allow: &'static str },
     /// The body did not arrive in time.
@@ -275,6 +278,14 @@ impl ApiError {
                 return Named::ByTheRules(Rejection::LedgerNotFound { ledger: *id });
             }
             ApiError::Rejected(refusal) => return Named::ByTheRules(refusal.rejection),
+            ApiError::AuthFailure(failure) => match failure {
+                AuthFailure::Missing => Code::Unauthorized,
+                AuthFailure::Malformed
+                | AuthFailure::Mistyped
+                | AuthFailure::Unknown
+                | AuthFailure::WrongSecret => Code::InvalidApiKey,
+                AuthFailure::Scope { .. } => Code::Forbidden,
+            },
             ApiError::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             ApiError::RequestTimeout => Code::RequestTimeout,
             ApiError::RequestInProgress => Code::RequestInProgress,
@@ -421,6 +432,22 @@ impl ApiError {
             ApiError::InvalidIdempotencyKey { reason } => {
                 format!("The Idempotency-Key {reason}.").into()
             }
+            ApiError::AuthFailure(failure) => match failure {
+                AuthFailure::Missing => Code::Unauthorized.meaning().into(),
+                AuthFailure::Malformed => {
+                    "The Authorization header is not `Bearer`, a space, and a key that begins with flk_ and has 68 characters.".into()
+                }
+                AuthFailure::Mistyped => {
+                    "The key has a mistake in it: its checksum does not fit.".into()
+                }
+                // Which of the two it is helps only those who try.
+                AuthFailure::Unknown | AuthFailure::WrongSecret => {
+                    "The key is not known here, or no longer.".into()
+                }
+                AuthFailure::Scope { needs, has } => {
+                    format!("This needs a key of scope {needs}; this one has {has}.").into()
+                }
+            },
             ApiError::MethodNotAllowed { allow } => format!("This path has only {allow}.").into(),
             ApiError::BodyBrokenOff => "The connection ended inside the body.".into(),
             ApiError::BodyTooLarge { bytes_max } => {

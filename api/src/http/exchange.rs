@@ -1,6 +1,6 @@
 //! One request and its answer: what every handler is given, what it gives back, and what happens around it.
 //!
-//! There is no middleware: [`serve`] is the one wrapper. It makes the request's id, bounds its head and its time, runs the handler, turns
+//! There is no middleware: [`serve`] is the one wrapper. It makes the request's id, bounds its head and its time, asks who sends it, runs the handler, turns
 //! an error into its problem document and a panic into a 500, sets the common headers and counts. On the way of a transfer
 //! it allocates for the headers of the answer and for nothing else.
 
@@ -19,7 +19,9 @@ use futures_util::FutureExt;
 use serde::Serialize;
 
 use super::State;
+use super::door::{Caller, Door};
 use super::error::ApiError;
+use crate::keys::AuthFailure;
 use crate::telemetry::RouteMetrics;
 
 const FLORIN_SEQ: HeaderName = HeaderName::from_static("florin-seq");
@@ -47,6 +49,8 @@ pub(crate) struct Exchange {
     pub(crate) payload: web::Payload,
     /// How far it is.
     pub(crate) stage: Stage,
+    /// Who sent it.
+    pub(crate) caller: Caller,
 }
 
 /// How far a request is, which says what its client is told when time runs out.
@@ -58,9 +62,9 @@ pub(crate) enum Stage {
     Asking(Option<u128>),
 }
 
-/// Which headers of the ledger's state an answer carries.
+/// What a route speaks of, which says whether its answers carry headers of the ledger's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
+pub(crate) enum Place {
     /// An answer of `/v1` or a short form: it carries the position on which it depended.
     Ledger,
     /// An answer about the process.
@@ -142,11 +146,11 @@ impl Reply {
         Reply { location: Some(location), ..self }
     }
 
-    fn into_response(self, state: &State, scope: Scope, request_id: HeaderValue) -> HttpResponse {
+    fn into_response(self, state: &State, place: Place, request_id: HeaderValue) -> HttpResponse {
         let mut response = HttpResponse::new(self.status).set_body(self.body);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.content_type);
-        ledger_headers(headers, state, scope, self.seq);
+        ledger_headers(headers, state, place, self.seq);
         match self.source {
             Some(Source::Memory) => {
                 headers.insert(FLORIN_SOURCE, HeaderValue::from_static("memory"));
@@ -169,16 +173,16 @@ impl Reply {
     }
 }
 
-fn ledger_headers(headers: &mut HeaderMap, state: &State, scope: Scope, seq: Option<JournalSeq>) {
-    match scope {
-        Scope::Ledger => {
+fn ledger_headers(headers: &mut HeaderMap, state: &State, place: Place, seq: Option<JournalSeq>) {
+    match place {
+        Place::Ledger => {
             let seq = seq.unwrap_or_else(|| state.florin.positions().durable);
             headers.insert(FLORIN_SEQ, HeaderValue::from(seq.0));
             if state.config.durability == Durability::Memory {
                 headers.insert(FLORIN_DURABILITY, HeaderValue::from_static("memory"));
             }
         }
-        Scope::Process => {}
+        Place::Process => {}
     }
 }
 
@@ -186,7 +190,8 @@ fn ledger_headers(headers: &mut HeaderMap, state: &State, scope: Scope, seq: Opt
 pub(crate) async fn serve<F>(
     state: Arc<State>,
     metrics: Arc<RouteMetrics>,
-    scope: Scope,
+    place: Place,
+    door: Door,
     handler: F,
     request: HttpRequest,
     payload: web::Payload,
@@ -196,21 +201,18 @@ where
 {
     let begun = Instant::now();
     let request_id = request_id(&state, request.headers());
-    let outcome = match head_within(&request, HEADER_BYTES_MAX) {
+    let mut exchange =
+        Exchange { state, request, payload, stage: Stage::Asking(None), caller: Caller::Anyone };
+    let outcome = match exchange.enter(door) {
         Err(error) => Err(error),
         Ok(()) => {
-            let mut exchange = Exchange {
-                state: Arc::clone(&state),
-                request: request.clone(),
-                payload,
-                stage: Stage::Asking(None),
-            };
             // A handler changes nothing that a panic could leave half done: the ledger is behind channels of its own.
             let handled = AssertUnwindSafe(handler(&mut exchange)).catch_unwind();
             match tokio::time::timeout(PATIENCE, handled).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => {
-                    tracing::error!(path = request.path(), request_id = ?request_id, "a handler panicked");
+                    let path = exchange.request.path();
+                    tracing::error!(path, request_id = ?request_id, "a handler panicked");
                     Err(ApiError::Internal)
                 }
                 Err(_) => Err(match exchange.stage {
@@ -221,20 +223,33 @@ where
         }
     };
     let response = match outcome {
-        Ok(reply) => reply.into_response(&state, scope, request_id),
-        Err(error) => refuse(&state, scope, &error, &request, request_id),
+        Ok(reply) => reply.into_response(&exchange.state, place, request_id),
+        Err(error) => refuse(&exchange, place, &error, request_id),
     };
     metrics.record(response.status(), begun.elapsed());
     response
 }
 
+impl Exchange {
+    /// Bounds the head, and asks who sends it. Nothing of the body is read for one that may not come in.
+    fn enter(&mut self, door: Door) -> Result<(), ApiError> {
+        head_within(&self.request, HEADER_BYTES_MAX)?;
+        let keys = self.state.config.api_keys.as_deref();
+        self.caller = door.admit(keys, self.request.headers()).map_err(|failure| {
+            self.state.auth_failures.count(failure);
+            ApiError::AuthFailure(failure)
+        })?;
+        Ok(())
+    }
+}
+
 fn refuse(
-    state: &State,
-    scope: Scope,
+    exchange: &Exchange,
+    place: Place,
     error: &ApiError,
-    request: &HttpRequest,
     request_id: HeaderValue,
 ) -> HttpResponse {
+    let Exchange { state, request, caller, .. } = exchange;
     let shown_id = request_id.to_str().unwrap_or_default();
     let status = error.status();
     if status.is_server_error() {
@@ -243,6 +258,7 @@ fn refuse(
             method = %request.method(),
             path = request.path(),
             request_id = shown_id,
+            %caller,
             "a request could not be answered"
         );
     }
@@ -252,7 +268,13 @@ fn refuse(
     let mut response = HttpResponse::new(status).set_body(Bytes::from(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, PROBLEM);
-    ledger_headers(headers, state, scope, error.seq());
+    match error {
+        // Who may not come in does not learn how much has been decided.
+        ApiError::AuthFailure(failure) => {
+            headers.insert(header::WWW_AUTHENTICATE, challenge(*failure));
+        }
+        _ => ledger_headers(headers, state, place, error.seq()),
+    }
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -261,6 +283,18 @@ fn refuse(
     }
     headers.insert(X_REQUEST_ID, request_id);
     response.map_into_boxed_body()
+}
+
+/// What a client is told of how to come in (RFC 6750).
+fn challenge(failure: AuthFailure) -> HeaderValue {
+    HeaderValue::from_static(match failure {
+        AuthFailure::Missing => "Bearer",
+        AuthFailure::Malformed
+        | AuthFailure::Mistyped
+        | AuthFailure::Unknown
+        | AuthFailure::WrongSecret => "Bearer error=\"invalid_token\"",
+        AuthFailure::Scope { .. } => "Bearer error=\"insufficient_scope\"",
+    })
 }
 
 /// The client's id of the request, if it is 1 to 128 visible ASCII characters; else a new one.

@@ -9,13 +9,20 @@ use florin_engine::Rejection;
 use florin_persistence::store::Order;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, Header, HeaderBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
 };
 use utoipa::{IntoParams, Modify, OpenApi, PartialSchema, ToSchema};
 
+use super::door::Door;
+use super::exchange::Place;
 use super::wire::values::{IdText, MoneyText, TimeShown};
 use super::{accounts, catalogue, docs, error, ledgers, ops, short, transactions, transfers};
+use crate::keys::Scope;
+
+/// The name of the way to say who one is.
+const API_KEY: &str = "api_key";
 
 /// The document as JSON, made once.
 pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
@@ -227,9 +234,20 @@ struct Common;
 
 impl Modify for Common {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "A key that `florin keys new` made, `flk_…`, with the scope that stands here or a larger one (read, write, admin). \
+             A server that was started without --api-keys asks for none, and with --metrics-access open none for /metrics",
+        ));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme(API_KEY, SecurityScheme::Http(scheme.build()));
         for (path, item) in &mut document.paths.paths {
             let place = Place::of(path);
             if let Some(operation) = &mut item.get {
+                let door = match place {
+                    Place::Process if path != "/metrics" => Door::Open,
+                    Place::Process | Place::Ledger => Door::Needs(Scope::Read),
+                };
+                add_door(operation, door);
                 let found = if path.contains('{') { &[404][..] } else { &[] };
                 let statuses: &[u16] = match place {
                     Place::Ledger => &[400, 431, 500, 503],
@@ -240,6 +258,7 @@ impl Modify for Common {
                 add_parameter(operation, request_id_parameter());
             }
             if let Some(operation) = &mut item.post {
+                add_door(operation, Door::Needs(Scope::Write));
                 add_problems(operation, &[400, 408, 409, 413, 415, 422, 431, 500, 503]);
                 add_headers(operation, place, Reading::No);
                 add_parameter(operation, request_id_parameter());
@@ -247,12 +266,6 @@ impl Modify for Common {
             }
         }
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Ledger,
-    Process,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -272,10 +285,28 @@ impl Place {
     }
 }
 
+/// Says what is asked of callers, and what those get who may not come in. A test compares it with the routes.
+fn add_door(operation: &mut Operation, door: Door) {
+    let scope = match door {
+        // Without an entry of its own, an operation would be as the document says for all.
+        Door::Open => {
+            operation.security = Some(Vec::new());
+            return;
+        }
+        Door::Needs(scope) => scope,
+    };
+    operation.security = Some(vec![SecurityRequirement::new(API_KEY, [scope.word()])]);
+    // Every key may read.
+    let statuses: &[u16] = if scope == Scope::Read { &[401] } else { &[401, 403] };
+    add_problems(operation, statuses);
+}
+
 fn add_problems<'a>(operation: &mut Operation, statuses: impl IntoIterator<Item = &'a u16>) {
     for status in statuses {
         let description = match status {
             400 => "It can not be read",
+            401 => "No API key, or one that is not good",
+            403 => "The scope of the API key is too small",
             404 => "It is not there",
             408 => "It did not arrive in time",
             409 => "The id stands for something else, or the key's first request is still running",
@@ -294,6 +325,11 @@ fn add_problems<'a>(operation: &mut Operation, statuses: impl IntoIterator<Item 
             let seconds = header("Seconds after which to try again", Type::Integer);
             problem = problem.header("Retry-After", seconds);
         }
+        if matches!(status, 401 | 403) {
+            let how =
+                header("How to come in: `Bearer`, and what is wrong with the key", Type::String);
+            problem = problem.header("WWW-Authenticate", how);
+        }
         let entry = operation.responses.responses.entry(status.to_string());
         entry.or_insert_with(|| RefOr::T(problem.build()));
     }
@@ -305,13 +341,14 @@ fn header(description: &str, kind: Type) -> Header {
 }
 
 fn add_headers(operation: &mut Operation, place: Place, reading: Reading) {
-    for response in operation.responses.responses.values_mut() {
+    for (status, response) in &mut operation.responses.responses {
         let RefOr::T(Response { headers, content, .. }) = response else { continue };
         let add = |headers: &mut BTreeMap<String, RefOr<Header>>, name: &str, header| {
             headers.insert(name.to_owned(), RefOr::T(header));
         };
         add(headers, "X-Request-Id", header("The request's id", Type::String));
-        if place == Place::Process {
+        // Who may not come in does not learn how much has been decided.
+        if place == Place::Process || matches!(status.as_str(), "401" | "403") {
             continue;
         }
         let seq = "The position of the command, or that on which the answer depended";

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use actix_web::http::Method;
 use actix_web::{HttpRequest, Route, guard, web};
 
+use super::door::Door;
 use super::error::ApiError;
-use super::exchange::{Exchange, Reply, Scope, serve};
+use super::exchange::{Exchange, Place, Reply, serve};
 use super::{State, accounts, docs, ledgers, ops, short, transactions, transfers};
+use crate::keys::Scope;
 use crate::telemetry::RouteMetrics;
 
 /// The routes, ready to be set up in each worker.
@@ -21,48 +23,59 @@ pub(crate) struct Routes {
 /// A path and what can be done there.
 struct Resource {
     path: &'static str,
-    scope: Scope,
-    methods: Vec<(Method, Mount)>,
+    place: Place,
+    methods: Vec<Mounted>,
     other_methods: Arc<RouteMetrics>,
+}
+
+/// A method of a path.
+struct Mounted {
+    method: Method,
+    door: Door,
+    mount: Mount,
 }
 
 /// Makes a route for one worker.
 type Mount = Box<dyn Fn() -> Route + Send + Sync>;
 
 impl Routes {
-    /// Every route. The busiest stand first, and a fixed word before a pattern that would match it.
+    /// Every route with what it asks of its callers. The busiest stand first, and a fixed word before a pattern that would match it.
     pub(crate) fn all(state: &Arc<State>) -> Routes {
         let mut routes = Routes::none(state);
 
-        let ledger = Scope::Ledger;
-        routes.at("/v1/transfers", ledger).post(transfers::create).get(transfers::list);
-        routes.at("/transaction", ledger).post(short::transaction);
-        routes.at("/process_transaction", ledger).post(short::process_transaction);
-        routes.at("/v1/transfers/batch", ledger).post(transfers::create_batch);
-        routes.at("/v1/transfers/{id}", ledger).get(transfers::find);
-        routes.at("/v1/transactions", ledger).post(transactions::create);
-        routes.at("/v1/transactions/{id}", ledger).get(transactions::find);
-        routes.at("/v1/accounts", ledger).post(accounts::create).get(accounts::list);
-        routes.at("/v1/accounts/batch", ledger).post(accounts::create_batch);
-        routes.at("/v1/accounts/{id}", ledger).get(accounts::find);
-        routes.at("/v1/accounts/{id}/transfers", ledger).get(accounts::transfers);
-        routes.at("/v1/accounts/{id}/balances", ledger).get(accounts::balances);
-        routes.at("/v1/ledgers", ledger).post(ledgers::create).get(ledgers::list);
-        routes.at("/v1/ledgers/{id}", ledger).get(ledgers::find);
-        routes.at("/account", ledger).post(short::open_account);
-        routes.at("/balance/{account_id}", ledger).get(short::balance);
-        routes.at("/transactions", ledger).get(short::transactions);
+        let (open, read, write) = (Door::Open, Door::Needs(Scope::Read), Door::Needs(Scope::Write));
+        let ledger = Place::Ledger;
+        routes
+            .at("/v1/transfers", ledger)
+            .post(write, transfers::create)
+            .get(read, transfers::list);
+        routes.at("/transaction", ledger).post(write, short::transaction);
+        routes.at("/process_transaction", ledger).post(write, short::process_transaction);
+        routes.at("/v1/transfers/batch", ledger).post(write, transfers::create_batch);
+        routes.at("/v1/transfers/{id}", ledger).get(read, transfers::find);
+        routes.at("/v1/transactions", ledger).post(write, transactions::create);
+        routes.at("/v1/transactions/{id}", ledger).get(read, transactions::find);
+        routes.at("/v1/accounts", ledger).post(write, accounts::create).get(read, accounts::list);
+        routes.at("/v1/accounts/batch", ledger).post(write, accounts::create_batch);
+        routes.at("/v1/accounts/{id}", ledger).get(read, accounts::find);
+        routes.at("/v1/accounts/{id}/transfers", ledger).get(read, accounts::transfers);
+        routes.at("/v1/accounts/{id}/balances", ledger).get(read, accounts::balances);
+        routes.at("/v1/ledgers", ledger).post(write, ledgers::create).get(read, ledgers::list);
+        routes.at("/v1/ledgers/{id}", ledger).get(read, ledgers::find);
+        routes.at("/account", ledger).post(write, short::open_account);
+        routes.at("/balance/{account_id}", ledger).get(read, short::balance);
+        routes.at("/transactions", ledger).get(read, short::transactions);
 
-        let process = Scope::Process;
-        routes.at("/healthz", process).get(ops::healthz);
-        routes.at("/readyz", process).get(ops::readyz);
-        routes.at("/metrics", process).get(ops::metrics);
-        routes.at("/version", process).get(ops::version);
-        routes.at("/openapi.json", process).get(docs::openapi);
-        routes.at("/docs", process).get(docs::index);
-        routes.at("/docs/{file}", process).get(docs::file);
-        routes.at("/errors", process).get(docs::errors);
-        routes.at("/errors/{code}", process).get(docs::error);
+        let process = Place::Process;
+        routes.at("/healthz", process).get(open, ops::healthz);
+        routes.at("/readyz", process).get(open, ops::readyz);
+        routes.at("/metrics", process).get(state.config.metrics_door, ops::metrics);
+        routes.at("/version", process).get(open, ops::version);
+        routes.at("/openapi.json", process).get(open, docs::openapi);
+        routes.at("/docs", process).get(open, docs::index);
+        routes.at("/docs/{file}", process).get(open, docs::file);
+        routes.at("/errors", process).get(open, docs::errors);
+        routes.at("/errors/{code}", process).get(open, docs::error);
 
         routes
     }
@@ -76,9 +89,9 @@ impl Routes {
     }
 
     /// Begins a path.
-    fn at(&mut self, path: &'static str, scope: Scope) -> Adding<'_> {
+    fn at(&mut self, path: &'static str, place: Place) -> Adding<'_> {
         let other_methods = Arc::new(RouteMetrics::new("other", path));
-        self.resources.push(Resource { path, scope, methods: Vec::new(), other_methods });
+        self.resources.push(Resource { path, place, methods: Vec::new(), other_methods });
         let resource = self.resources.last_mut().expect("it was just pushed");
         Adding { state: &self.state, resource }
     }
@@ -87,42 +100,49 @@ impl Routes {
     pub(crate) fn configure(&self, app: &mut web::ServiceConfig) {
         for resource in &self.resources {
             let mut service = web::resource(resource.path);
-            for (_, mount) in &resource.methods {
-                service = service.route(mount());
+            for mounted in &resource.methods {
+                service = service.route((mounted.mount)());
             }
             let allow = resource.allow();
             let refuse = async move |_: &mut Exchange| Err(ApiError::MethodNotAllowed { allow });
             let metrics = &resource.other_methods;
-            let other = handler(&self.state, metrics, resource.scope, refuse);
+            let other = handler(&self.state, metrics, resource.place, resource.door(), refuse);
             app.service(service.default_service(web::to(other)));
         }
         // What is not there has no position to tell.
         let refuse = async |_: &mut Exchange| Err(ApiError::RouteNotFound);
-        app.default_service(web::to(handler(&self.state, &self.unknown, Scope::Process, refuse)));
+        let door = Door::Needs(Scope::Read);
+        let unknown = handler(&self.state, &self.unknown, Place::Process, door, refuse);
+        app.default_service(web::to(unknown));
     }
 
-    /// Every method and path, for comparing them with the published description.
+    /// Every method and path with its door, for comparing them with the published description.
     #[cfg(test)]
-    pub(crate) fn listed(&self) -> Vec<String> {
+    pub(crate) fn listed(&self) -> Vec<(String, Door)> {
         let methods = |resource: &Resource| {
-            resource
-                .methods
-                .iter()
-                .map(|(method, _)| format!("{method} {}", resource.path))
-                .collect()
+            let name = |mounted: &Mounted| format!("{} {}", mounted.method, resource.path);
+            resource.methods.iter().map(|mounted| (name(mounted), mounted.door)).collect()
         };
-        self.resources.iter().flat_map(|resource| -> Vec<String> { methods(resource) }).collect()
+        self.resources.iter().flat_map(|resource| -> Vec<_> { methods(resource) }).collect()
     }
 }
 
 impl Resource {
     fn allow(&self) -> &'static str {
-        let has = |method| self.methods.iter().any(|(found, _)| *found == method);
+        let has = |method| self.methods.iter().any(|mounted| mounted.method == method);
         match (has(Method::GET), has(Method::POST)) {
             (true, true) => "GET, HEAD, POST",
             (true, false) => "GET, HEAD",
             (false, _) => "POST",
         }
+    }
+}
+
+impl Resource {
+    /// What is asked of those who use a method that is not there: as little as for any that is, and never more than to be known.
+    fn door(&self) -> Door {
+        let doors = self.methods.iter().map(|mounted| mounted.door);
+        doors.fold(Door::Needs(Scope::Read), Door::min)
     }
 }
 
@@ -133,20 +153,20 @@ struct Adding<'a> {
 }
 
 impl Adding<'_> {
-    fn post<F>(self, run: F) -> Self
+    fn post<F>(self, door: Door, run: F) -> Self
     where
         F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
     {
-        self.add(Method::POST, "POST", || web::route().guard(guard::Post()), run)
+        self.add(Method::POST, "POST", || web::route().guard(guard::Post()), door, run)
     }
 
     /// HEAD is GET without the body, which the server leaves out by itself.
-    fn get<F>(self, run: F) -> Self
+    fn get<F>(self, door: Door, run: F) -> Self
     where
         F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
     {
         let either = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-        self.add(Method::GET, "GET", either, run)
+        self.add(Method::GET, "GET", either, door, run)
     }
 
     fn add<F>(
@@ -154,6 +174,7 @@ impl Adding<'_> {
         method: Method,
         name: &'static str,
         route: impl Fn() -> Route + Send + Sync + 'static,
+        door: Door,
         run: F,
     ) -> Self
     where
@@ -161,9 +182,9 @@ impl Adding<'_> {
     {
         let state = Arc::clone(self.state);
         let metrics = Arc::new(RouteMetrics::new(name, self.resource.path));
-        let scope = self.resource.scope;
-        let mount = move || route().to(handler(&state, &metrics, scope, run));
-        self.resource.methods.push((method, Box::new(mount)));
+        let place = self.resource.place;
+        let mount = Box::new(move || route().to(handler(&state, &metrics, place, door, run)));
+        self.resource.methods.push(Mounted { method, door, mount });
         self
     }
 }
@@ -172,7 +193,8 @@ impl Adding<'_> {
 fn handler<F>(
     state: &Arc<State>,
     metrics: &Arc<RouteMetrics>,
-    scope: Scope,
+    place: Place,
+    door: Door,
     run: F,
 ) -> impl actix_web::Handler<
     (HttpRequest, web::Payload),
@@ -184,6 +206,6 @@ where
 {
     let (state, metrics) = (Arc::clone(state), Arc::clone(metrics));
     move |request: HttpRequest, payload: web::Payload| {
-        serve(Arc::clone(&state), Arc::clone(&metrics), scope, run, request, payload)
+        serve(Arc::clone(&state), Arc::clone(&metrics), place, door, run, request, payload)
     }
 }

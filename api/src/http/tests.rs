@@ -9,10 +9,11 @@ use actix_web::{App, Error};
 use florin_actors::Options;
 use florin_persistence::disk::faulty::{FaultyDisk, Op};
 use florin_persistence::disk::{Disk, OsDisk};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::openapi::DOCUMENT;
 use super::*;
+use crate::keys::Scope;
 
 /// A ledger and its routes.
 struct Bank {
@@ -36,6 +37,9 @@ impl Bank {
             body_bytes: 256 << 10,
             batch_body_bytes: 16 << 20,
             durability: Durability::Fsync,
+            api_keys: None,
+            metrics_door: Door::Needs(Scope::Read),
+            certificates: None,
         };
         Bank { _directory: directory, state: Arc::new(State::new(florin, config)) }
     }
@@ -309,10 +313,10 @@ async fn a_body_that_does_not_arrive_is_not_waited_for() {
     let payload = actix_web::web::Payload::from_request(&request, &mut never).await.unwrap();
     tokio::time::pause();
     let begun = tokio::time::Instant::now();
-    let scope = exchange::Scope::Ledger;
+    let (place, door) = (exchange::Place::Ledger, Door::Open);
     let state = Arc::clone(&bank.state);
     let response =
-        exchange::serve(state, metrics, scope, transfers::create, request, payload).await;
+        exchange::serve(state, metrics, place, door, transfers::create, request, payload).await;
     assert_eq!((response.status().as_u16(), begun.elapsed().as_secs()), (408, 30));
     bank.state.florin.stop().await;
 }
@@ -365,8 +369,8 @@ async fn a_panic_is_answered() {
     let state = Arc::clone(&bank.state);
     let panics = move |request, payload| {
         let run = async |_: &mut exchange::Exchange| panic!("made by this test");
-        let scope = exchange::Scope::Process;
-        exchange::serve(Arc::clone(&state), Arc::clone(&metrics), scope, run, request, payload)
+        let (state, metrics) = (Arc::clone(&state), Arc::clone(&metrics));
+        exchange::serve(state, metrics, exchange::Place::Process, Door::Open, run, request, payload)
     };
     let app = init_service(App::new().default_service(actix_web::web::to(panics))).await;
     let told = ask(&app, get("/panic").to_request()).await;
@@ -388,8 +392,25 @@ async fn the_description_and_the_routes_agree() {
             methods.map(move |method| format!("{} {path}", method.to_uppercase()))
         })
         .collect();
-    let routes: BTreeSet<String> = bank.routes().listed().into_iter().collect();
-    assert_eq!(described, routes);
+    let routes = bank.routes().listed();
+    let names: BTreeSet<String> = routes.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(described, names);
+    for (name, door) in routes {
+        let (method, path) = name.split_once(' ').unwrap();
+        let operation = &document["paths"][path][method.to_lowercase()];
+        let (security, statuses): (Value, &[&str]) = match door {
+            Door::Open => (json!([]), &[]),
+            Door::Needs(Scope::Read) => (json!([{"api_key": ["read"]}]), &["401"]),
+            Door::Needs(scope) => (json!([{"api_key": [scope.word()]}]), &["401", "403"]),
+        };
+        assert_eq!(operation["security"], security, "{name}");
+        for status in ["401", "403"] {
+            let described = operation["responses"][status].is_object();
+            assert_eq!(described, statuses.contains(&status), "{name} {status}");
+        }
+    }
+    let scheme = &document["components"]["securitySchemes"]["api_key"];
+    assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));
     bank.state.florin.stop().await;
 }
 

@@ -9,6 +9,7 @@ fn help_and_version_everywhere() {
         "serve",
         "verify",
         "config",
+        "keys",
         "health",
         "account",
         "transfer",

@@ -1,5 +1,6 @@
 //! Florin from outside: every test starts the real program and holds it against the HTTP contract, line by line.
 
+mod access;
 mod accounts;
 mod bad_input;
 mod batches;
@@ -18,5 +19,6 @@ mod problems;
 mod refusals_at_start;
 mod short_forms;
 mod structure;
+mod tls;
 mod transactions;
 mod transfers;
