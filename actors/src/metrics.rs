@@ -29,6 +29,8 @@ pub const INDEXED_SEQ: &str = "florin_index_seq";
 pub const SNAPSHOT_SEQ: &str = "florin_snapshot_seq";
 /// Bytes of journal segments that are kept.
 pub const JOURNAL_KEPT_BYTES: &str = "florin_journal_kept_bytes";
+/// Bytes of journal that can surely still be written; it runs out with the disk.
+pub const JOURNAL_ROOM_BYTES: &str = "florin_journal_room_bytes";
 /// Events between admission and answer.
 pub const EVENTS_IN_FLIGHT: &str = "florin_events_in_flight";
 
@@ -46,6 +48,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     (INDEXED_SEQ, "The position up to which the index of decided ids answers."),
     (SNAPSHOT_SEQ, "The position of the newest snapshot."),
     (JOURNAL_KEPT_BYTES, "Bytes of journal segments that are kept."),
+    (JOURNAL_ROOM_BYTES, "Bytes of journal that can surely still be written."),
     (EVENTS_IN_FLIGHT, "Events between admission and answer."),
 ];
 
@@ -103,5 +106,6 @@ pub(crate) fn refresh(positions: &crate::Positions) {
     gauge!(DURABLE_SEQ).set(positions.durable.0 as f64);
     gauge!(STORED_SEQ).set(positions.stored.0 as f64);
     gauge!(JOURNAL_KEPT_BYTES).set(positions.journal_kept_bytes as f64);
+    gauge!(JOURNAL_ROOM_BYTES).set(positions.journal_room_bytes as f64);
     gauge!(EVENTS_IN_FLIGHT).set(positions.events_in_flight as f64);
 }

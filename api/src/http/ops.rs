@@ -220,6 +220,7 @@ pub(crate) async fn readyz(exchange: &mut Exchange) -> Result<Reply, ApiError> {
 pub(crate) async fn metrics(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     exchange.state.florin.refresh_metrics();
+    telemetry::process::refresh();
     let text = telemetry::recorder().render();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(Reply::of(StatusCode::OK, kind, text.into()))
