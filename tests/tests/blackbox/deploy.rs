@@ -81,12 +81,8 @@ fn tool(name: &str) -> Command {
         panic!("{name} is neither in {} nor on the path: ./tests/run installs it", ours.display())
     });
     let mut command = Command::new(program);
-    command.current_dir(path_of_deploy());
+    command.current_dir(path(""));
     command
-}
-
-fn path_of_deploy() -> PathBuf {
-    path("")
 }
 
 /// Runs a command that must find nothing wrong.
