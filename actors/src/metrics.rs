@@ -35,6 +35,8 @@ pub const INDEXED_SEQ: &str = "florin_index_seq";
 pub const SNAPSHOT_SEQ: &str = "florin_snapshot_seq";
 /// Bytes of journal segments that are kept.
 pub const JOURNAL_KEPT_BYTES: &str = "florin_journal_kept_bytes";
+/// Bytes of journal that can surely still be written; it runs out with the disk.
+pub const JOURNAL_ROOM_BYTES: &str = "florin_journal_room_bytes";
 /// Events between admission and answer.
 pub const EVENTS_IN_FLIGHT: &str = "florin_events_in_flight";
 
@@ -58,6 +60,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     (INDEXED_SEQ, "The position up to which the index of decided ids answers."),
     (SNAPSHOT_SEQ, "The position of the newest snapshot."),
     (JOURNAL_KEPT_BYTES, "Bytes of journal segments that are kept."),
+    (JOURNAL_ROOM_BYTES, "Bytes of journal that can surely still be written."),
     (EVENTS_IN_FLIGHT, "Events between admission and answer."),
 ];
 
@@ -123,5 +126,6 @@ pub(crate) fn refresh(positions: &crate::Positions) {
     gauge!(STORE_LAG_BYTES).set(positions.backlog_bytes as f64);
     gauge!(STORE_LAG_SECONDS).set(positions.store_lag.as_secs_f64());
     gauge!(JOURNAL_KEPT_BYTES).set(positions.journal_kept_bytes as f64);
+    gauge!(JOURNAL_ROOM_BYTES).set(positions.journal_room_bytes as f64);
     gauge!(EVENTS_IN_FLIGHT).set(positions.events_in_flight as f64);
 }

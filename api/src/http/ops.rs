@@ -254,6 +254,7 @@ pub(crate) async fn metrics(exchange: &mut Exchange) -> Result<Reply, ApiError> 
         Ledger::Owner(florin) => florin.refresh_metrics(),
         Ledger::Reader(reader) => reader.refresh_metrics(),
     }
+    telemetry::process::refresh();
     let text = telemetry::recorder().render();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(Reply::of(StatusCode::OK, kind, text.into()))

@@ -6,6 +6,7 @@ mod bad_input;
 mod batches;
 mod command_line;
 mod concurrency;
+mod deploy;
 mod documents;
 mod durability;
 mod extremes;
