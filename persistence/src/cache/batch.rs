@@ -21,6 +21,12 @@ pub struct CacheBatch {
 }
 
 impl CacheBatch {
+    /// A batch that goes on after `position`.
+    #[must_use]
+    pub fn at(position: JournalSeq) -> CacheBatch {
+        CacheBatch { upto: position, ..CacheBatch::default() }
+    }
+
     /// Takes up what the durable record at `seq` changed. Records are given in the order of the journal, without a gap.
     pub fn push(&mut self, seq: JournalSeq, record: &Record) {
         for event in &record.events {
@@ -51,7 +57,7 @@ impl CacheBatch {
         self.moved.insert(id, Moving::of(&after, seq));
     }
 
-    /// The position of the last record that was pushed.
+    /// The position of the last record that was pushed, or after which the batch goes on.
     #[must_use]
     pub fn upto(&self) -> JournalSeq {
         self.upto

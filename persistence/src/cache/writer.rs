@@ -62,6 +62,11 @@ impl CacheWriter {
         self.held.is_some()
     }
 
+    /// Lets go of the epoch: the next batch does not go on where the last one ended.
+    pub fn give_up(&mut self) {
+        self.held = None;
+    }
+
     /// Begins a new epoch at `position`, a durable one: batches then follow from the record after it. Everything that stood in the cache is forgotten.
     ///
     /// # Errors
