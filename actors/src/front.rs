@@ -13,6 +13,7 @@ use florin_persistence::store::Store;
 use tokio::sync::oneshot;
 
 use crate::admission::{Permit, Refusal};
+use crate::cache_updates::CacheCondition;
 use crate::commit::Released;
 use crate::history::HistoryError;
 use crate::open::Running;
@@ -160,6 +161,8 @@ pub struct Positions {
     pub durable: JournalSeq,
     /// All records up to here are in the store.
     pub stored: JournalSeq,
+    /// Entries of the cache are current as of here; [`JournalSeq::NONE`] without a cache.
+    pub cached: JournalSeq,
     /// All ids up to here are in the index on disk.
     pub indexed: JournalSeq,
     /// The newest snapshot stands here.
@@ -317,6 +320,14 @@ impl Florin {
             .is_ok_and(|reached| reached.is_ok())
     }
 
+    /// Waits until the cache covers `seq`; false when it did not within `patience`.
+    pub async fn wait_cached(&self, seq: JournalSeq, patience: Duration) -> bool {
+        let mut covered = self.running.cache_status.watch_covered();
+        tokio::time::timeout(patience, covered.wait_for(|covered| *covered >= seq))
+            .await
+            .is_ok_and(|reached| reached.is_ok())
+    }
+
     /// Waits until the journal is durable up to `seq`; false when it was not within `patience`.
     pub async fn wait_durable(&self, seq: JournalSeq, patience: Duration) -> bool {
         let mut durable = self.running.shared.watch_durable();
@@ -349,6 +360,12 @@ impl Florin {
     #[must_use]
     pub fn store_condition(&self) -> StoreCondition {
         self.running.store_status.condition()
+    }
+
+    /// How the cache is, as of now.
+    #[must_use]
+    pub fn cache_condition(&self) -> CacheCondition {
+        self.running.cache_status.condition()
     }
 
     /// Resolves with the reason when the ledger has failed; the process should then end with an error.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr};
 use crossbeam_channel::bounded;
 use florin_engine::JournalSeq;
+use florin_persistence::cache::{CacheOptions, CacheWriter};
 use florin_persistence::data_dir::DataDir;
 use florin_persistence::journal::{Journal, JournalIndex, JournalReader, JournalRoom};
 use florin_persistence::store::{Store, StoreErrorKind, TakeOver};
@@ -16,8 +17,9 @@ use uuid::Uuid;
 
 use crate::admission::{Admission, Limits};
 use crate::arrivals::Arrivals;
+use crate::cache_updates::{CacheCondition, CacheStatus, CacheUpdates};
 use crate::claim::Claim;
-use crate::commit::{Committer, Item, frame_target_and_record_max};
+use crate::commit::{Committer, Item, chain, frame_target_and_record_max};
 use crate::front::{Florin, Positions};
 use crate::history::{History, Readers};
 use crate::housekeeping::{Housekeeper, Wake};
@@ -42,6 +44,7 @@ pub(crate) struct Running {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
     pub(crate) store_status: Arc<StoreStatus>,
+    pub(crate) cache_status: Arc<CacheStatus>,
     pub(crate) history: History,
     /// The largest record that always finds a place in a frame.
     pub(crate) record_bytes_max: u64,
@@ -59,6 +62,7 @@ impl Florin {
     /// See [`OpenError`]; nothing runs then.
     pub fn open(options: Options) -> Result<Florin, OpenError> {
         warn_of_durability(options.durability);
+        options.cache.as_ref().map_or(Ok(()), CacheOptions::check)?;
         let directory =
             DataDir::open_or_create(options.disk.clone(), &options.data_dir, Uuid::new_v4())?;
         let recovered = recover(&directory, &options)?;
@@ -104,6 +108,19 @@ fn start(
         segment_bytes: options.segment_bytes,
     };
     let (store, write_behind) = start_write_behind(write_behind)?;
+    let cache_status = Arc::new(CacheStatus::new(CacheCondition::Off));
+    let cache_updates = StartCacheUpdates {
+        directory: directory.id(),
+        reader: journal.reader(),
+        shared: shared.clone(),
+        status: cache_status.clone(),
+        stopping: stopping.subscribe(),
+    };
+    let cache_updates = options
+        .cache
+        .as_ref()
+        .map(|options| start_cache_updates(cache_updates, options.clone()))
+        .transpose()?;
 
     let places = options.limits.events_in_flight as usize + QUEUE_SLACK;
     let (sender, queue) = bounded(places);
@@ -136,19 +153,22 @@ fn start(
         shared: shared.clone(),
         readers: Arc::new(Readers::new(segments)),
     };
+    let mut threads = vec![shard_thread, committer, write_behind, housekeeping];
+    threads.extend(cache_updates);
     Ok(Running {
         arrivals: Arrivals::new(shard),
         admission,
         shared,
         store,
         store_status,
+        cache_status,
         history,
         record_bytes_max,
         limits: options.limits,
         room,
         snapshot_seq,
         stopping,
-        threads: Mutex::new(vec![shard_thread, committer, write_behind, housekeeping]),
+        threads: Mutex::new(threads),
     })
 }
 
@@ -224,6 +244,34 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
     Ok((store, thread))
 }
 
+struct StartCacheUpdates {
+    directory: Uuid,
+    reader: JournalReader,
+    shared: Arc<Shared>,
+    status: Arc<CacheStatus>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// Starts the task that keeps the cache up to date, on a thread and runtime of its own.
+fn start_cache_updates(
+    start: StartCacheUpdates,
+    options: CacheOptions,
+) -> Result<JoinHandle<()>, OpenError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    spawn("florin-cache", move || {
+        runtime.block_on(async move {
+            let StartCacheUpdates { directory, reader, shared, status, stopping } = start;
+            match CacheWriter::connect(&options, directory) {
+                Ok(writer) => {
+                    CacheUpdates::new(writer, reader, shared, status, stopping).run().await;
+                }
+                // They were checked before anything was opened.
+                Err(error) => tracing::error!(error = %chain(&error), "there is no cache"),
+            }
+        });
+    })
+}
+
 struct StartWriteBehind {
     directory: Arc<DataDir>,
     reader: JournalReader,
@@ -292,6 +340,7 @@ impl Running {
         Positions {
             durable: self.shared.durable(),
             stored: self.shared.stored(),
+            cached: self.cache_status.covered(),
             indexed: JournalSeq(self.shared.indexed.load(Ordering::Relaxed)),
             snapshot: JournalSeq(self.snapshot_seq.load(Ordering::Relaxed)),
             journal_bytes: self.shared.written_bytes.load(Ordering::Relaxed),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use florin_persistence::cache::CacheOptions;
 use florin_persistence::disk::{Disk, OsDisk};
 use florin_persistence::journal::{Durability, SEGMENT_BYTES_DEFAULT};
 use florin_persistence::store::{PostgresOptions, TakeOver};
@@ -24,6 +25,8 @@ pub struct Options {
     pub store: StoreChoice,
     /// Whether the store follows the journal.
     pub write_behind: WriteBehind,
+    /// The cache that readers on other machines share; there is none without.
+    pub cache: Option<CacheOptions>,
     /// Where journal segments go when they are no longer needed; without it they are deleted.
     pub journal_archive: Option<PathBuf>,
     /// Size of a journal segment in bytes: a multiple of 4096; at least 32 MiB for the largest batches.
@@ -69,6 +72,7 @@ impl Options {
             clock_acceptance: ClockAcceptance::Strict,
             store: StoreChoice::Embedded,
             write_behind: WriteBehind::Running,
+            cache: None,
             journal_archive: None,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             limits: Limits::default(),
