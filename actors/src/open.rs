@@ -292,7 +292,7 @@ impl StartWriteBehind {
         let (store, take_over) = match self.choice {
             StoreChoice::Embedded => {
                 let store = Store::open(&self.directory.store_path(), directory).await?;
-                (store, TakeOver::Never)
+                (store, TakeOver::WhenFree)
             }
             StoreChoice::Postgres { options, take_over } => {
                 (Store::postgres(options, directory)?, take_over)

@@ -9,7 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use florin_engine::{AccountId, JournalSeq, LedgerId, Scale, Transfer, TransferId};
+use florin_persistence::cache::{CacheOptions, CacheOptionsError, CacheReader, Miss};
 use florin_persistence::store::{AsOf, PAGE_ROWS_MAX, PageRequest, Store, StoreError};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::front::{FoundAccount, FoundTransaction, Read, Source};
@@ -21,7 +23,14 @@ const POLL: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub struct Reader {
     store: Store,
+    cache: Option<Arc<Cache>>,
     known: Arc<Known>,
+}
+
+/// The cache, which can be named only when the store has told whose it is.
+struct Cache {
+    options: CacheOptions,
+    reader: OnceCell<CacheReader>,
 }
 
 /// What a reader has learnt and what does not change any more.
@@ -35,10 +44,44 @@ struct Known {
 }
 
 impl Reader {
-    /// Reads from this store. Asks nothing of it yet.
-    #[must_use]
-    pub fn new(store: Store) -> Reader {
-        Reader { store, known: Arc::default() }
+    /// Reads from this store, and balances from this cache where it has them. Asks nothing of either yet.
+    ///
+    /// # Errors
+    /// No connection to the cache can be tried with these options.
+    pub fn new(store: Store, cache: Option<CacheOptions>) -> Result<Reader, CacheOptionsError> {
+        cache.as_ref().map_or(Ok(()), CacheOptions::check)?;
+        let cache = cache.map(|options| Arc::new(Cache { options, reader: OnceCell::new() }));
+        Ok(Reader { store, cache, known: Arc::default() })
+    }
+
+    /// The account with this id from the cache, current as of `min_seq` at least.
+    ///
+    /// # Errors
+    /// It is not there, or older. What was missed can be brought in with [`Reader::account`].
+    pub async fn cached_account(
+        &self,
+        id: AccountId,
+        min_seq: JournalSeq,
+    ) -> Result<Read<Option<FoundAccount>>, Option<Miss>> {
+        let cache = self.cache().await.ok_or(None)?;
+        let found = cache.account(id).await.map_err(Some)?;
+        self.note(found.as_of);
+        if found.as_of < min_seq {
+            return Err(None);
+        }
+        let ledger = found.account.ledger;
+        self.learn_scales(std::iter::once(ledger)).await.map_err(|_| None)?;
+        let value = Some(FoundAccount { account: found.account, metadata: found.metadata });
+        Ok(Read { seq: found.as_of, value, source: Source::Cache })
+    }
+
+    async fn cache(&self) -> Option<&CacheReader> {
+        let cache = self.cache.as_ref()?;
+        let connect = || async {
+            let directory = self.store.directory().await.map_err(drop)?;
+            CacheReader::connect(&cache.options, directory).map_err(drop)
+        };
+        cache.reader.get_or_try_init(connect).await.ok()
     }
 
     /// The store, for lists, history and totals.
@@ -109,12 +152,19 @@ impl Reader {
         Ok(self.newest())
     }
 
-    /// The account with this id.
+    /// The account with this id from the store; what the cache missed is brought into it.
     ///
     /// # Errors
     /// The store is away.
-    pub async fn account(&self, id: AccountId) -> Result<Read<Option<FoundAccount>>, StoreError> {
+    pub async fn account(
+        &self,
+        id: AccountId,
+        missed: Option<Miss>,
+    ) -> Result<Read<Option<FoundAccount>>, StoreError> {
         let AsOf { as_of, value } = self.store.account(id).await?;
+        if let (Some(miss), Some(found), Some(cache)) = (missed, &value, self.cache().await) {
+            cache.fill(miss, &found.account, found.metadata.as_ref(), as_of).await;
+        }
         let found = value.map(|it| FoundAccount { account: it.account, metadata: it.metadata });
         self.learn_scales(found.iter().map(|found| found.account.ledger)).await?;
         Ok(self.read(as_of, found))
@@ -153,6 +203,9 @@ impl Reader {
     /// Brings the gauges among the metrics up to date.
     pub fn refresh_metrics(&self) {
         crate::metrics::stored(self.newest());
+        if let Some(cache) = self.cache.as_ref().and_then(|cache| cache.reader.get()) {
+            crate::metrics::cache_reads(&cache.counts());
+        }
     }
 
     /// Notes that an answer was of this position.

@@ -199,7 +199,7 @@ impl WriteBehindTask {
                 OpenError::Store(store) if store.kind() == StoreErrorKind::Passing => {
                     self.status.note_away(store);
                 }
-                OpenError::Store(store) if store.kind() == StoreErrorKind::Fenced => {
+                OpenError::Store(store @ StoreError::ClaimedByOther { .. }) => {
                     self.shared.fail(chain(store));
                     return false;
                 }

@@ -62,6 +62,7 @@ impl Spec {
     fn general_variable(&self) -> Option<&'static str> {
         match self.flag {
             "database-url" => Some("DATABASE_URL"),
+            "redis-url" => Some("REDIS_URL"),
             _ => None,
         }
     }
@@ -87,6 +88,13 @@ const DATABASE_URL: Spec = Spec {
     default: "none",
     shape: Shape::Secret,
     help: "PostgreSQL that write-behind fills and readers read (postgres://user@host/database); without, SQLite in the data directory",
+};
+const REDIS_URL: Spec = Spec {
+    flag: "redis-url",
+    value_name: "URL",
+    default: "none",
+    shape: Shape::Secret,
+    help: "Redis that this process keeps balances in for readers, or reads them from (redis://host:6379, rediss:// for TLS)",
 };
 const TAKE_OVER: Spec = Spec {
     flag: "take-over",
@@ -230,10 +238,11 @@ const BATCH_BODY_BYTES: Spec = Spec {
 };
 
 /// Every setting, in the order in which `florin config` prints them.
-const SETTINGS: [&Spec; 23] = [
+const SETTINGS: [&Spec; 24] = [
     &LISTEN,
     &DATA_DIR,
     &DATABASE_URL,
+    &REDIS_URL,
     &TAKE_OVER,
     &ROLE,
     &WRITER_URL,
@@ -270,6 +279,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// PostgreSQL as the store; without, SQLite in the data directory.
     pub(crate) database_url: Option<Secret>,
+    /// The cache that readers share.
+    pub(crate) redis_url: Option<Secret>,
     pub(crate) take_over: TakeOver,
     pub(crate) role: Role,
     /// Where a reader passes commands on to.
@@ -325,6 +336,7 @@ impl Config {
             listen: layers.read(&LISTEN)?,
             data_dir: layers.read(&DATA_DIR)?,
             database_url: layers.read(&DATABASE_URL)?,
+            redis_url: layers.read(&REDIS_URL)?,
             take_over: layers.read(&TAKE_OVER)?,
             role: layers.read(&ROLE)?,
             writer_url: layers.read(&WRITER_URL)?,

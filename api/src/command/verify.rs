@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueHint;
-use florin_actors::{VerifyError, VerifyReport};
+use florin_actors::VerifyReport;
 use florin_engine::{JournalSeq, LedgerState, MajorUnits};
 use florin_persistence::store::PostgresOptions;
 
@@ -29,8 +29,7 @@ pub(super) struct VerifyArgs {
 /// Checks the directory: checksums, hash chain, conservation, replay against snapshot and state hash, the store at its checkpoint.
 pub(super) fn run(args: VerifyArgs) -> Outcome {
     let url = config::database_url(args.database_url.as_ref(), args.config.clone())?;
-    let postgres = url.map(|url| PostgresOptions::new(&url.0)).transpose();
-    let postgres = postgres.map_err(VerifyError::Store)?;
+    let postgres = url.map(|url| PostgresOptions::new(&url.0));
     let data_dir = config::data_dir(&Flags::of_data_dir(args.data_dir, args.config))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;

@@ -153,7 +153,7 @@ impl FromText for Option<Secret> {
 
 impl FromText for TakeOver {
     fn from_text(text: &str) -> Result<TakeOver, Reason> {
-        yes(text).map(|yes| if yes { TakeOver::Force } else { TakeOver::Never })
+        yes(text).map(|yes| if yes { TakeOver::Force } else { TakeOver::WhenFree })
     }
 }
 

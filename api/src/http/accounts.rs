@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use florin_actors::{FoundAccount, Read, Source};
-use florin_engine::{AccountAfter, AccountId, Code, Command, KeyRule, LedgerId};
+use florin_engine::{AccountAfter, AccountId, Code, Command, JournalSeq, KeyRule, LedgerId};
 use florin_persistence::store::{
     AccountFilter, BalanceAt, BalanceFilter, OfAccount, Side, TimeRange,
 };
@@ -83,9 +83,12 @@ pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiEr
 
 impl Exchange {
     /// The account in the path, which must be there.
-    async fn account_in_path(&self) -> Result<Read<FoundAccount>, ApiError> {
+    async fn account_in_path(
+        &self,
+        min_seq: Option<JournalSeq>,
+    ) -> Result<Read<FoundAccount>, ApiError> {
         let id = self.path_id()?;
-        let found = self.state.ledger.account(AccountId(id)).await?;
+        let found = self.state.ledger.account(AccountId(id), min_seq).await?;
         let Read { seq, value, source } = found;
         let value = value.ok_or(ApiError::AccountNotFound { id, seq })?;
         Ok(Read { seq, value, source })
@@ -105,8 +108,7 @@ pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    exchange.state.ledger.until_current(min_seq).await?;
-    let found = exchange.account_in_path().await?;
+    let found = exchange.account_in_path(min_seq).await?;
     let FoundAccount { account, metadata } = &found.value;
     let scale = exchange.answers().scale(account.ledger)?;
     let shown = wire::Account::of(account, metadata.as_deref(), scale);
@@ -169,7 +171,7 @@ pub(crate) async fn transfers(exchange: &mut Exchange) -> Result<Reply, ApiError
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    let account = exchange.account_in_path().await?.value.account;
+    let account = exchange.account_in_path(None).await?.value.account;
     exchange.state.ledger.until_stored(min_seq).await?;
     let mut filter = asked.filter(exchange, Some(account.ledger)).await?;
     filter.account = Some(OfAccount { id: account.id, side });
@@ -203,7 +205,7 @@ pub(crate) async fn balances(exchange: &mut Exchange) -> Result<Reply, ApiError>
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    let account = exchange.account_in_path().await?.value.account;
+    let account = exchange.account_in_path(None).await?.value.account;
     exchange.state.ledger.until_stored(min_seq).await?;
     let found = exchange.state.ledger.store().balances(account.id, &filter, &page).await;
     let found = found.map_err(|error| unlisted(&error))?;

@@ -152,7 +152,7 @@ impl Answers<'_> {
                 Ok(reply.at(answer.seq).told(telling(answer)).located(located))
             }
             Single::Exists => {
-                let read = self.ledger.account(id).await?;
+                let read = self.ledger.account(id, None).await?;
                 let found = read.value.ok_or_else(|| broken("an account that is not there"))?;
                 let scale = self.scale(found.account.ledger)?;
                 let shown = wire::Account::of(&found.account, found.metadata.as_deref(), scale);

@@ -80,14 +80,26 @@ impl Ledger {
         }
     }
 
-    /// The account with this id.
+    /// The account with this id, as of `min_seq` at least.
     pub(crate) async fn account(
         &self,
         id: AccountId,
+        min_seq: Option<JournalSeq>,
     ) -> Result<Read<Option<FoundAccount>>, ApiError> {
         match self {
-            Ledger::Owner(florin) => florin.account(id).await.map_err(|error| unread(&error)),
-            Ledger::Reader(reader) => reader.account(id).await.map_err(|error| unlisted(&error)),
+            Ledger::Owner(florin) => {
+                self.until_current(min_seq).await?;
+                florin.account(id).await.map_err(|error| unread(&error))
+            }
+            Ledger::Reader(reader) => {
+                let least = min_seq.unwrap_or(JournalSeq::NONE);
+                let missed = match reader.cached_account(id, least).await {
+                    Ok(found) => return Ok(found),
+                    Err(missed) => missed,
+                };
+                self.until_stored(min_seq).await?;
+                reader.account(id, missed).await.map_err(|error| unlisted(&error))
+            }
         }
     }
 

@@ -101,8 +101,7 @@ pub(crate) async fn balance(exchange: &mut Exchange) -> Result<Reply, ApiError> 
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    exchange.state.ledger.until_current(min_seq).await?;
-    let found = exchange.state.ledger.account(AccountId(id)).await?;
+    let found = exchange.state.ledger.account(AccountId(id), min_seq).await?;
     let account = found.value.ok_or(ApiError::AccountNotFound { id, seq: found.seq })?.account;
     let scale = exchange.answers().scale(account.ledger)?;
     let shown = wire::ShortBalance {

@@ -281,7 +281,7 @@ async fn a_reader_answers_reads_as_the_owner_does_and_decides_nothing() {
     }
     let newest = bank.florin.positions().durable.0;
     let state = Arc::new(State::new(
-        Ledger::Reader(Reader::new(bank.florin.store().clone())),
+        Ledger::Reader(Reader::new(bank.florin.store().clone(), None).unwrap()),
         bank.state.config.clone(),
     ));
     let routes = Routes::all(&state);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use florin_actors::{Florin, Options, Reader, StoreChoice};
+use florin_actors::{CacheOptions, Florin, Options, Reader, StoreChoice};
 use florin_persistence::store::{PostgresOptions, Store};
 use tracing::warn;
 
@@ -15,31 +15,28 @@ use super::ServeError;
 
 /// Opens the ledger and recovers it, or a reader of one. Blocks until that is done.
 pub(super) fn ledger(config: &Config) -> Result<Ledger, ServeError> {
-    match (config.role, postgres(config)?) {
+    let postgres = config.database_url.as_ref().map(|url| PostgresOptions::new(&url.0));
+    let cache = config.redis_url.as_ref().map(|url| CacheOptions::new(&url.0));
+    match (config.role, postgres) {
         (Role::Read, Some(options)) => {
             let store = Store::postgres_reader(options).map_err(florin_actors::OpenError::Store)?;
-            Ok(Ledger::Reader(Reader::new(store)))
+            Ok(Ledger::Reader(Reader::new(store, cache).map_err(florin_actors::OpenError::Cache)?))
         }
         (Role::Read | Role::All | Role::Write, postgres) => {
             let store = match postgres {
                 None => StoreChoice::Embedded,
                 Some(options) => StoreChoice::Postgres { options, take_over: config.take_over },
             };
-            Ok(Ledger::Owner(Florin::open(options(config, store))?))
+            Ok(Ledger::Owner(Florin::open(options(config, store, cache))?))
         }
     }
 }
 
-fn postgres(config: &Config) -> Result<Option<PostgresOptions>, ServeError> {
-    let Some(url) = &config.database_url else { return Ok(None) };
-    let options = PostgresOptions::new(&url.0).map_err(florin_actors::OpenError::Store)?;
-    Ok(Some(options))
-}
-
-fn options(config: &Config, store: StoreChoice) -> Options {
+fn options(config: &Config, store: StoreChoice, cache: Option<CacheOptions>) -> Options {
     let limits = &config.limits;
     Options {
         store,
+        cache,
         durability: config.durability,
         clock_acceptance: config.clock,
         journal_archive: config.journal_archive.0.clone(),
