@@ -11,7 +11,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::sqlite::{Sizes, Sqlite};
-use super::{Store, StoreError};
+use super::{Database, Store, StoreError};
 
 /// The data directory that the stores of the tests belong to.
 const DIRECTORY: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
@@ -20,7 +20,8 @@ const DIRECTORY: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_000
 const SMALL: Sizes = Sizes { run_transfers: 40, block_transfers: 8, wal_pages: 200_000 };
 
 async fn open_sized(path: &Path, sizes: Sizes) -> Result<Store, StoreError> {
-    Ok(Store { sqlite: Arc::new(Sqlite::open(path, DIRECTORY, sizes).await?) })
+    let sqlite = Sqlite::open(path, DIRECTORY, sizes).await?;
+    Ok(Store { database: Database::Sqlite(Arc::new(sqlite)) })
 }
 
 async fn open(directory: &Path) -> Store {
