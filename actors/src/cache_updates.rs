@@ -249,7 +249,10 @@ impl CacheUpdates {
             self.writer.give_up();
         }
         if let Trouble::Cache(CacheError::Fenced { covered }) = *trouble {
-            tracing::warn!(covered = covered.0, "another owner writes the cache; this one stands by");
+            tracing::warn!(
+                covered = covered.0,
+                "another owner writes the cache; this one stands by"
+            );
             self.status.set(CacheCondition::StandingBy { covered });
             metrics::cache_state(metrics::CacheState::StandingBy);
             return;

@@ -14,7 +14,8 @@ use florin_persistence::record;
 use florin_persistence::snapshot::SnapshotHeader;
 use florin_persistence::snapshot::files::{self, SnapshotFileError};
 use florin_persistence::store::{
-    AccountFilter, Checkpoint, Order, PAGE_ROWS_MAX, PageRequest, PostgresOptions, Store, StoreError, TransferFilter,
+    AccountFilter, Checkpoint, Order, PAGE_ROWS_MAX, PageRequest, PostgresOptions, Store,
+    StoreError, TransferFilter,
 };
 
 use crate::commit::chain;

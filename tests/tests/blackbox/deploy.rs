@@ -15,26 +15,6 @@ use std::process::Command;
 use florin_tests::server::{Ended, project, run_command};
 use serde_json::Value;
 
-/// What the files name and this version does not know yet. A test fails as soon as it does, so that nothing stays here.
-const AWAITED_SETTINGS: [&str; 8] = [
-    "api_keys",
-    "database_url",
-    "metrics_access",
-    "redis_url",
-    "role",
-    "tls_cert",
-    "tls_key",
-    "writer_url",
-];
-/// The same of metrics.
-const AWAITED_METRICS: [&str; 5] = [
-    "florin_cache_covered_seq",
-    "florin_cache_state",
-    "florin_store_lag_bytes",
-    "florin_store_lag_records",
-    "florin_store_lag_seconds",
-];
-
 fn path(name: &str) -> PathBuf {
     project().join("deploy").join(name)
 }

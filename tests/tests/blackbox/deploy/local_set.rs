@@ -10,7 +10,7 @@ use florin_tests::server::{Ended, binary, run_command};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{AWAITED_SETTINGS, path};
+use super::path;
 
 /// A place for one set, in which nothing runs any more when it is dropped.
 struct Room(TempDir);
@@ -135,13 +135,6 @@ fn a_failed_start_stops_what_it_started() {
 fn the_whole_set_serves() {
     let room = Room::new();
     let ended = room.local(&["up"], &binary());
-    if AWAITED_SETTINGS.contains(&"role") {
-        // Until there are readers, what can be said is that nothing stays behind and that it says why.
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.stderr.contains("--role"), "{ended:?}");
-        assert_eq!(room.running(), []);
-        return;
-    }
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let running = room.running();
     let names: Vec<&str> = running.iter().map(|(name, ..)| name.as_str()).collect();

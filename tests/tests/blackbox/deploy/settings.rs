@@ -6,12 +6,10 @@ use std::fs;
 use florin_tests::server::{florin, run, run_command};
 use tempfile::TempDir;
 
-use super::{AWAITED_SETTINGS, files, text, words};
+use super::{files, text, words};
 
 /// Variables of ours that are no settings of the server: those of its clients, of the file, and of local.sh.
 const OTHER_VARIABLES: [&str; 4] = ["FLORIN_URL", "FLORIN_CONFIG", "FLORIN_BIN", "FLORIN_API_KEY"];
-/// Flags of verbs that are awaited, beside those of the settings.
-const AWAITED_FLAGS: [&str; 3] = ["--file", "--name", "--scope"];
 
 /// The settings as `florin config` prints them, with their values in force.
 fn settings(words: &[&str]) -> BTreeMap<String, (String, String)> {
@@ -41,18 +39,12 @@ fn example() -> BTreeMap<String, String> {
 fn the_example_has_every_setting_with_its_default() {
     let defaults = settings(&[]);
     let example = example();
-    for name in AWAITED_SETTINGS {
-        assert!(!defaults.contains_key(name), "{name} is there: take it out of AWAITED_SETTINGS");
-        assert!(example.contains_key(name), "{name} is awaited and nothing names it");
-    }
-    let known = |name: &&String| !AWAITED_SETTINGS.contains(&name.as_str());
-    let named: BTreeSet<&String> = example.keys().filter(known).collect();
+    let named: BTreeSet<&String> = example.keys().collect();
     assert_eq!(named, defaults.keys().collect(), "settings of the example, and those there are");
     // Every default can be written down, and changes nothing.
     let room = TempDir::with_prefix("florin-example-").expect("a temporary directory");
     let file = room.path().join("florin.toml");
-    let lines: Vec<&str> =
-        example.iter().filter(|(name, _)| known(name)).map(|(_, line)| line.as_str()).collect();
+    let lines: Vec<&str> = example.values().map(String::as_str).collect();
     fs::write(&file, lines.join("\n")).expect("a temporary file");
     let file = file.to_str().expect("its name is plain");
     for (name, (value, origin)) in settings(&["--config", file]) {
@@ -95,8 +87,7 @@ fn every_variable_is_one_that_the_program_reads() {
                 continue;
             }
             let setting = variable.strip_suffix("_FILE").unwrap_or(variable);
-            let key = setting.trim_start_matches("FLORIN_").to_lowercase();
-            let known = help.contains(&format!("[{setting};")) || AWAITED_SETTINGS.contains(&&*key);
+            let known = [";", ","].iter().any(|end| help.contains(&format!("[{setting}{end}")));
             assert!(known, "{name} sets {variable}, which florin does not read");
         }
     }
@@ -151,17 +142,11 @@ fn every_flag_is_one_that_the_program_knows() {
         let text = text(&name);
         for call in calls(&name, &text) {
             for flag in words(&call, "--", is_flag) {
-                let awaited = AWAITED_SETTINGS.iter().any(|key| *flag == flag_of(key))
-                    || AWAITED_FLAGS.contains(&flag);
-                let ok = known.contains(flag) || awaited;
+                let ok = known.contains(flag);
                 assert!(ok, "{name} calls florin with {flag}, which it does not know: {call}");
                 seen.insert(flag.to_owned());
             }
         }
-    }
-    for flag in AWAITED_FLAGS {
-        assert!(!known.contains(flag), "{flag} is there: take it out of AWAITED_FLAGS");
-        assert!(seen.contains(flag), "{flag} is awaited and nothing names it");
     }
     for flag in ["--data-dir", "--config", "--role", "--writer-url"] {
         assert!(seen.contains(flag), "nothing shows {flag}: {seen:?}");
