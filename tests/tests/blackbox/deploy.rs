@@ -16,14 +16,16 @@ use florin_tests::server::{Ended, project, run_command};
 use serde_json::Value;
 
 /// What the files name and this version does not know yet. A test fails as soon as it does, so that nothing stays here.
-const AWAITED_SETTINGS: [&str; 8] = [
+const AWAITED_SETTINGS: [&str; 10] = [
     "api_keys",
     "database_url",
     "metrics_access",
     "redis_url",
     "role",
+    "take_over",
     "tls_cert",
     "tls_key",
+    "writer_ca",
     "writer_url",
 ];
 /// The same of metrics.
@@ -73,20 +75,16 @@ fn tool(name: &str) -> Command {
     let test = std::env::current_exe().expect("a running test has a path");
     let target = test.ancestors().nth(3).expect("tests are built into a target directory");
     let ours = target.join("test-tools/bin").join(name);
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let others = std::env::var_os("PATH").unwrap_or_default();
     let program = std::iter::once(ours.clone())
-        .chain(std::env::split_paths(&path).map(|directory| directory.join(name)))
+        .chain(std::env::split_paths(&others).map(|directory| directory.join(name)))
         .find(|program| program.is_file());
     let program = program.unwrap_or_else(|| {
         panic!("{name} is neither in {} nor on the path: ./tests/run installs it", ours.display())
     });
     let mut command = Command::new(program);
-    command.current_dir(path_of_deploy());
+    command.current_dir(path(""));
     command
-}
-
-fn path_of_deploy() -> PathBuf {
-    path("")
 }
 
 /// Runs a command that must find nothing wrong.
