@@ -53,9 +53,9 @@ fn tool(name: &str) -> Command {
     let test = std::env::current_exe().expect("a running test has a path");
     let target = test.ancestors().nth(3).expect("tests are built into a target directory");
     let ours = target.join("test-tools/bin").join(name);
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let others = std::env::var_os("PATH").unwrap_or_default();
     let program = std::iter::once(ours.clone())
-        .chain(std::env::split_paths(&path).map(|directory| directory.join(name)))
+        .chain(std::env::split_paths(&others).map(|directory| directory.join(name)))
         .find(|program| program.is_file());
     let program = program.unwrap_or_else(|| {
         panic!("{name} is neither in {} nor on the path: ./tests/run installs it", ours.display())

@@ -152,7 +152,3 @@ fn every_flag_is_one_that_the_program_knows() {
         assert!(seen.contains(flag), "nothing shows {flag}: {seen:?}");
     }
 }
-
-fn flag_of(key: &str) -> String {
-    format!("--{}", key.replace('_', "-"))
-}
