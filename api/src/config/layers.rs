@@ -233,7 +233,7 @@ impl<'a> Layers<'a> {
     pub(super) fn row(&self, spec: &Spec) -> Result<Row, ConfigError> {
         let (value, origin) = self.find(spec)?;
         let value = match spec.shape {
-            Shape::Secret if origin != Origin::Default => "(set)".to_owned(),
+            Shape::Secret if value != spec.default => "(set)".to_owned(),
             _ => value,
         };
         Ok(Row { key: spec.key(), value, origin: origin.to_string() })
