@@ -38,8 +38,8 @@ pub use self::batch::{OutOfOrder, StoreBatch};
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::filter::{AccountFilter, BalanceFilter, OfAccount, Side, TimeRange, TransferFilter};
 pub use self::page::{AsOf, Cursor, CursorError, Order, PAGE_ROWS_MAX, Page, PageRequest};
-pub use self::postgres::{PostgresOptions, SCHEMA};
 use self::postgres::Postgres;
+pub use self::postgres::{PostgresOptions, SCHEMA};
 pub use self::rows::{
     BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
 };

@@ -306,7 +306,9 @@ fn processes(server: Pid) -> Vec<Pid> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut found: Vec<Pid> = all
         .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
-        .filter(|process| status(*process).is_some_and(|(_, parent)| parent == server.as_raw_nonzero().get()))
+        .filter(|process| {
+            status(*process).is_some_and(|(_, parent)| parent == server.as_raw_nonzero().get())
+        })
         .collect();
     found.insert(0, server);
     found

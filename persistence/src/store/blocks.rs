@@ -14,7 +14,10 @@ pub(super) struct Block {
 }
 
 /// The transfers of a batch by ledger, in blocks of at most `most`.
-pub(super) fn blocks(transfers: &[(Transfer, JournalSeq)], most: u64) -> BTreeMap<LedgerId, Vec<Block>> {
+pub(super) fn blocks(
+    transfers: &[(Transfer, JournalSeq)],
+    most: u64,
+) -> BTreeMap<LedgerId, Vec<Block>> {
     let mut blocks: BTreeMap<LedgerId, Vec<Block>> = BTreeMap::new();
     for (transfer, _) in transfers {
         let of_ledger = blocks.entry(transfer.ledger).or_default();

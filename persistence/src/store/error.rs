@@ -59,7 +59,9 @@ pub enum StoreError {
         schema: String,
     },
     /// The database can not hold every text.
-    #[error("the database is encoded in {found}, and a store needs UTF8: make one WITH ENCODING 'UTF8'")]
+    #[error(
+        "the database is encoded in {found}, and a store needs UTF8: make one WITH ENCODING 'UTF8'"
+    )]
     NotUtf8 {
         /// Its encoding.
         found: String,

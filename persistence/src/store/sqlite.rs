@@ -213,7 +213,8 @@ impl Sqlite {
         }
         let as_of = snapshot.as_of();
         snapshot.end().await?;
-        let transfers = rows.iter().map(Reader::new).map(decode::transfer).collect::<Result<_, _>>()?;
+        let transfers =
+            rows.iter().map(Reader::new).map(decode::transfer).collect::<Result<_, _>>()?;
         Ok(page.page(list, as_of, transfers, |stored: &StoredTransfer| stored.transfer.timestamp.0))
     }
 
@@ -225,7 +226,8 @@ impl Sqlite {
         let list = List { kind: ListKind::Accounts, filter_digest: filter.digest() };
         let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
         let (rows, as_of) = self.read(queries::accounts(filter, page, span)).await?;
-        let accounts = rows.iter().map(Reader::new).map(decode::account).collect::<Result<_, _>>()?;
+        let accounts =
+            rows.iter().map(Reader::new).map(decode::account).collect::<Result<_, _>>()?;
         Ok(page.page(list, as_of, accounts, |stored: &StoredAccount| stored.account.timestamp.0))
     }
 
@@ -241,7 +243,8 @@ impl Sqlite {
             span = span.within(0, at.0);
         }
         let (rows, as_of) = self.read(queries::balances(account, filter, page, span)).await?;
-        let balances = rows.iter().map(Reader::new).map(decode::balance_at).collect::<Result<_, _>>()?;
+        let balances =
+            rows.iter().map(Reader::new).map(decode::balance_at).collect::<Result<_, _>>()?;
         Ok(page.page(list, as_of, balances, |balance: &BalanceAt| balance.timestamp.0))
     }
 
@@ -327,7 +330,10 @@ impl Sqlite {
         }
         let as_of = snapshot.as_of();
         snapshot.end().await?;
-        Ok(AsOf { as_of, value: rows.iter().map(Reader::new).map(decode::transfer).collect::<Result<_, _>>()? })
+        Ok(AsOf {
+            as_of,
+            value: rows.iter().map(Reader::new).map(decode::transfer).collect::<Result<_, _>>()?,
+        })
     }
 
     pub(super) async fn keyed_record(

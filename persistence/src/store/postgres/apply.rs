@@ -77,7 +77,8 @@ async fn move_checkpoint(
     if execute(writer, doing, sql).await?.rows_affected() == 1 {
         return Ok(());
     }
-    let row = fetch(writer, doing, Sql::new("SELECT ledger_uuid, epoch, seq FROM checkpoint")).await?;
+    let row =
+        fetch(writer, doing, Sql::new("SELECT ledger_uuid, epoch, seq FROM checkpoint")).await?;
     let mut columns = Reader::new(&row);
     let found = Uuid::from_u128(columns.id("ledger_uuid")?);
     if found != claim.directory {
@@ -143,9 +144,21 @@ async fn copy_accounts(writer: &mut Writer, batch: &StoreBatch) -> Result<(), St
 
 /// The caller's references; zero is NULL, so that no index holds it.
 fn references(row: &mut Binary, data_128: u128, data_64: u64, data_32: u32) {
-    if data_128 == 0 { row.null() } else { row.id(data_128) };
-    if data_64 == 0 { row.null() } else { row.numeric(u128::from(data_64)) };
-    if data_32 == 0 { row.null() } else { row.bigint(i64::from(data_32)) };
+    if data_128 == 0 {
+        row.null()
+    } else {
+        row.id(data_128)
+    };
+    if data_64 == 0 {
+        row.null()
+    } else {
+        row.numeric(u128::from(data_64))
+    };
+    if data_32 == 0 {
+        row.null()
+    } else {
+        row.bigint(i64::from(data_32))
+    };
 }
 
 fn metadata(row: &mut Binary, metadata: Option<&Metadata>) {
@@ -154,7 +167,11 @@ fn metadata(row: &mut Binary, metadata: Option<&Metadata>) {
         return;
     };
     row.bigint(digest.cast_signed()).text(text);
-    if jsonb::fits(text) { row.jsonb(text) } else { row.null() };
+    if jsonb::fits(text) {
+        row.jsonb(text)
+    } else {
+        row.null()
+    };
 }
 
 /// The run that the batch's rows belong to: the newest, or a new one when that is full. None when the batch needs none.
@@ -258,7 +275,8 @@ async fn copy_transactions(
 
 async fn copy_history(writer: &mut Writer, run: i32, batch: &StoreBatch) -> Result<(), StoreError> {
     let table = Table {
-        copy: "COPY balance_history (timestamp, seq, version, run, flags, account_id, overdraft_limit,
+        copy:
+            "COPY balance_history (timestamp, seq, version, run, flags, account_id, overdraft_limit,
                    debits_pending, debits_posted, credits_pending, credits_posted)
                FROM STDIN (FORMAT binary)",
         columns: 11,
@@ -266,7 +284,8 @@ async fn copy_history(writer: &mut Writer, run: i32, batch: &StoreBatch) -> Resu
     };
     writer
         .copy(&table, &batch.history, |given, row| {
-            let AccountAfter { id, ledger: _, flags, overdraft_limit, version, balances } = given.after;
+            let AccountAfter { id, ledger: _, flags, overdraft_limit, version, balances } =
+                given.after;
             row.bigint(bigint(given.timestamp.0, "timestamp")?)
                 .bigint(bigint(given.seq.0, "seq")?)
                 .bigint(bigint(version, "version")?)

@@ -90,7 +90,9 @@ async fn inspect(connection: &mut PgConnection) -> Result<(), StoreError> {
         return Err(StoreError::NotUtf8 { found: encoding });
     }
     if fsync != "on" {
-        tracing::warn!("the PostgreSQL server runs with fsync = off: a power loss there loses or damages the store");
+        tracing::warn!(
+            "the PostgreSQL server runs with fsync = off: a power loss there loses or damages the store"
+        );
     }
     Ok(())
 }
@@ -184,7 +186,8 @@ async fn owner(connection: &mut PgConnection, expected: Uuid) -> Result<u64, Sto
 }
 
 /// The sessions that hold a lock, but for one's own.
-const HOLDERS: &str = "FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+const HOLDERS: &str =
+    "FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
      AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
      AND l.classid = (($1 >> 32) & 4294967295)::oid AND l.objid = ($1 & 4294967295)::oid
      AND l.pid <> pg_backend_pid()";

@@ -10,8 +10,11 @@ use crate::store::error::StoreError;
 
 /// The server asks a silent session's process after so long, so often and so many times: the session of a process whose
 /// machine is gone ends within half a minute, and with it its locks.
-const KEEPALIVES: [(&str, &str); 3] =
-    [("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")];
+const KEEPALIVES: [(&str, &str); 3] = [
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+];
 /// How long a statement waits for a row that another session holds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -136,9 +139,10 @@ mod tests {
         for code in passing {
             assert!(code_passes(code), "{code}");
         }
-        for code in
-            ["22003", "22021", "23505", "23514", "28P01", "3D000", "42501", "42703", "42P01", "XX001"]
-        {
+        for code in [
+            "22003", "22021", "23505", "23514", "28P01", "3D000", "42501", "42703", "42P01",
+            "XX001",
+        ] {
             assert!(!code_passes(code), "{code}");
         }
     }

@@ -46,8 +46,7 @@ impl Writer {
             return Ok(());
         }
         let Writer { connection, buffer, limit } = self;
-        let mut stream =
-            within(*limit, table.doing, connection.copy_in_raw(table.copy)).await?;
+        let mut stream = within(*limit, table.doing, connection.copy_in_raw(table.copy)).await?;
         buffer.clear();
         buffer.raw(SIGNATURE);
         for row in rows {

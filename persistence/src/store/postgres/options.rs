@@ -63,7 +63,9 @@ impl PostgresOptions {
             return Err(refused("its schema is not 1 to 63 of a-z 0-9 _, no digit first".into()));
         }
         let options = PgConnectOptions::from_str(&self.url).map_err(|error| match error {
-            sqlx::Error::Configuration(error) => refused(format!("its URL can not be read: {error}")),
+            sqlx::Error::Configuration(error) => {
+                refused(format!("its URL can not be read: {error}"))
+            }
             // Not shown: what else the parser says might quote the URL.
             _ => refused("its URL can not be read".to_owned()),
         })?;
@@ -134,8 +136,10 @@ mod tests {
         check(PostgresOptions::new("postgres://db:port/books"), "invalid port");
         check(PostgresOptions::new("postgres://db/books?sslmode=maybe"), "maybe");
         for schema in ["", "1st", "Florin", "a\"b", "a-b", &"x".repeat(64)] {
-            let options =
-                PostgresOptions { schema: schema.into(), ..PostgresOptions::new("postgres://db/b") };
+            let options = PostgresOptions {
+                schema: schema.into(),
+                ..PostgresOptions::new("postgres://db/b")
+            };
             check(options, "its schema is not");
         }
     }

@@ -200,7 +200,10 @@ fn references(
         }
     };
     reference("user_data_128", data_128.map(|value| (value != 0).then(|| Value::id(value))));
-    reference("user_data_64", data_64.map(|value| (value != 0).then(|| Value::numeric(value.into()))));
+    reference(
+        "user_data_64",
+        data_64.map(|value| (value != 0).then(|| Value::numeric(value.into()))),
+    );
     reference("user_data_32", data_32.map(|value| (value != 0).then(|| Value::from(value))));
 }
 
@@ -208,9 +211,8 @@ fn references(
 pub(super) fn accounts(filter: &AccountFilter, page: &PageRequest, span: Span) -> Sql {
     let AccountFilter { ledger, code, user_data_128, user_data_64, user_data_32 } = filter;
     let mut sql = Sql::new("SELECT ");
-    sql.push(ACCOUNT_COLUMNS).push(
-        " FROM accounts a JOIN balances b ON b.account_id = a.id WHERE a.timestamp BETWEEN ",
-    );
+    sql.push(ACCOUNT_COLUMNS)
+        .push(" FROM accounts a JOIN balances b ON b.account_id = a.id WHERE a.timestamp BETWEEN ");
     sql.bind(span.first).push(" AND ").bind(span.last);
     let mut conditions = Conditions::default();
     if let Some(ledger) = ledger {

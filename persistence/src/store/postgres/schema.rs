@@ -50,12 +50,13 @@ pub(super) async fn version(
 pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), StoreError> {
     const MIGRATING: &str = "migrating the store";
     let failed = |source| database_error(MIGRATING, source);
-    let there: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)")
-            .bind(schema)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(failed)?;
+    let there: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)",
+    )
+    .bind(schema)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(failed)?;
     // Made only when it is not there: the role may be allowed to fill its schema, and not to make one.
     if !there {
         // The name has been checked to need no quotes but for being a keyword.
@@ -65,10 +66,9 @@ pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
     migrations().run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => failed(source),
         MigrateError::VersionMissing(found) => StoreError::SchemaNewer { found, known: KNOWN },
-        other => StoreError::Refused {
-            doing: MIGRATING,
-            source: sqlx::Error::Migrate(Box::new(other)),
-        },
+        other => {
+            StoreError::Refused { doing: MIGRATING, source: sqlx::Error::Migrate(Box::new(other)) }
+        }
     })
 }
 

@@ -15,7 +15,8 @@ use crate::store::error::StoreError;
 
 const READING: &str = "reading the store";
 /// One message for both: everything that follows sees what this sees.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT seq, ledger_uuid FROM checkpoint";
+const BEGIN: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT seq, ledger_uuid FROM checkpoint";
 
 /// The connections that read. A connection comes back only from a read that went well, so a failed or dropped read leaves nothing behind.
 pub(super) struct Readers {
@@ -50,7 +51,9 @@ impl Readers {
             self.idle().push(snapshot.connection);
             Ok(read)
         };
-        tokio::time::timeout(limit, reading).await.unwrap_or_else(|_| Err(timed_out(limit, READING)))
+        tokio::time::timeout(limit, reading)
+            .await
+            .unwrap_or_else(|_| Err(timed_out(limit, READING)))
     }
 
     async fn begin(&self) -> Result<Snapshot, StoreError> {
