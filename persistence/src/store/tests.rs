@@ -128,6 +128,8 @@ async fn open(directory: &Path) -> Store {
 }
 
 async fn raw(directory: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(directory.join("store.sqlite"));
+    let options = SqliteConnectOptions::new()
+        .filename(directory.join("store.sqlite"))
+        .create_if_missing(true);
     SqliteConnection::connect_with(&options).await.unwrap()
 }

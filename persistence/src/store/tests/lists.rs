@@ -2,8 +2,8 @@
 
 use florin_engine::{AccountId, Code, LedgerId, Timestamp, TransferId};
 
-use super::{Kind, Place, in_both};
 use super::world::{AMOUNTS, IDS, World, amount};
+use super::{Kind, Place, in_both};
 use crate::store::{
     AccountFilter, BalanceFilter, CursorError, OfAccount, Order, Page, PageRequest, Side, Store,
     StoreError, StoreErrorKind, StoredTransfer, TimeRange, TransferFilter,

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use florin_engine::JournalSeq;
 use florin_tests::postgres::Postgres as Server;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::exactly_once::{apply_interrupted, check_whole, world_of};
@@ -57,7 +59,8 @@ async fn a_second_writer_is_refused_and_told_who_writes() {
     assert!(began.elapsed() >= Duration::from_millis(600), "it waits for a process that just ends");
     assert_eq!(error.kind(), StoreErrorKind::Permanent);
     let said = error.to_string();
-    let process = format!("florin writer, process {} at 127.0.0.1 (server process ", std::process::id());
+    let process =
+        format!("florin writer, process {} at 127.0.0.1 (server process ", std::process::id());
     assert!(said.starts_with(&format!("another process writes this store: {process}")), "{said}");
     assert!(said.ends_with("); stop it first, or end its claim with --take-over"), "{said}");
     assert_eq!(rows(server, &database), before, "a refused claim changes nothing");
@@ -205,7 +208,8 @@ async fn schemas_that_do_not_fit_are_refused_in_one_sentence() {
     drop(claimed(options(server, &database)).await);
     let reader = Store::postgres_reader(options(server, &database)).unwrap();
     let store = postgres(options(server, &database));
-    let _ = server.psql(&database, "UPDATE florin._sqlx_migrations SET version = 9 WHERE version = 2");
+    let _ =
+        server.psql(&database, "UPDATE florin._sqlx_migrations SET version = 9 WHERE version = 2");
     let newer = "the store has schema version 9, and this program knows versions up to 2: use the newer program";
     let error = store.claim(TakeOver::Force).await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().as_str()), (StoreErrorKind::Permanent, newer));
@@ -242,7 +246,10 @@ async fn a_reader_reads_what_is_there_and_writes_nothing() {
         error.to_string(),
         "there is no store in the schema florin yet: the ledger's writer makes it"
     );
-    assert_eq!(server.psql(&database, "SELECT count(*) FROM pg_namespace WHERE nspname = 'florin'"), "0");
+    assert_eq!(
+        server.psql(&database, "SELECT count(*) FROM pg_namespace WHERE nspname = 'florin'"),
+        "0"
+    );
 
     let writer = claimed(options(server, &database)).await;
     assert_eq!(reader.directory().await.unwrap(), super::DIRECTORY);
@@ -410,30 +417,36 @@ async fn a_server_that_takes_no_writes_or_no_connections_is_away() {
     let store = claimed(options(&server, "postgres")).await;
     let batch = world.batch(JournalSeq::NONE, middle);
     let refused = async |because: &str| {
+        // What the restart did to the connection comes first.
+        let _ = store.apply(&batch).await;
         let error = store.apply(&batch).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Passing, "{because}: {error:?}");
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains(because), "{source}");
     };
-    let _ = server.psql("postgres", "ALTER DATABASE postgres SET default_transaction_read_only = on");
-    // Sessions keep what they began with.
-    server.stop();
-    server.start_again();
-    let _ = store.apply(&batch).await;
+    let alter = |setting: &str| {
+        let _ = server.psql("postgres", &format!("ALTER SYSTEM {setting}"));
+    };
+    let restart = || {
+        server.stop();
+        server.start_again();
+    };
+    alter("SET default_transaction_read_only = on");
+    restart();
     refused("read-only transaction").await;
-    let _ = server.psql("postgres", "SET default_transaction_read_only = off; ALTER DATABASE postgres RESET default_transaction_read_only");
-    server.stop();
-    server.start_again();
-
-    // Another session holds the row.
-    let _ = store.apply(&world.batch(middle, world.seq())).await;
-    let _ = server.psql("postgres", "ALTER SYSTEM SET max_connections = 4");
-    let _ = server.psql("postgres", "ALTER SYSTEM SET superuser_reserved_connections = 3");
-    let _ = server.psql("postgres", "ALTER ROLE florin NOSUPERUSER");
-    server.stop();
-    server.start_again();
-    let _ = store.apply(&batch).await;
-    refused("remaining connection slots").await;
+    alter("RESET default_transaction_read_only");
+    alter("SET max_connections = 4");
+    alter("SET max_wal_senders = 0");
+    alter("SET superuser_reserved_connections = 0");
+    restart();
+    let mut crowd = Vec::new();
+    for _ in 0..4 {
+        crowd.push(PgConnection::connect(&server.url("postgres")).await.unwrap());
+    }
+    refused("too many clients").await;
+    drop(crowd);
+    apply_through(&store, &batch).await;
+    assert_eq!(check_whole(&world, &store).await, middle);
 }
 
 #[tokio::test]
