@@ -82,7 +82,14 @@ impl Redis {
 
     fn spawn(&self) -> Child {
         Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--loglevel", "warning"])
+            .args([
+                "--port",
+                &self.port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--loglevel",
+                "warning",
+            ])
             .arg("--dir")
             .arg(self.directory.path())
             .args(&self.words)

@@ -8,7 +8,7 @@ use florin_tests::redis::Redis;
 use uuid::Uuid;
 
 use super::world::{World, options};
-use crate::cache::{CacheError, CacheOptions, CacheReader, CacheWriter};
+use crate::cache::{CacheError, CacheOptions, CacheReader, CacheWriter, CachedAccount};
 
 #[tokio::test]
 async fn an_emptied_cache_answers_nothing_until_it_begins_anew() {
@@ -81,6 +81,53 @@ async fn after_a_doubtful_flush_it_goes_on_where_it_stands() {
     for id in 1..=9 {
         assert_eq!(world.found(id).await.as_of, JournalSeq(3));
     }
+}
+
+#[tokio::test]
+async fn after_a_doubtful_flush_an_older_state_is_not_gone_on_with() {
+    let mut world = World::new().await;
+    world.ledger.create(1..=4);
+    world.flush().await.unwrap();
+    assert_eq!(world.redis.command(&["SAVE"]), "OK");
+    world.ledger.change([1]);
+    world.flush().await.unwrap();
+    world.redis.pause();
+    world.ledger.change([2]);
+    let batch = world.ledger.batch(world.covered);
+    assert!(matches!(world.writer.flush(&batch).await, Err(CacheError::Away(_))));
+    world.redis.kill();
+    world.redis.start_again();
+    assert!(matches!(world.flush().await, Err(CacheError::EpochLost)));
+    assert_eq!(world.found(1).await.as_of, JournalSeq(1));
+}
+
+#[tokio::test]
+async fn a_flush_that_was_broken_off_covers_nothing_yet() {
+    let mut world = World::new().await;
+    world.ledger.create(1..=9);
+    world.flush().await.unwrap();
+    world.ledger.change(1..=9);
+    let batch = world.ledger.batch(world.covered);
+    // Nine entries take three steps; between two of them the owner dies.
+    let mut broken_off = 0;
+    for wait_us in (100..4000).step_by(100) {
+        let flush = world.writer.flush(&batch);
+        if tokio::time::timeout(Duration::from_micros(wait_us), flush).await.is_ok() {
+            break;
+        }
+        broken_off += 1;
+        let mut positions = Vec::new();
+        for id in 1..=9 {
+            positions.push(world.found(id).await);
+        }
+        let is_written = |it: &&CachedAccount| it.unchanged_since == JournalSeq(2);
+        let written = positions.iter().filter(is_written).count();
+        let untouched = positions.iter().find(|it| it.unchanged_since == JournalSeq(1));
+        assert!(untouched.is_none_or(|it| it.as_of == JournalSeq(1)), "{written} are written");
+    }
+    assert!(broken_off > 0);
+    world.flush().await.unwrap();
+    assert_eq!(world.found(1).await.as_of, JournalSeq(2));
 }
 
 #[tokio::test]
