@@ -28,8 +28,6 @@ const FLUSH_INTERVAL_MAX: Duration = Duration::from_millis(200);
 const BATCH_ENTRIES_TARGET: usize = 32_768;
 /// Without changes the epoch is kept alive so often; that also notices an epoch that was lost.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// A cache that lags by so many bytes of journal begins anew rather than catch up: about a million single transfers, or two million in batches.
-const LAG_BYTES_MAX: u64 = 128 << 20;
 /// The first and the longest pause before something that failed is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -112,6 +110,7 @@ pub(crate) struct CacheUpdates {
     read: JournalSeq,
     /// Bytes of frames that were read, counted as [`Shared::written_bytes`].
     read_bytes: u64,
+    lag_bytes_max: u64,
 }
 
 impl CacheUpdates {
@@ -121,6 +120,7 @@ impl CacheUpdates {
         shared: Arc<Shared>,
         status: Arc<CacheStatus>,
         stopping: watch::Receiver<bool>,
+        lag_bytes_max: u64,
     ) -> CacheUpdates {
         let cursor = reader.read_from(JournalSeq::FIRST.0);
         CacheUpdates {
@@ -133,6 +133,7 @@ impl CacheUpdates {
             batch: CacheBatch::default(),
             read: JournalSeq::NONE,
             read_bytes: 0,
+            lag_bytes_max,
         }
     }
 
@@ -187,7 +188,7 @@ impl CacheUpdates {
 
     fn lags_too_far(&self) -> bool {
         let written = self.shared.written_bytes.load(Ordering::Relaxed);
-        written.saturating_sub(self.read_bytes) > LAG_BYTES_MAX
+        written.saturating_sub(self.read_bytes) > self.lag_bytes_max
     }
 
     /// Begins a new epoch at what is durable now; what was missed is forgotten.

@@ -11,6 +11,7 @@ use florin_engine::{
 };
 use florin_persistence::store::Store;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::admission::{Permit, Refusal};
 use crate::cache_updates::CacheCondition;
@@ -294,6 +295,12 @@ impl Florin {
             None => (None, Source::Memory),
         };
         Ok(Read { seq, value, source })
+    }
+
+    /// The identity of the data directory, which the names in the cache begin with.
+    #[must_use]
+    pub fn directory(&self) -> Uuid {
+        self.running.directory
     }
 
     /// Digits after the point of a ledger that exists durably.

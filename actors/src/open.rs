@@ -46,6 +46,7 @@ pub(crate) struct Running {
     pub(crate) store_status: Arc<StoreStatus>,
     pub(crate) cache_status: Arc<CacheStatus>,
     pub(crate) history: History,
+    pub(crate) directory: Uuid,
     /// The largest record that always finds a place in a frame.
     pub(crate) record_bytes_max: u64,
     limits: Limits,
@@ -133,6 +134,7 @@ fn start(
     };
     let (shard, shard_thread) = start_shard(shard, places)?;
     let committer = start_committer(journal, target, queue, shared.clone(), wake)?;
+    let directory_id = directory.id();
     let housekeeper = Housekeeper {
         directory,
         reader: JournalReader::new(segments.clone()),
@@ -163,6 +165,7 @@ fn start(
         store_status,
         cache_status,
         history,
+        directory: directory_id,
         record_bytes_max,
         limits: options.limits,
         room,
@@ -263,7 +266,10 @@ fn start_cache_updates(
             let StartCacheUpdates { directory, reader, shared, status, stopping } = start;
             match CacheWriter::connect(&options, directory) {
                 Ok(writer) => {
-                    CacheUpdates::new(writer, reader, shared, status, stopping).run().await;
+                    let lag_bytes_max = options.lag_bytes_max;
+                    CacheUpdates::new(writer, reader, shared, status, stopping, lag_bytes_max)
+                        .run()
+                        .await;
                 }
                 // They were checked before anything was opened.
                 Err(error) => tracing::error!(error = %chain(&error), "there is no cache"),

@@ -127,7 +127,12 @@ fn what_is_in_force_is_what_was_said() {
 
 #[test]
 fn roles_need_what_they_are_for() {
-    check("--role read", &[], "", "role read needs --database-url: it reads what the writer fills there");
+    check(
+        "--role read",
+        &[],
+        "",
+        "role read needs --database-url: it reads what the writer fills there",
+    );
     let database = [("DATABASE_URL", "postgres://me:hush@db/f")];
     check("--role read", &database, "database_url", "(set) from variable DATABASE_URL");
     check("", &database, "role", "all from default");

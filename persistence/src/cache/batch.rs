@@ -7,8 +7,8 @@ use florin_engine::{AccountAfter, AccountCreated, AccountId, Balances, Event, Jo
 use super::entry::{Fixed, FixedMetadata, Moving};
 use super::keys::{put_account_key, slot_offset};
 
-/// So many entries are written by one step: Redis does nothing else for about a millisecond.
-const STEP_ENTRIES: usize = 512;
+/// So many entries are written by one step: Redis does nothing else for about a millisecond. Tests have flushes of several steps with few accounts.
+const STEP_ENTRIES: usize = if cfg!(test) { 3 } else { 512 };
 /// The place of a slot where an entry has none.
 const NO_SLOT: u32 = u32::MAX;
 

@@ -13,6 +13,9 @@ use rustls::{ClientConfig, RootCertStore};
 use super::error::CacheOptionsError;
 use super::options::CacheOptions;
 
+/// What a URL may begin with. The client takes anything for a plain connection.
+const SCHEMES: [&str; 6] =
+    ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
 /// Commands that may wait to be sent on one connection; beyond it they fail at once.
 const COMMANDS_WAITING_MAX: usize = 4096;
 /// A connection that owes an answer for so long is closed and made anew, looked at so often.
@@ -23,6 +26,10 @@ const RECONNECT_MS: (u32, u32, u32) = (50, 2000, 2);
 
 /// Where to connect to, and how.
 pub(super) fn config(options: &CacheOptions) -> Result<Config, CacheOptionsError> {
+    let scheme = options.url.split("://").next().unwrap_or_default();
+    if !SCHEMES.contains(&scheme) {
+        return Err(CacheOptionsError::Scheme);
+    }
     let mut config = Config::from_url(&options.url).map_err(CacheOptionsError::Url)?;
     // A cache that is away at the start is like one that goes away later.
     config.fail_fast = false;

@@ -9,6 +9,9 @@ use fred::error::Error as RedisError;
 /// Options with which no connection can be tried.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheOptionsError {
+    /// The URL does not begin like that of a Redis.
+    #[error("the cache's URL is not of the form redis://host:port or rediss://host:port")]
+    Scheme,
     /// The URL can not be read. Its text may hold a password, so it is not repeated.
     #[error("the cache's URL is not of the form redis://host:port: {}", .0.details())]
     Url(RedisError),

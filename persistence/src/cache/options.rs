@@ -21,13 +21,16 @@ pub struct CacheOptions {
     pub connect_timeout: Duration,
     /// An entry that was neither written nor brought in again for so long goes.
     pub entry_ttl: Duration,
+    /// A cache that is so many bytes of journal behind begins anew where the journal ends, rather than catch up.
+    pub lag_bytes_max: u64,
 }
 
 const COMMAND_TIMEOUT_MIN: Duration = Duration::from_millis(50);
 const COMMAND_TIMEOUT_MAX: Duration = Duration::from_millis(250);
 
 impl CacheOptions {
-    /// The cache at this URL, with the usual times: 100 ms for an answer, 1 s for a connection, 1 h for an entry.
+    /// The cache at this URL, with the usual bounds: 100 ms for an answer, 1 s for a connection, 1 h for an entry, and a lag of
+    /// 128 MiB, which is about a million single transfers or two million in batches.
     #[must_use]
     pub fn new(url: impl Into<String>) -> CacheOptions {
         CacheOptions {
@@ -37,6 +40,7 @@ impl CacheOptions {
             command_timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_secs(1),
             entry_ttl: Duration::from_secs(3600),
+            lag_bytes_max: 128 << 20,
         }
     }
 
@@ -64,8 +68,8 @@ impl CacheOptions {
 
 impl fmt::Debug for CacheOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CacheOptions { url: _, password, ca_file, command_timeout, connect_timeout, entry_ttl } =
-            self;
+        let CacheOptions { url: _, password, ca_file, command_timeout, .. } = self;
+        let CacheOptions { connect_timeout, entry_ttl, lag_bytes_max, .. } = self;
         f.debug_struct("CacheOptions")
             .field("url", &self.shown_url())
             .field("password", &password.as_ref().map(|_| "(hidden)"))
@@ -73,6 +77,7 @@ impl fmt::Debug for CacheOptions {
             .field("command_timeout", command_timeout)
             .field("connect_timeout", connect_timeout)
             .field("entry_ttl", entry_ttl)
+            .field("lag_bytes_max", lag_bytes_max)
             .finish()
     }
 }

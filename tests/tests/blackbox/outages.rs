@@ -131,7 +131,10 @@ fn a_second_writer_is_refused_and_one_that_takes_over_ends_the_first() {
     let taken = TestBank::of(forced);
     taken.transfer(1, 2, "7.00");
     await_store(&taken, "ok");
-    assert_eq!(stored("SELECT string_agg(amount::text, ' ' ORDER BY timestamp) FROM florin.v_transfers"), "1.00 7.00");
+    assert_eq!(
+        stored("SELECT string_agg(amount::text, ' ' ORDER BY timestamp) FROM florin.v_transfers"),
+        "1.00 7.00"
+    );
     verify(taken, 2);
 }
 
@@ -150,7 +153,8 @@ fn a_database_of_another_directory_is_refused() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("belongs to the data directory"), "{ended:?}");
     assert!(!ended.stderr.contains(&url), "{ended:?}");
-    let bad = TestServer::on_copy_of(&other, &["--database-url", "mysql://me:hush@db/x"]).refused_restart();
+    let bad = TestServer::on_copy_of(&other, &["--database-url", "mysql://me:hush@db/x"])
+        .refused_restart();
     assert_eq!(bad.code, Some(1), "{bad:?}");
     assert!(bad.stderr.contains("postgres://") && !bad.stderr.contains("hush"), "{bad:?}");
 }
@@ -168,11 +172,15 @@ fn people_read_money_as_money() {
     await_store(&bank, "ok");
     let shown = |sql: &str| postgres.psql(&database, sql).trim().to_owned();
     assert_eq!(
-        shown("SELECT debit_account_id || ' ' || credit_account_id || ' ' || amount || ' ' || currency FROM florin.v_transfers"),
+        shown(
+            "SELECT debit_account_id || ' ' || credit_account_id || ' ' || amount || ' ' || currency FROM florin.v_transfers"
+        ),
         "1 2 12.50 USD"
     );
     assert_eq!(
-        shown("SELECT string_agg(id || ' ' || balance, ', ' ORDER BY timestamp) FROM florin.v_accounts"),
+        shown(
+            "SELECT string_agg(id || ' ' || balance, ', ' ORDER BY timestamp) FROM florin.v_accounts"
+        ),
         "1 -12.50, 2 12.50, 0190a000-0000-7000-8000-000000000001 0.00000000"
     );
     verify(bank, 1);

@@ -38,9 +38,14 @@ fn readers_answer_from_cache_and_store_and_pass_commands_on() {
     reader.account(1);
     reader.account(2);
     // The answer of the writer is passed on, with its position and whether it is told again.
-    let sent = json!({"id": "7", "debit_account_id": "1", "credit_account_id": "2", "amount": "3.00"});
+    let sent =
+        json!({"id": "7", "debit_account_id": "1", "credit_account_id": "2", "amount": "3.00"});
     let first = reader.client().request("POST /v1/transfers").send(sent.clone());
-    assert_eq!((first.status, first.header("location")), (201, Some("/v1/transfers/7")), "{first:?}");
+    assert_eq!(
+        (first.status, first.header("location")),
+        (201, Some("/v1/transfers/7")),
+        "{first:?}"
+    );
     let again = reader.client().request("POST /v1/transfers").send(sent);
     assert!(again.status == 200 && again.is_replayed(), "{again:?}");
     let refused = reader.client().request("POST /v1/transfers").send(transfer(1, 9, "1.00"));
@@ -56,7 +61,8 @@ fn readers_answer_from_cache_and_store_and_pass_commands_on() {
     assert!(read.seq() >= seq, "{read:?}");
     let cached = from(reader.client(), "GET /balance/2", "cache").json();
     assert_eq!(cached, json!({"account_id": 2, "balance": 10.0, "cached": true}));
-    let list = reader.client().request(&format!("GET /v1/accounts/2/transfers?min_seq={seq}")).send(());
+    let list =
+        reader.client().request(&format!("GET /v1/accounts/2/transfers?min_seq={seq}")).send(());
     assert_eq!(list.json()["data"].as_array().map(Vec::len), Some(3), "{list:?}");
     assert_eq!(list.header("florin-source"), Some("store"));
     // The writer leaves lists to readers.
