@@ -44,11 +44,11 @@ async fn main() {
     let watcher = tokio::spawn(watch(florin.clone(), Duration::from_secs(seconds)));
     let (before, started) = (cache_thread_seconds(), Instant::now());
     let mut random = Random::new(1);
-    let mut sent = 0;
+    let mut sent = 0_u64;
     let (done, mut waiting) = tokio::sync::mpsc::unbounded_channel();
     while started.elapsed() < Duration::from_secs(seconds) {
         let due = (started.elapsed().as_secs_f64() * rate as f64) as u64;
-        for _ in sent..due {
+        while sent < due {
             sent += 1;
             let from = random.below(accounts);
             let to = (from + 1 + random.below(accounts - 1)) % accounts;
