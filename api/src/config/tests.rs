@@ -144,7 +144,7 @@ fn roles_need_what_they_are_for() {
     );
     for url in ["w:1", "http://w:1/path", "ftp://w"] {
         let complaint = format!(
-            "flag --writer-url: {url:?} must be a URL without a path, such as https://writer:8080"
+            "flag --writer-url: `{url}` must be a URL without a path, such as https://writer:8080"
         );
         check(&format!("--writer-url {url}"), &[], "", &complaint);
     }
