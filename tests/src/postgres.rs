@@ -148,6 +148,7 @@ impl Postgres {
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("sh: {error}"));
         let mut line = String::new();

@@ -2,6 +2,10 @@
 //!
 //! Each list follows an index in the order of time and stops when its page is full. Lists by an id or a reference ask the runs
 //! one after another, newest or oldest first, each for no more than a page; only what one run gave is sorted.
+//!
+//! Which index that is, is chosen here: the one that leaves fewest rows by its nature. PostgreSQL would choose by statistics,
+//! which know how often a value occurs but not when: for a ledger that was busy last year it would read everything newer first.
+//! So a list compares and orders whole index keys, `(ledger, timestamp) <= ($1, $2)`, in which no other index agrees.
 
 use florin_engine::{AccountId, Amount, LedgerId};
 
@@ -36,89 +40,136 @@ enum Lead {
     Run { columns: &'static [&'static str], value: Value },
     /// The blocks of a ledger in which the amount can be.
     AmountBlocks { ledger: LedgerId, min: Amount, max: Amount },
-    /// The index that the planner finds best; all of them keep the order of time.
+    /// An index of this column with this value, then the time.
+    Column { column: &'static str, value: Value },
+    /// The order of time.
     Time,
 }
 
-fn lead(filter: &TransferFilter) -> Lead {
+/// What leads, and the conditions that are left: with a condition of its own beside the range, the leading column would be a
+/// constant to the planner, and any index of the time in the right order.
+fn lead(filter: &TransferFilter) -> (Lead, TransferFilter) {
+    let mut rest = filter.clone();
     if filter.transaction.is_some() {
         // Its legs stand together: the caller has narrowed the span to them.
-        Lead::Time
-    } else if let Some(value) = filter.user_data_128.filter(|value| *value != 0) {
+        return (Lead::Time, rest);
+    }
+    let lead = if let Some(value) = rest.user_data_128.take_if(|value| *value != 0) {
         Lead::Run { columns: &["user_data_128"], value: Value::id(value) }
-    } else if let Some(value) = filter.user_data_64.filter(|value| *value != 0) {
+    } else if let Some(value) = rest.user_data_64.take_if(|value| *value != 0) {
         Lead::Run { columns: &["user_data_64"], value: Value::numeric(value.into()) }
-    } else if let Some(OfAccount { id, side }) = filter.account {
+    } else if let Some(OfAccount { id, side }) = rest.account.take() {
         let columns: &[_] = match side {
             Side::Debit => &["debit_account_id"],
             Side::Credit => &["credit_account_id"],
             Side::Both => &["debit_account_id", "credit_account_id"],
         };
         Lead::Run { columns, value: Value::id(id.0) }
-    } else if let Some(value) = filter.user_data_32.filter(|value| *value != 0) {
+    } else if let Some(value) = rest.user_data_32.take_if(|value| *value != 0) {
         Lead::Run { columns: &["user_data_32"], value: Value::from(value) }
     } else if let (Some(ledger), true) =
-        (filter.ledger, filter.min_amount.is_some() || filter.max_amount.is_some())
+        (rest.ledger, rest.min_amount.is_some() || rest.max_amount.is_some())
     {
+        rest.ledger = None;
         Lead::AmountBlocks {
             ledger,
             min: filter.min_amount.unwrap_or(Amount::ZERO),
             max: filter.max_amount.unwrap_or(Amount::MAX),
         }
+    } else if let Some(code) = rest.code.take() {
+        Lead::Column { column: "code", value: Value::from(code.0) }
+    } else if let Some(ledger) = rest.ledger.take() {
+        Lead::Column { column: "ledger", value: Value::from(ledger.0) }
     } else {
         Lead::Time
+    };
+    (lead, rest)
+}
+
+/// A range of an index: its columns before the time with their values, and the times.
+struct Range<'s> {
+    table: &'s str,
+    columns: &'s [(&'s str, &'s str)],
+    first: &'s str,
+    last: &'s str,
+    direction: &'s str,
+}
+
+impl Range<'_> {
+    /// The condition that picks the range, and the order in which the index has it.
+    fn condition_and_order(&self) -> (String, String) {
+        let Range { table, columns, first, last, direction } = self;
+        let names = columns.iter().map(|(name, _)| *name).chain(["timestamp"]);
+        let names: Vec<String> = names.map(|name| format!("{table}.{name}")).collect();
+        let values: String = columns.iter().map(|(_, value)| format!("{value}, ")).collect();
+        let key = names.join(", ");
+        let mut condition = format!("({key}) >= ({values}{first}) AND ({key}) <= ({values}{last})");
+        // The indexes on references leave zero out, and are used only for a condition that says so.
+        for (name, _) in columns.iter().filter(|(name, _)| name.starts_with("user_data")) {
+            condition.push_str(&format!(" AND {table}.{name} IS NOT NULL"));
+        }
+        let order: Vec<String> = names.iter().map(|name| format!("{name}{direction}")).collect();
+        (condition, order.join(", "))
     }
 }
 
 /// A page of transfers within `span`.
 pub(super) fn transfers(filter: &TransferFilter, page: &PageRequest, span: Span) -> Sql {
     let mut sql = Sql::new("SELECT ");
-    let (first, last) = (sql.place(span.first), sql.place(span.last));
+    let (first, last) = (&sql.place(span.first), &sql.place(span.last));
     let rows = sql.place(limit(page));
     let direction = direction(page.order);
-    let conditions = transfer_conditions(filter, &mut sql);
+    let (lead, rest) = lead(filter);
+    let conditions = transfer_conditions(&rest, &mut sql);
     sql.push(TRANSFER_COLUMNS);
-    match lead(filter) {
+    // The rows of one range of an index, no more than fill a page.
+    let select = |columns: &[(&str, &str)], first: &str, last: &str| {
+        let range = Range { table: "t", columns, first, last, direction };
+        let (condition, order) = range.condition_and_order();
+        format!(
+            "SELECT * FROM transfers t WHERE {condition}{conditions} ORDER BY {order} LIMIT {rows}"
+        )
+    };
+    let (from, order) = match lead {
         Lead::Run { columns, value } => {
             let value = sql.place(value);
             let sides: Vec<String> = columns
                 .iter()
-                .map(|column| {
-                    format!(
-                        "(SELECT * FROM transfers t WHERE t.run = r.run AND t.{column} = {value}
-                            AND t.timestamp BETWEEN {first} AND {last}{conditions}
-                          ORDER BY t.timestamp{direction} LIMIT {rows})"
-                    )
-                })
+                .map(|column| select(&[("run", "r.run"), (column, &value)], first, last))
                 .collect();
-            let sides = sides.join(" UNION ALL ");
-            sql.push(&format!(
-                " FROM runs r CROSS JOIN LATERAL ({sides}) t
-                  WHERE r.last_timestamp >= {first} AND r.first_timestamp <= {last}
-                  ORDER BY r.run{direction}, t.timestamp{direction} LIMIT {rows}"
-            ));
+            let sides = sides.join(") UNION ALL (");
+            let from = format!(
+                "runs r CROSS JOIN LATERAL (({sides})) t
+                 WHERE r.last_timestamp >= {first} AND r.first_timestamp <= {last}"
+            );
+            (from, format!("r.run{direction}, t.timestamp{direction}"))
         }
         Lead::AmountBlocks { ledger, min, max } => {
             let ledger = sql.place(ledger.0);
             let min = sql.place(Value::numeric(min.minor_units()));
             let max = sql.place(Value::numeric(max.minor_units()));
-            sql.push(&format!(
-                " FROM amount_blocks k CROSS JOIN LATERAL (
-                    SELECT * FROM transfers t WHERE t.ledger = {ledger}
-                        AND t.timestamp BETWEEN greatest(k.first_timestamp, {first}) AND least(k.last_timestamp, {last}){conditions}
-                    ORDER BY t.timestamp{direction} LIMIT {rows}) t
-                  WHERE k.ledger = {ledger} AND k.max_amount >= {min} AND k.min_amount <= {max}
-                    AND k.last_timestamp >= {first} AND k.first_timestamp <= {last}
-                  ORDER BY k.first_timestamp{direction}, t.timestamp{direction} LIMIT {rows}"
-            ));
+            let of_block = select(
+                &[("ledger", &ledger)],
+                &format!("greatest(k.first_timestamp, {first})"),
+                &format!("least(k.last_timestamp, {last})"),
+            );
+            let from = format!(
+                "amount_blocks k CROSS JOIN LATERAL ({of_block}) t
+                 WHERE k.ledger = {ledger} AND k.max_amount >= {min} AND k.min_amount <= {max}
+                    AND k.last_timestamp >= {first} AND k.first_timestamp <= {last}"
+            );
+            (from, format!("k.first_timestamp{direction}, t.timestamp{direction}"))
+        }
+        Lead::Column { column, value } => {
+            let value = sql.place(value);
+            let from = format!("({}) t", select(&[(column, &value)], first, last));
+            (from, format!("t.{column}{direction}, t.timestamp{direction}"))
         }
         Lead::Time => {
-            sql.push(&format!(
-                " FROM transfers t WHERE t.timestamp BETWEEN {first} AND {last}{conditions}
-                  ORDER BY t.timestamp{direction} LIMIT {rows}"
-            ));
+            (format!("({}) t", select(&[], first, last)), format!("t.timestamp{direction}"))
         }
-    }
+    };
+    sql.push(&format!(" FROM {from} ORDER BY {order} LIMIT {rows}"));
     sql
 }
 
@@ -141,7 +192,7 @@ impl Conditions {
     }
 }
 
-/// All of the filter but its time and its account, which leads or is checked here too when something else leads.
+/// All of a filter but its time.
 fn transfer_conditions(filter: &TransferFilter, sql: &mut Sql) -> String {
     let TransferFilter {
         ledger,
@@ -209,11 +260,31 @@ fn references(
 
 /// A page of accounts within `span`.
 pub(super) fn accounts(filter: &AccountFilter, page: &PageRequest, span: Span) -> Sql {
-    let AccountFilter { ledger, code, user_data_128, user_data_64, user_data_32 } = filter;
+    let AccountFilter {
+        mut ledger,
+        mut code,
+        mut user_data_128,
+        mut user_data_64,
+        mut user_data_32,
+    } = filter.clone();
+    let lead = if let Some(value) = user_data_128.take_if(|value| *value != 0) {
+        Some(("user_data_128", Value::id(value)))
+    } else if let Some(value) = user_data_64.take_if(|value| *value != 0) {
+        Some(("user_data_64", Value::numeric(value.into())))
+    } else if let Some(value) = user_data_32.take_if(|value| *value != 0) {
+        Some(("user_data_32", Value::from(value)))
+    } else if let Some(code) = code.take() {
+        Some(("code", Value::from(code.0)))
+    } else {
+        ledger.take().map(|ledger| ("ledger", Value::from(ledger.0)))
+    };
     let mut sql = Sql::new("SELECT ");
-    sql.push(ACCOUNT_COLUMNS)
-        .push(" FROM accounts a JOIN balances b ON b.account_id = a.id WHERE a.timestamp BETWEEN ");
-    sql.bind(span.first).push(" AND ").bind(span.last);
+    let (first, last) = (sql.place(span.first), sql.place(span.last));
+    let lead = lead.map(|(column, value)| (column, sql.place(value)));
+    let columns: Vec<_> = lead.iter().map(|(column, value)| (*column, value.as_str())).collect();
+    let direction = direction(page.order);
+    let range = Range { table: "a", columns: &columns, first: &first, last: &last, direction };
+    let (condition, order) = range.condition_and_order();
     let mut conditions = Conditions::default();
     if let Some(ledger) = ledger {
         conditions.add(&mut sql, "a.ledger =", ledger.0);
@@ -221,9 +292,14 @@ pub(super) fn accounts(filter: &AccountFilter, page: &PageRequest, span: Span) -
     if let Some(code) = code {
         conditions.add(&mut sql, "a.code =", code.0);
     }
-    references(&mut conditions, &mut sql, "a.", (*user_data_128, *user_data_64, *user_data_32));
-    sql.push(&conditions.0);
-    order_and_limit(&mut sql, "a.timestamp", page);
+    references(&mut conditions, &mut sql, "a.", (user_data_128, user_data_64, user_data_32));
+    sql.push(ACCOUNT_COLUMNS);
+    sql.push(&format!(
+        " FROM accounts a JOIN balances b ON b.account_id = a.id
+          WHERE {condition}{} ORDER BY {order} LIMIT ",
+        conditions.0
+    ));
+    sql.bind(limit(page));
     sql
 }
 

@@ -60,15 +60,14 @@ async fn check(store: &Postgres, sql: Sql, lead: &str) {
     assert!(!plan.contains("Seq Scan") && !plan.contains("Bitmap"), "{text}\n{plan}");
     let sorts = plan.lines().filter(|line| {
         let step = line.trim_start_matches([' ', '-', '>']);
-        step.starts_with("Sort ")
+        step.starts_with("Sort (")
     });
     assert_eq!(sorts.count(), 0, "{text}\n{plan}");
     let hits = plan.lines().find(|line| line.trim_start().starts_with("Buffers:")).unwrap();
-    let blocks: u64 = hits
-        .split_whitespace()
-        .filter_map(|word| word.split_once('=')?.1.parse::<u64>().ok())
-        .sum();
-    assert!(blocks < 1500, "{blocks} blocks: {text}\n{plan}");
+    let counted = |what| hits.split_whitespace().filter_map(move |word| word.strip_prefix(what));
+    let blocks: u64 =
+        counted("hit=").chain(counted("read=")).map(|count| count.parse::<u64>().unwrap()).sum();
+    assert!(blocks < 600, "{blocks} blocks: {text}\n{plan}");
 }
 
 #[tokio::test]
@@ -76,7 +75,7 @@ async fn each_list_follows_an_index_and_sorts_no_table() {
     let store = filled().await;
     let all = TransferFilter::default();
     let account = |side| Some(OfAccount { id: AccountId(500), side });
-    let amount = Some(Amount::from_minor(10_000));
+    let amount = Some(Amount::from_minor(5_000));
     let ledger = Some(LedgerId(1));
     let code = Some(Code(1));
     let leads = [
@@ -84,7 +83,7 @@ async fn each_list_follows_an_index_and_sorts_no_table() {
         (TransferFilter { ledger, ..all.clone() }, "transfers_by_ledger"),
         (TransferFilter { code, ..all.clone() }, "transfers_by_code"),
         (
-            TransferFilter { account: account(Side::Debit), code, ..all.clone() },
+            TransferFilter { account: account(Side::Debit), code: Some(Code(0)), ..all.clone() },
             "transfers_by_debit_account",
         ),
         (
