@@ -41,7 +41,7 @@ use florin_actors::Durability;
 
 pub(crate) use self::door::Door;
 use self::exchange::RequestIds;
-pub(crate) use self::forward::Writer;
+pub(crate) use self::forward::{Writer, never_reached};
 use self::key::KeysInFlight;
 pub(crate) use self::ledger::Ledger;
 use self::routes::Routes;

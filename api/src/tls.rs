@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// Where the listener's certificate and its key are; PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,31 +76,21 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(chain)
 }
 
-/// Who is trusted: those that this file holds, or those that the system trusts.
+/// How clients of ours speak TLS: with those who are signed for by this file, or by whom the system trusts.
 ///
 /// # Errors
 /// As [`certificates`].
-pub(crate) fn authorities(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    match file {
-        Some(path) => certificates(path),
-        None => Ok(rustls_native_certs::load_native_certs().certs),
-    }
-}
-
-/// How a client of ours speaks TLS inside the process: 1.2 or 1.3.
-///
-/// # Errors
-/// As [`authorities`]; or the library can not be set up.
-pub(crate) fn client_config(authority: Option<&Path>) -> Result<ClientConfig, TlsError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(authorities(authority)?);
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(TlsError::Setup)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+pub(crate) fn trusting(file: Option<&Path>) -> Result<TlsConfig, TlsError> {
+    let authorities = match file {
+        Some(path) => certificates(path)?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    let authorities: Vec<Certificate<'static>> =
+        authorities.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(authorities)))
+        .unversioned_rustls_crypto_provider(provider())
+        .build())
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -85,8 +85,8 @@ pub(super) fn http(config: &Config) -> Result<HttpConfig, ServeError> {
 fn writer(config: &Config) -> Result<Option<Writer>, ServeError> {
     let Some(url) = &config.writer_url else { return Ok(None) };
     let tls = match url.0.scheme_str() {
-        Some("https") => Some(Arc::new(tls::client_config(config.writer_ca.as_deref())?)),
+        Some("https") => Some(tls::trusting(config.writer_ca.as_deref())?),
         _ => None,
     };
-    Ok(Some(Writer { url: url.0.clone(), tls }))
+    Ok(Some(Writer::new(&url.0.to_string(), tls)))
 }
