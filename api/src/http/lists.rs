@@ -93,7 +93,7 @@ pub(crate) fn unlisted(error: &StoreError) -> ApiError {
             tracing::warn!(%error, source = ?error.source(), "the store does not answer");
             ApiError::StoreAway
         }
-        (StoreErrorKind::Permanent | StoreErrorKind::BadCursor, _) => {
+        (StoreErrorKind::Permanent | StoreErrorKind::Fenced | StoreErrorKind::BadCursor, _) => {
             tracing::error!(%error, source = ?error.source(), "the store can not answer");
             ApiError::Internal
         }
