@@ -40,6 +40,7 @@ async fn main() {
     }
     let durable = florin.positions().durable;
     assert!(florin.wait_cached(durable, Duration::from_secs(60)).await);
+    assert!(florin.wait_stored(durable, Duration::from_secs(60)).await);
 
     let watcher = tokio::spawn(watch(florin.clone(), Duration::from_secs(seconds)));
     let (before, started) = (cache_thread_seconds(), Instant::now());

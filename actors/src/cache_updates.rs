@@ -21,7 +21,7 @@ use crate::shared::Shared;
 
 /// A flush begins so many times as long after the one before as that one took, within these bounds, so that a fast ledger leaves the cores to who
 /// moves money: a larger batch writes each account once. A change on a quiet ledger is flushed at once.
-const FLUSH_REST: u32 = 4;
+const FLUSH_REST: u32 = 2;
 const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(20);
 const FLUSH_INTERVAL_MAX: Duration = Duration::from_millis(200);
 /// A batch takes no further frames beyond so many entries: some 4 MiB.
@@ -111,6 +111,8 @@ pub(crate) struct CacheUpdates {
     /// Bytes of frames that were read, counted as [`Shared::written_bytes`].
     read_bytes: u64,
     lag_bytes_max: u64,
+    /// Whether it was logged that the cache is away.
+    is_warned: bool,
 }
 
 impl CacheUpdates {
@@ -134,6 +136,7 @@ impl CacheUpdates {
             read: JournalSeq::NONE,
             read_bytes: 0,
             lag_bytes_max,
+            is_warned: false,
         }
     }
 
@@ -163,16 +166,17 @@ impl CacheUpdates {
         let mut durable = self.shared.watch_durable();
         let mut rested = Instant::now();
         while !*self.stopping.borrow() {
+            // First the rest, so that the journal thread wakes this one only when it has nothing to do.
+            tokio::select! {
+                () = tokio::time::sleep_until(rested.into()) => {}
+                _ = self.stopping.changed() => continue,
+            }
             if self.batch.upto() <= self.status.covered() {
                 tokio::select! {
                     reached = durable.wait_for(|durable| *durable > self.read) => drop(reached),
                     () = tokio::time::sleep_until((rested + KEEP_ALIVE).into()) => {}
                     _ = self.stopping.changed() => continue,
                 }
-            }
-            tokio::select! {
-                () = tokio::time::sleep_until(rested.into()) => {}
-                _ = self.stopping.changed() => continue,
             }
             let began = Instant::now();
             self.gather()?;
@@ -236,7 +240,8 @@ impl CacheUpdates {
         Ok(())
     }
 
-    fn is_covered(&self) {
+    fn is_covered(&mut self) {
+        self.is_warned = false;
         self.status.covered.send_replace(self.batch.upto());
         self.status.set(CacheCondition::Ok);
         metrics::cache_state(metrics::CacheState::Ok);
@@ -260,8 +265,9 @@ impl CacheUpdates {
         }
         let error = chain(trouble);
         let since = match self.status.condition() {
-            CacheCondition::Away { since, .. } => since,
+            CacheCondition::Away { since, .. } if self.is_warned => since,
             _ => {
+                self.is_warned = true;
                 tracing::warn!(%error, "the cache is away; readers ask the store");
                 Instant::now()
             }

@@ -109,7 +109,13 @@ fn start(
         segment_bytes: options.segment_bytes,
     };
     let (store, write_behind) = start_write_behind(write_behind)?;
-    let cache_status = Arc::new(CacheStatus::new(CacheCondition::Off));
+    let cache_status = Arc::new(CacheStatus::new(match options.cache {
+        Some(_) => CacheCondition::Away {
+            since: Instant::now(),
+            error: "it is not connected yet".to_owned(),
+        },
+        None => CacheCondition::Off,
+    }));
     let cache_updates = StartCacheUpdates {
         directory: directory.id(),
         reader: journal.reader(),

@@ -1,8 +1,8 @@
 //! What changed since the last flush.
 
-use std::collections::HashMap;
-
 use florin_engine::{AccountAfter, AccountCreated, AccountId, Balances, Event, JournalSeq, Record};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
 use super::entry::{Fixed, FixedMetadata, Moving};
 use super::keys::{put_account_key, slot_offset};
@@ -16,7 +16,7 @@ const NO_SLOT: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub struct CacheBatch {
     upto: JournalSeq,
-    moved: HashMap<AccountId, Moving>,
+    moved: HashMap<AccountId, Moving, RandomState>,
     created: Vec<(AccountId, Fixed)>,
 }
 

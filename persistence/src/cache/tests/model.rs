@@ -1,11 +1,9 @@
 //! Staleness, as a model: whatever happens and in whatever order, an account read as of a position is the account replayed to it.
 
-use std::time::Duration;
-
 use florin_engine::JournalSeq;
 use florin_tests::random::Random;
 
-use super::world::World;
+use super::world::{World, broken_off};
 use crate::cache::{CacheBatch, CacheError, CacheWriter, Miss};
 
 const ACCOUNTS: u128 = 7;
@@ -99,8 +97,8 @@ impl Model {
     async fn break_off_a_flush(&mut self) {
         self.change();
         let batch = self.world.ledger.batch(self.world.covered);
-        let soon = Duration::from_micros(self.random.below(1500));
-        if let Ok(Ok(())) = tokio::time::timeout(soon, self.world.writer.flush(&batch)).await {
+        let wakes = self.random.below(6);
+        if let Some(Ok(())) = broken_off(wakes, self.world.writer.flush(&batch)).await {
             self.world.covered = batch.upto();
         }
     }

@@ -26,6 +26,13 @@ async fn an_entry_is_current_as_of_what_is_covered() {
     let found = world.found(2).await;
     assert_eq!((found.as_of, found.unchanged_since), (JournalSeq(4), JournalSeq(3)));
     assert_eq!(world.reader.counts().errors, 0);
+    // The epoch, its slots, and two parts of each account; nothing stays when nobody comes any more.
+    let keys = world.keys("");
+    assert_eq!(keys.len(), 2 + 2 * 8);
+    for key in keys {
+        let left: i64 = world.redis.command(&["PTTL", &key]).parse().unwrap();
+        assert!((1..=3_600_000).contains(&left), "{key} stays for {left} ms");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! A ledger of few words, and the cache of it.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use florin_engine::{
@@ -235,6 +238,20 @@ impl World {
             assert_eq!(self.redis.command(&["DEL", &key]), "1");
         }
     }
+}
+
+/// Does `work` until it was woken so often, and drops it wherever it is then.
+pub(super) async fn broken_off<T>(wakes: u64, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let mut left = wakes;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
 }
 
 pub(super) fn options(redis: &Redis) -> CacheOptions {
