@@ -68,16 +68,17 @@ impl Item {
         self.record().is_some()
     }
 
-    /// Answers. A caller that went away does not undo the outcome: it can ask again by id.
+    /// Answers, with the place given back before: who has an answer can be let in again. A caller that went away does not undo the
+    /// outcome: it can ask again by id.
     pub(crate) fn release(self) {
         match self {
             Item::Decided { seq, verdict, permit, reply, .. } => {
-                let _ = reply.send(Released { seq, outcome: verdict });
                 drop(permit);
+                let _ = reply.send(Released { seq, outcome: verdict });
             }
             Item::Seen { seq, seen, permit, reply } => {
-                let _ = reply.send(Released { seq, outcome: seen });
                 drop(permit);
+                let _ = reply.send(Released { seq, outcome: seen });
             }
         }
     }

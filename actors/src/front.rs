@@ -11,8 +11,10 @@ use florin_engine::{
 };
 use florin_persistence::store::Store;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::admission::{Permit, Refusal};
+use crate::cache_updates::CacheCondition;
 use crate::commit::Released;
 use crate::history::HistoryError;
 use crate::open::Running;
@@ -129,6 +131,8 @@ pub struct Read<T> {
 pub enum Source {
     /// The shard's memory, or the journal.
     Memory,
+    /// The cache in front of the store.
+    Cache,
     /// The store.
     Store,
 }
@@ -158,6 +162,8 @@ pub struct Positions {
     pub durable: JournalSeq,
     /// All records up to here are in the store.
     pub stored: JournalSeq,
+    /// Entries of the cache are current as of here; [`JournalSeq::NONE`] without a cache.
+    pub cached: JournalSeq,
     /// All ids up to here are in the index on disk.
     pub indexed: JournalSeq,
     /// The newest snapshot stands here.
@@ -166,6 +172,8 @@ pub struct Positions {
     pub journal_bytes: u64,
     /// Bytes of journal that the store does not have yet.
     pub backlog_bytes: u64,
+    /// How long ago the oldest thing became durable that the store may not have yet.
+    pub store_lag: Duration,
     /// Bytes of journal segments that are kept.
     pub journal_kept_bytes: u64,
     /// Bytes that can surely still be written.
@@ -289,6 +297,12 @@ impl Florin {
         Ok(Read { seq, value, source })
     }
 
+    /// The identity of the data directory, which the names in the cache begin with.
+    #[must_use]
+    pub fn directory(&self) -> Uuid {
+        self.running.directory
+    }
+
     /// Digits after the point of a ledger that exists durably.
     #[must_use]
     pub fn scale(&self, ledger: LedgerId) -> Option<Scale> {
@@ -309,6 +323,14 @@ impl Florin {
         }
         self.running.shared.demand_stored(seq);
         tokio::time::timeout(patience, stored.wait_for(|stored| *stored >= seq))
+            .await
+            .is_ok_and(|reached| reached.is_ok())
+    }
+
+    /// Waits until the cache covers `seq`; false when it did not within `patience`.
+    pub async fn wait_cached(&self, seq: JournalSeq, patience: Duration) -> bool {
+        let mut covered = self.running.cache_status.watch_covered();
+        tokio::time::timeout(patience, covered.wait_for(|covered| *covered >= seq))
             .await
             .is_ok_and(|reached| reached.is_ok())
     }
@@ -345,6 +367,12 @@ impl Florin {
     #[must_use]
     pub fn store_condition(&self) -> StoreCondition {
         self.running.store_status.condition()
+    }
+
+    /// How the cache is, as of now.
+    #[must_use]
+    pub fn cache_condition(&self) -> CacheCondition {
+        self.running.cache_status.condition()
     }
 
     /// Resolves with the reason when the ledger has failed; the process should then end with an error.

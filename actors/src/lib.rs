@@ -1,4 +1,4 @@
-//! The running ledger: a shard of account actors, its journal thread, write-behind and housekeeping, behind an embedded API.
+//! The running ledger: a shard of account actors, its journal thread, write-behind, cache updates and housekeeping, behind an embedded API.
 //!
 //! The way of one command: [`Florin::submit`] → admission → the shard decides → the journal thread makes it durable → the answer.
 //!
@@ -35,6 +35,8 @@
 
 mod admission;
 mod arrivals;
+mod cache_updates;
+mod claim;
 mod clock;
 mod commit;
 mod front;
@@ -44,6 +46,7 @@ mod indexed;
 pub mod metrics;
 mod open;
 mod options;
+mod reader;
 mod recovery;
 mod shard;
 mod shared;
@@ -52,13 +55,16 @@ mod verify;
 mod write_behind;
 
 pub use admission::{Admission, Limits, Permit, Refusal};
+pub use cache_updates::CacheCondition;
 pub use clock::{Clock, SystemClock};
+pub use florin_persistence::cache::CacheOptions;
 pub use florin_persistence::journal::Durability;
 pub use front::{
     Answer, Condition, Florin, FoundAccount, FoundTransaction, Positions, Read, ReadError, Replay,
     Source, SubmitError, UnreadableAmount,
 };
-pub use options::{ClockAcceptance, Options};
+pub use options::{ClockAcceptance, Options, StoreChoice};
+pub use reader::Reader;
 pub use recovery::{FrameError, OpenError};
 pub use verify::{VerifyError, VerifyReport, verify};
 pub use write_behind::{StoreCondition, WriteBehind};

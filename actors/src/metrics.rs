@@ -19,16 +19,38 @@ pub const FRAME_RECORDS: &str = "florin_journal_frame_records";
 pub const DURABLE_SEQ: &str = "florin_journal_durable_seq";
 /// The position up to which the store has everything.
 pub const STORED_SEQ: &str = "florin_store_seq";
+/// Positions that are durable and not yet in the store.
+pub const STORE_LAG_RECORDS: &str = "florin_store_lag_records";
+/// Bytes of journal that are not yet in the store.
+pub const STORE_LAG_BYTES: &str = "florin_store_lag_bytes";
+/// Seconds since the oldest thing became durable that the store may not have yet.
+pub const STORE_LAG_SECONDS: &str = "florin_store_lag_seconds";
 /// Seconds that one batch took to be applied to the store.
 pub const STORE_APPLY_SECONDS: &str = "florin_store_apply_seconds";
 /// Batches that the store refused or failed, and that were or will be tried again.
 pub const STORE_FAILURES: &str = "florin_store_failures_total";
+/// How the cache is: 0 away, 1 following the journal, 2 standing by for another owner.
+pub const CACHE_STATE: &str = "florin_cache_state";
+/// The position that entries of the cache are current as of.
+pub const CACHE_COVERED_SEQ: &str = "florin_cache_covered_seq";
+/// Seconds from reading the journal for a flush of the cache to its last answer.
+pub const CACHE_FLUSH_SECONDS: &str = "florin_cache_flush_seconds";
+/// Entries written to the cache.
+pub const CACHE_ENTRIES: &str = "florin_cache_entries_total";
+/// Flushes and beginnings of an epoch that failed.
+pub const CACHE_FAILURES: &str = "florin_cache_failures_total";
+/// How often the cache began anew.
+pub const CACHE_EPOCHS: &str = "florin_cache_epochs_total";
+/// Reads of the cache by their result: `hit`, `miss`, `error`.
+pub const CACHE_READS: &str = "florin_cache_reads_total";
 /// The position up to which the index of decided ids answers.
 pub const INDEXED_SEQ: &str = "florin_index_seq";
 /// The position of the newest snapshot.
 pub const SNAPSHOT_SEQ: &str = "florin_snapshot_seq";
 /// Bytes of journal segments that are kept.
 pub const JOURNAL_KEPT_BYTES: &str = "florin_journal_kept_bytes";
+/// Bytes of journal that can surely still be written; it runs out with the disk.
+pub const JOURNAL_ROOM_BYTES: &str = "florin_journal_room_bytes";
 /// Events between admission and answer.
 pub const EVENTS_IN_FLIGHT: &str = "florin_events_in_flight";
 
@@ -41,11 +63,25 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     (FRAME_RECORDS, "Records in a journal frame."),
     (DURABLE_SEQ, "The position up to which the journal is durable."),
     (STORED_SEQ, "The position up to which the store has everything."),
+    (STORE_LAG_RECORDS, "Positions that are durable and not yet in the store."),
+    (STORE_LAG_BYTES, "Bytes of journal that are not yet in the store."),
+    (
+        STORE_LAG_SECONDS,
+        "Seconds since the oldest thing became durable that the store may not have yet.",
+    ),
     (STORE_APPLY_SECONDS, "Seconds that one batch took to be applied to the store."),
     (STORE_FAILURES, "Batches that the store refused or failed."),
+    (CACHE_STATE, "How the cache is: 0 away, 1 following the journal, 2 standing by."),
+    (CACHE_COVERED_SEQ, "The position that entries of the cache are current as of."),
+    (CACHE_FLUSH_SECONDS, "Seconds that one flush of the cache took."),
+    (CACHE_ENTRIES, "Entries written to the cache."),
+    (CACHE_FAILURES, "Flushes of the cache and beginnings of an epoch that failed."),
+    (CACHE_EPOCHS, "How often the cache began anew."),
+    (CACHE_READS, "Reads of the cache by their result."),
     (INDEXED_SEQ, "The position up to which the index of decided ids answers."),
     (SNAPSHOT_SEQ, "The position of the newest snapshot."),
     (JOURNAL_KEPT_BYTES, "Bytes of journal segments that are kept."),
+    (JOURNAL_ROOM_BYTES, "Bytes of journal that can surely still be written."),
     (EVENTS_IN_FLIGHT, "Events between admission and answer."),
 ];
 
@@ -57,6 +93,11 @@ struct Handles {
     frame_records: Histogram,
     store_apply_seconds: Histogram,
     store_failures: Counter,
+    cache_state: Gauge,
+    cache_flush_seconds: Histogram,
+    cache_entries: Counter,
+    cache_failures: Counter,
+    cache_epochs: Counter,
     indexed_seq: Gauge,
     snapshot_seq: Gauge,
 }
@@ -70,6 +111,11 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     frame_records: histogram!(FRAME_RECORDS),
     store_apply_seconds: histogram!(STORE_APPLY_SECONDS),
     store_failures: counter!(STORE_FAILURES),
+    cache_state: gauge!(CACHE_STATE),
+    cache_flush_seconds: histogram!(CACHE_FLUSH_SECONDS),
+    cache_entries: counter!(CACHE_ENTRIES),
+    cache_failures: counter!(CACHE_FAILURES),
+    cache_epochs: counter!(CACHE_EPOCHS),
     indexed_seq: gauge!(INDEXED_SEQ),
     snapshot_seq: gauge!(SNAPSHOT_SEQ),
 });
@@ -90,6 +136,39 @@ pub(crate) fn store_failed() {
     HANDLES.store_failures.increment(1);
 }
 
+/// What [`CACHE_STATE`] says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CacheState {
+    Away = 0,
+    Ok = 1,
+    StandingBy = 2,
+}
+
+pub(crate) fn cache_state(state: CacheState) {
+    HANDLES.cache_state.set(f64::from(state as u8));
+}
+
+pub(crate) fn cache_flushed(entries: usize, took: Duration) {
+    HANDLES.cache_entries.increment(entries as u64);
+    HANDLES.cache_flush_seconds.record(took.as_secs_f64());
+}
+
+pub(crate) fn cache_failed() {
+    HANDLES.cache_failures.increment(1);
+}
+
+pub(crate) fn cache_epoch_begun() {
+    HANDLES.cache_epochs.increment(1);
+}
+
+/// Takes over what a reader of the cache counted; called when the metrics are asked for, with one reader in a process.
+pub fn cache_reads(counts: &florin_persistence::cache::CacheCounts) {
+    let results = [("hit", counts.hits), ("miss", counts.misses), ("error", counts.errors)];
+    for (result, count) in results {
+        counter!(CACHE_READS, "result" => result).absolute(count);
+    }
+}
+
 pub(crate) fn indexed(seq: u64) {
     HANDLES.indexed_seq.set(seq as f64);
 }
@@ -98,10 +177,20 @@ pub(crate) fn snapshot_made(seq: u64) {
     HANDLES.snapshot_seq.set(seq as f64);
 }
 
+pub(crate) fn stored(seq: florin_engine::JournalSeq) {
+    gauge!(STORED_SEQ).set(seq.0 as f64);
+}
+
 /// Brings the gauges that are read rather than written up to date; called when the metrics are asked for.
 pub(crate) fn refresh(positions: &crate::Positions) {
     gauge!(DURABLE_SEQ).set(positions.durable.0 as f64);
-    gauge!(STORED_SEQ).set(positions.stored.0 as f64);
+    stored(positions.stored);
+    let lag = positions.durable.0.saturating_sub(positions.stored.0);
+    gauge!(STORE_LAG_RECORDS).set(lag as f64);
+    gauge!(STORE_LAG_BYTES).set(positions.backlog_bytes as f64);
+    gauge!(STORE_LAG_SECONDS).set(positions.store_lag.as_secs_f64());
+    gauge!(CACHE_COVERED_SEQ).set(positions.cached.0 as f64);
     gauge!(JOURNAL_KEPT_BYTES).set(positions.journal_kept_bytes as f64);
+    gauge!(JOURNAL_ROOM_BYTES).set(positions.journal_room_bytes as f64);
     gauge!(EVENTS_IN_FLIGHT).set(positions.events_in_flight as f64);
 }

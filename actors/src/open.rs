@@ -8,20 +8,23 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr};
 use crossbeam_channel::bounded;
 use florin_engine::JournalSeq;
+use florin_persistence::cache::{CacheOptions, CacheWriter};
 use florin_persistence::data_dir::DataDir;
-use florin_persistence::journal::{FrameHash, Journal, JournalIndex, JournalReader, JournalRoom};
-use florin_persistence::store::Store;
+use florin_persistence::journal::{Journal, JournalIndex, JournalReader, JournalRoom};
+use florin_persistence::store::{Store, StoreErrorKind, TakeOver};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::admission::{Admission, Limits};
 use crate::arrivals::Arrivals;
+use crate::cache_updates::{CacheCondition, CacheStatus, CacheUpdates};
+use crate::claim::Claim;
 use crate::commit::{Committer, Item, chain, frame_target_and_record_max};
 use crate::front::{Florin, Positions};
 use crate::history::{History, Readers};
 use crate::housekeeping::{Housekeeper, Wake};
 use crate::indexed::IndexOnDisk;
-use crate::options::Options;
+use crate::options::{Options, StoreChoice};
 use crate::recovery::{OpenError, Recovered, frame_bytes_max, recover, warn_of_durability};
 use crate::shard::{Finish, Shard};
 use crate::shared::Shared;
@@ -41,7 +44,9 @@ pub(crate) struct Running {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
     pub(crate) store_status: Arc<StoreStatus>,
+    pub(crate) cache_status: Arc<CacheStatus>,
     pub(crate) history: History,
+    pub(crate) directory: Uuid,
     /// The largest record that always finds a place in a frame.
     pub(crate) record_bytes_max: u64,
     limits: Limits,
@@ -58,6 +63,7 @@ impl Florin {
     /// See [`OpenError`]; nothing runs then.
     pub fn open(options: Options) -> Result<Florin, OpenError> {
         warn_of_durability(options.durability);
+        options.cache.as_ref().map_or(Ok(()), CacheOptions::check)?;
         let directory =
             DataDir::open_or_create(options.disk.clone(), &options.data_dir, Uuid::new_v4())?;
         let recovered = recover(&directory, &options)?;
@@ -98,10 +104,30 @@ fn start(
         status: store_status.clone(),
         wake: wake.clone(),
         stopping: stopping.subscribe(),
+        choice: options.store.clone(),
         mode: options.write_behind,
         segment_bytes: options.segment_bytes,
     };
     let (store, write_behind) = start_write_behind(write_behind)?;
+    let cache_status = Arc::new(CacheStatus::new(match options.cache {
+        Some(_) => CacheCondition::Away {
+            since: Instant::now(),
+            error: "it is not connected yet".to_owned(),
+        },
+        None => CacheCondition::Off,
+    }));
+    let cache_updates = StartCacheUpdates {
+        directory: directory.id(),
+        reader: journal.reader(),
+        shared: shared.clone(),
+        status: cache_status.clone(),
+        stopping: stopping.subscribe(),
+    };
+    let cache_updates = options
+        .cache
+        .as_ref()
+        .map(|options| start_cache_updates(cache_updates, options.clone()))
+        .transpose()?;
 
     let places = options.limits.events_in_flight as usize + QUEUE_SLACK;
     let (sender, queue) = bounded(places);
@@ -114,6 +140,7 @@ fn start(
     };
     let (shard, shard_thread) = start_shard(shard, places)?;
     let committer = start_committer(journal, target, queue, shared.clone(), wake)?;
+    let directory_id = directory.id();
     let housekeeper = Housekeeper {
         directory,
         reader: JournalReader::new(segments.clone()),
@@ -134,19 +161,23 @@ fn start(
         shared: shared.clone(),
         readers: Arc::new(Readers::new(segments)),
     };
+    let mut threads = vec![shard_thread, committer, write_behind, housekeeping];
+    threads.extend(cache_updates);
     Ok(Running {
         arrivals: Arrivals::new(shard),
         admission,
         shared,
         store,
         store_status,
+        cache_status,
         history,
+        directory: directory_id,
         record_bytes_max,
         limits: options.limits,
         room,
         snapshot_seq,
         stopping,
-        threads: Mutex::new(vec![shard_thread, committer, write_behind, housekeeping]),
+        threads: Mutex::new(threads),
     })
 }
 
@@ -188,18 +219,6 @@ fn start_committer(
     spawn("florin-journal", move || committer.run())
 }
 
-struct StartWriteBehind {
-    directory: Arc<DataDir>,
-    reader: JournalReader,
-    segments: Arc<JournalIndex>,
-    shared: Arc<Shared>,
-    status: Arc<StoreStatus>,
-    wake: Wake,
-    stopping: watch::Receiver<bool>,
-    mode: WriteBehind,
-    segment_bytes: u64,
-}
-
 /// Opens the store and starts the task that fills it, on a thread and runtime of its own.
 fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>), OpenError> {
     let (opened, store) = bounded(1);
@@ -212,39 +231,17 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
             }
         };
         runtime.block_on(async move {
-            let StartWriteBehind {
-                directory,
-                mut reader,
-                segments,
-                shared,
-                status,
-                wake,
-                mut stopping,
-                mode,
-                segment_bytes,
-            } = start;
-            let store = match open_store(&directory, &mut reader, &segments, &shared).await {
-                Ok(store) => store,
+            let (mode, mut stopping) = (start.mode, start.stopping.clone());
+            let task = match start.open().await {
+                Ok(task) => task,
                 Err(error) => {
                     let _ = opened.send(Err(error));
                     return;
                 }
             };
-            let _ = opened.send(Ok(store.clone()));
+            let _ = opened.send(Ok(task.store()));
             match mode {
-                WriteBehind::Running => {
-                    WriteBehindTask::new(
-                        store,
-                        reader,
-                        shared,
-                        status,
-                        wake,
-                        stopping,
-                        segment_bytes,
-                    )
-                    .run()
-                    .await;
-                }
+                WriteBehind::Running => task.run().await,
                 WriteBehind::Paused => {
                     // The runtime stays for the store's readers.
                     let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -256,42 +253,83 @@ fn start_write_behind(start: StartWriteBehind) -> Result<(Store, JoinHandle<()>)
     Ok((store, thread))
 }
 
-/// Opens the store and makes sure that it belongs to this journal and that nothing between them is missing.
-async fn open_store(
-    directory: &DataDir,
-    reader: &mut JournalReader,
-    segments: &JournalIndex,
-    shared: &Shared,
-) -> Result<Store, OpenError> {
-    let store = Store::open(&directory.store_path(), directory.id()).await?;
-    let checkpoint = store.checkpoint().await?;
-    let durable = shared.durable();
-    if checkpoint.seq > durable {
-        return Err(OpenError::StoreMismatch(format!(
-            "the store reaches position {}, but the journal ends at {}: the journal is older than the store; restore the newer journal",
-            checkpoint.seq.0, durable.0
-        )));
-    }
-    let expected = reader.frame_hash_at(checkpoint.seq.0).map_err(|error| {
-        OpenError::StoreMismatch(format!(
-            "the store ends at position {}, and the journal does not reach back to it: {}",
-            checkpoint.seq.0,
-            chain(&error)
+struct StartCacheUpdates {
+    directory: Uuid,
+    reader: JournalReader,
+    shared: Arc<Shared>,
+    status: Arc<CacheStatus>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// Starts the task that keeps the cache up to date, on a thread and runtime of its own.
+fn start_cache_updates(
+    start: StartCacheUpdates,
+    options: CacheOptions,
+) -> Result<JoinHandle<()>, OpenError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    spawn("florin-cache", move || {
+        runtime.block_on(async move {
+            let StartCacheUpdates { directory, reader, shared, status, stopping } = start;
+            match CacheWriter::connect(&options, directory) {
+                Ok(writer) => {
+                    let lag_bytes_max = options.lag_bytes_max;
+                    CacheUpdates::new(writer, reader, shared, status, stopping, lag_bytes_max)
+                        .run()
+                        .await;
+                }
+                // They were checked before anything was opened.
+                Err(error) => tracing::error!(error = %chain(&error), "there is no cache"),
+            }
+        });
+    })
+}
+
+struct StartWriteBehind {
+    directory: Arc<DataDir>,
+    reader: JournalReader,
+    segments: Arc<JournalIndex>,
+    shared: Arc<Shared>,
+    status: Arc<StoreStatus>,
+    wake: Wake,
+    stopping: watch::Receiver<bool>,
+    choice: StoreChoice,
+    mode: WriteBehind,
+    segment_bytes: u64,
+}
+
+impl StartWriteBehind {
+    /// Opens the store and claims it. One that is away now is claimed later.
+    async fn open(self) -> Result<WriteBehindTask, OpenError> {
+        let directory = self.directory.id();
+        let (store, take_over) = match self.choice {
+            StoreChoice::Embedded => {
+                let store = Store::open(&self.directory.store_path(), directory).await?;
+                (store, TakeOver::WhenFree)
+            }
+            StoreChoice::Postgres { options, take_over } => {
+                (Store::postgres(options, directory)?, take_over)
+            }
+        };
+        let (reader, segments, shared) = (self.reader, self.segments, self.shared);
+        let mut claim = Claim { store, take_over, reader, segments, shared };
+        let claimed = match claim.take().await {
+            Ok(()) => true,
+            Err(OpenError::Store(error)) if error.kind() == StoreErrorKind::Passing => {
+                claim.count_backlog(JournalSeq::NONE);
+                self.status.note_away(&error);
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(WriteBehindTask::new(
+            claim,
+            claimed,
+            self.status,
+            self.wake,
+            self.stopping,
+            self.segment_bytes,
         ))
-    })?;
-    let genesis = (checkpoint.seq == JournalSeq::NONE).then_some(FrameHash::GENESIS);
-    if expected.or(genesis).map(|hash| *hash.as_bytes()) != Some(checkpoint.frame_hash) {
-        return Err(OpenError::StoreMismatch(format!(
-            "the store at position {} was filled from another journal",
-            checkpoint.seq.0
-        )));
     }
-    shared.set_stored(checkpoint.seq);
-    let not_stored = segments.sealed_segments().into_iter();
-    let backlog = not_stored.filter(|segment| segment.last_seq > checkpoint.seq.0);
-    let backlog_bytes = backlog.map(|segment| segment.bytes).sum();
-    shared.backlog_bytes.store(backlog_bytes, Ordering::Relaxed);
-    Ok(store)
 }
 
 impl Running {
@@ -314,10 +352,12 @@ impl Running {
         Positions {
             durable: self.shared.durable(),
             stored: self.shared.stored(),
+            cached: self.cache_status.covered(),
             indexed: JournalSeq(self.shared.indexed.load(Ordering::Relaxed)),
             snapshot: JournalSeq(self.snapshot_seq.load(Ordering::Relaxed)),
             journal_bytes: self.shared.written_bytes.load(Ordering::Relaxed),
             backlog_bytes: self.shared.backlog_bytes.load(Ordering::Relaxed),
+            store_lag: self.shared.store_lag(),
             journal_kept_bytes: self.shared.kept_bytes.load(Ordering::Relaxed),
             journal_room_bytes: self.room.bytes(),
             events_in_flight: self.admission.events_in_flight(),

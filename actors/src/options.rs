@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use florin_persistence::cache::CacheOptions;
 use florin_persistence::disk::{Disk, OsDisk};
 use florin_persistence::journal::{Durability, SEGMENT_BYTES_DEFAULT};
+use florin_persistence::store::{PostgresOptions, TakeOver};
 
 use crate::admission::Limits;
 use crate::clock::{Clock, SystemClock};
@@ -19,8 +21,12 @@ pub struct Options {
     pub durability: Durability,
     /// Whether a clock far ahead of the journal is believed.
     pub clock_acceptance: ClockAcceptance,
+    /// The SQL read model.
+    pub store: StoreChoice,
     /// Whether the store follows the journal.
     pub write_behind: WriteBehind,
+    /// The cache that readers on other machines share; there is none without.
+    pub cache: Option<CacheOptions>,
     /// Where journal segments go when they are no longer needed; without it they are deleted.
     pub journal_archive: Option<PathBuf>,
     /// Size of a journal segment in bytes: a multiple of 4096; at least 32 MiB for the largest batches.
@@ -31,6 +37,20 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Which database holds the SQL read model.
+#[derive(Clone, Debug)]
+pub enum StoreChoice {
+    /// SQLite, inside the data directory.
+    Embedded,
+    /// PostgreSQL. It may be away, also at the start: the journal keeps what it misses.
+    Postgres {
+        /// Where it is.
+        options: PostgresOptions,
+        /// Whether to become its writer although another one seems to live.
+        take_over: TakeOver,
+    },
 }
 
 /// What to do when the clock is more than a day ahead of the last thing in the journal.
@@ -50,7 +70,9 @@ impl Options {
             data_dir: data_dir.into(),
             durability: Durability::Fsync,
             clock_acceptance: ClockAcceptance::Strict,
+            store: StoreChoice::Embedded,
             write_behind: WriteBehind::Running,
+            cache: None,
             journal_archive: None,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             limits: Limits::default(),

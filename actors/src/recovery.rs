@@ -11,6 +11,7 @@ use florin_engine::{
     Command, CreateLedger, JournalSeq, LedgerId, LedgerState, NothingBefore, ReplayError, Scale,
     State, StateHeader, Timestamp, Verdict,
 };
+use florin_persistence::cache::CacheOptionsError;
 use florin_persistence::data_dir::{DataDir, DataDirError};
 use florin_persistence::decided::{DecidedIndex, IndexError, IndexOptions};
 use florin_persistence::journal::{
@@ -67,6 +68,9 @@ pub enum OpenError {
     /// The store and the journal do not belong together.
     #[error("{0}")]
     StoreMismatch(String),
+    /// The options of the cache can not be used. A cache that is away is no error.
+    #[error(transparent)]
+    Cache(#[from] CacheOptionsError),
     /// A thread can not be started.
     #[error("a thread can not be started")]
     Thread(#[from] std::io::Error),

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use florin_engine::{Event, JournalSeq, LedgerId, Record, Scale};
 use tokio::sync::watch;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) written_bytes: AtomicU64,
     /// Bytes of frames that the store does not have yet; of what was there at the start, by whole segments.
     pub(crate) backlog_bytes: AtomicU64,
+    /// When the store last had all that was durable.
+    store_current: Mutex<Instant>,
     /// Bytes of journal segments that are kept.
     pub(crate) kept_bytes: AtomicU64,
     /// The scales of the ledgers that exist durably: they never change, and the edge needs them to show amounts.
@@ -48,6 +51,7 @@ impl Shared {
             accounts: AtomicU64::new(0),
             written_bytes: AtomicU64::new(0),
             backlog_bytes: AtomicU64::new(0),
+            store_current: Mutex::new(Instant::now()),
             kept_bytes: AtomicU64::new(0),
             scales: RwLock::default(),
         }
@@ -75,6 +79,19 @@ impl Shared {
 
     pub(crate) fn watch_stored(&self) -> watch::Receiver<JournalSeq> {
         self.stored.subscribe()
+    }
+
+    /// Notes that the store has all that was durable at this moment.
+    pub(crate) fn note_store_current(&self, at: Instant) {
+        *self.store_current.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// How long ago the oldest thing became durable that the store may not have yet.
+    pub(crate) fn store_lag(&self) -> Duration {
+        if self.stored() >= self.durable() {
+            return Duration::ZERO;
+        }
+        self.store_current.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Says that someone waits for the store to reach `seq`.

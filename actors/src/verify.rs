@@ -14,7 +14,8 @@ use florin_persistence::record;
 use florin_persistence::snapshot::SnapshotHeader;
 use florin_persistence::snapshot::files::{self, SnapshotFileError};
 use florin_persistence::store::{
-    AccountFilter, Checkpoint, Order, PAGE_ROWS_MAX, PageRequest, Store, StoreError, TransferFilter,
+    AccountFilter, Checkpoint, Order, PAGE_ROWS_MAX, PageRequest, PostgresOptions, Store,
+    StoreError, TransferFilter,
 };
 
 use crate::commit::chain;
@@ -81,14 +82,29 @@ pub enum VerifyError {
 }
 
 /// Verifies the stopped data directory at `path`: checksums, hash chain, replay, conservation, the snapshot and the index against
-/// the journal, and the embedded store against it at the position up to which it was filled. A late store is no fault.
+/// the journal, and the store against it at the position up to which it was filled: the embedded one, or `postgres`. A late store is
+/// no fault.
 ///
 /// # Errors
 /// The first difference, in one sentence. Nothing is changed.
-pub async fn verify(path: &Path) -> Result<VerifyReport, VerifyError> {
+pub async fn verify(
+    path: &Path,
+    postgres: Option<PostgresOptions>,
+) -> Result<VerifyReport, VerifyError> {
     let directory = DataDir::open_existing(OsDisk::shared(), path)?;
     let index = DecidedIndex::open(&directory.ids_dir(), IndexOptions::SMALL)?;
-    let store = Store::open(&directory.store_path(), directory.id()).await?;
+    let store = match postgres {
+        None => Store::open(&directory.store_path(), directory.id()).await?,
+        Some(options) => {
+            let store = Store::postgres_reader(options)?;
+            let found = store.directory().await?;
+            if found != directory.id() {
+                let expected = directory.id();
+                return Err(StoreError::ForeignDirectory { found, expected }.into());
+            }
+            store
+        }
+    };
     let checkpoint = store.checkpoint().await?;
     let snapshot = files::newest(&directory)?;
     let snapshot_header = snapshot.as_ref().map(|snapshot| *snapshot.header());

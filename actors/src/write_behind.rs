@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 
 use florin_engine::JournalSeq;
 use florin_persistence::journal::format::FRAME_HEADER_BYTES;
-use florin_persistence::journal::{FrameCursor, JournalReader, ReadError};
+use florin_persistence::journal::{FrameCursor, ReadError};
 use florin_persistence::record::{self, RecordError};
 use florin_persistence::store::{OutOfOrder, Store, StoreBatch, StoreError, StoreErrorKind};
 use tokio::sync::watch;
 
+use crate::claim::Claim;
 use crate::commit::chain;
 use crate::housekeeping::Wake;
 use crate::metrics;
+use crate::recovery::OpenError;
 use crate::shared::Shared;
 
 /// A batch takes no further frames beyond so many rows.
@@ -97,6 +99,19 @@ impl StoreStatus {
         *self.synced.borrow()
     }
 
+    /// Notes that the store is away, since when it was first seen to be.
+    pub(crate) fn note_away(&self, error: &StoreError) {
+        let error = chain(error);
+        let since = match self.condition() {
+            StoreCondition::Away { since, .. } => since,
+            _ => {
+                tracing::warn!(%error, "the store is away; the journal keeps what it misses");
+                Instant::now()
+            }
+        };
+        self.set(StoreCondition::Away { since, error });
+    }
+
     fn set(&self, condition: StoreCondition) {
         *self.condition.lock().unwrap_or_else(PoisonError::into_inner) = condition;
     }
@@ -117,8 +132,9 @@ enum Halt {
 
 /// The task's own state.
 pub(crate) struct WriteBehindTask {
+    claim: Claim,
+    claimed: bool,
     store: Store,
-    reader: JournalReader,
     cursor: FrameCursor,
     shared: Arc<Shared>,
     status: Arc<StoreStatus>,
@@ -133,20 +149,22 @@ pub(crate) struct WriteBehindTask {
 }
 
 impl WriteBehindTask {
+    /// The task for a store, which is `claimed` already or will be when it is there.
     pub(crate) fn new(
-        store: Store,
-        reader: JournalReader,
-        shared: Arc<Shared>,
+        claim: Claim,
+        claimed: bool,
         status: Arc<StoreStatus>,
         wake: Wake,
         stopping: watch::Receiver<bool>,
         segment_bytes: u64,
     ) -> WriteBehindTask {
+        let (store, shared) = (claim.store.clone(), claim.shared.clone());
         let applied = shared.stored();
         WriteBehindTask {
             store,
-            cursor: reader.read_from(applied.next().0),
-            reader,
+            cursor: claim.reader.read_from(applied.next().0),
+            claim,
+            claimed,
             shared,
             status,
             wake,
@@ -158,13 +176,62 @@ impl WriteBehindTask {
         }
     }
 
+    /// The store, for those who read it.
+    pub(crate) fn store(&self) -> Store {
+        self.store.clone()
+    }
+
+    /// Claims a store that was away at the start; says whether to go on.
+    async fn until_claimed(&mut self) -> bool {
+        let mut pause = RETRY_MIN;
+        while !self.claimed {
+            let error = match self.claim.take().await {
+                Ok(()) => {
+                    self.claimed = true;
+                    self.applied = self.shared.stored();
+                    self.cursor = self.claim.reader.read_from(self.applied.next().0);
+                    self.status.set(StoreCondition::Ok);
+                    break;
+                }
+                Err(error) => error,
+            };
+            match &error {
+                OpenError::Store(store) if store.kind() == StoreErrorKind::Passing => {
+                    self.status.note_away(store);
+                }
+                OpenError::Store(store @ StoreError::ClaimedByOther { .. }) => {
+                    self.shared.fail(chain(store));
+                    return false;
+                }
+                error => {
+                    let error = chain(error);
+                    tracing::error!(%error, "the store can not be this ledger's; the journal keeps what it should have");
+                    self.status.set(StoreCondition::Stuck { seq: self.applied, error });
+                    pause = RETRY_MAX;
+                }
+            }
+            metrics::store_failed();
+            if !self.until_stopped(pause).await {
+                return false;
+            }
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+        true
+    }
+
     /// Follows the journal until told to stop.
     pub(crate) async fn run(mut self) {
+        if !self.until_claimed().await {
+            return;
+        }
         // What a predecessor applied counts only once it is known to be durable.
         self.sync().await;
         loop {
             match self.follow().await {
                 Ok(()) => return self.sync().await,
+                Err(Halt::Refused { source, .. }) if source.kind() == StoreErrorKind::Fenced => {
+                    return self.shared.fail(chain(&source));
+                }
                 Err(halt) => {
                     let error = chain(&halt);
                     tracing::error!(seq = self.applied.0, %error, "write-behind stops here and skips nothing");
@@ -173,7 +240,7 @@ impl WriteBehindTask {
                         return;
                     }
                     // A store that was mended by hand takes the record at the next try.
-                    self.cursor = self.reader.read_from(self.applied.next().0);
+                    self.cursor = self.claim.reader.read_from(self.applied.next().0);
                 }
             }
         }
@@ -190,9 +257,10 @@ impl WriteBehindTask {
                 self.sync().await;
             }
             if self.applied >= *durable.borrow_and_update() {
+                self.shared.note_store_current(Instant::now());
                 let idle = tokio::time::sleep(SYNC_IDLE);
                 tokio::select! {
-                    _ = durable.changed() => {}
+                    _ = durable.changed() => self.shared.note_store_current(Instant::now()),
                     _ = self.stopping.changed() => {}
                     () = idle, if self.unsynced_since.is_some() => self.sync().await,
                 }
@@ -203,6 +271,9 @@ impl WriteBehindTask {
             let upto = *durable.borrow();
             if let Some(batch) = self.gather(upto)? {
                 self.apply(batch).await?;
+            }
+            if self.applied >= upto {
+                self.shared.note_store_current(began);
             }
             rested = began
                 + (began.elapsed() * BATCH_REST).clamp(BATCH_INTERVAL_MIN, BATCH_INTERVAL_MAX);
@@ -275,7 +346,7 @@ impl WriteBehindTask {
                 }
                 Err(error) if error.kind() == StoreErrorKind::Passing => {
                     metrics::store_failed();
-                    self.note_away(&error);
+                    self.status.note_away(&error);
                     if !self.until_stopped(pause).await {
                         return Ok(());
                     }
@@ -326,23 +397,11 @@ impl WriteBehindTask {
             }
             Err(error) => {
                 metrics::store_failed();
-                self.note_away(&error);
+                self.status.note_away(&error);
                 // Tried again after the interval, not at once.
                 self.unsynced_since = Some(Instant::now());
             }
         }
-    }
-
-    fn note_away(&self, error: &StoreError) {
-        let error = chain(error);
-        let since = match self.status.condition() {
-            StoreCondition::Away { since, .. } => since,
-            _ => {
-                tracing::warn!(%error, "the store is away; the journal keeps what it misses");
-                Instant::now()
-            }
-        };
-        self.status.set(StoreCondition::Away { since, error });
     }
 
     /// Waits, and says whether to go on afterwards.

@@ -170,11 +170,4 @@ mod tests {
         assert!(Cli::try_parse_from(["florin", "--listen"]).is_err());
         assert!(Cli::try_parse_from(["florin", "dance"]).is_err());
     }
-
-    #[test]
-    fn later_settings_are_not_there_before_their_time() {
-        for flag in ["--database-url", "--redis-url", "--role"] {
-            assert!(Cli::try_parse_from(["florin", "serve", flag, "x"]).is_err(), "{flag}");
-        }
-    }
 }

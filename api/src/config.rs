@@ -14,13 +14,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use florin_actors::{ClockAcceptance, Durability};
+use florin_persistence::store::TakeOver;
 
 use crate::keys::Token;
 use crate::tls::TlsFiles;
 
 pub(crate) use layers::{ConfigError, Flags, Layers};
 pub(crate) use values::{
-    Archive, ByteSize, Count, Exposure, ListenAddress, LogFormat, MetricsAccess, Workers,
+    Archive, ByteSize, Count, Exposure, ListenAddress, LogFormat, MetricsAccess, Role, Secret,
+    Workers, WriterUrl,
 };
 
 /// How a setting is given, which is also how a shell completes it.
@@ -55,6 +57,15 @@ impl Spec {
     fn variable(&self) -> String {
         format!("FLORIN_{}", self.key().to_uppercase())
     }
+
+    /// The name that other programs know too, which counts where ours is not set.
+    fn general_variable(&self) -> Option<&'static str> {
+        match self.flag {
+            "database-url" => Some("DATABASE_URL"),
+            "redis-url" => Some("REDIS_URL"),
+            _ => None,
+        }
+    }
 }
 
 const LISTEN: Spec = Spec {
@@ -70,6 +81,48 @@ const DATA_DIR: Spec = Spec {
     default: "./florin-data",
     shape: Shape::Path,
     help: "Where the ledger lives: journal, snapshots, ids and the embedded store",
+};
+const DATABASE_URL: Spec = Spec {
+    flag: "database-url",
+    value_name: "URL",
+    default: "none",
+    shape: Shape::Secret,
+    help: "PostgreSQL that write-behind fills and readers read (postgres://user@host/database); without, SQLite in the data directory",
+};
+const REDIS_URL: Spec = Spec {
+    flag: "redis-url",
+    value_name: "URL",
+    default: "none",
+    shape: Shape::Secret,
+    help: "Redis that this process keeps balances in for readers, or reads them from (redis://host:6379, rediss:// for TLS)",
+};
+const TAKE_OVER: Spec = Spec {
+    flag: "take-over",
+    value_name: "BOOL",
+    default: "false",
+    shape: Shape::Switch,
+    help: "Become the writer of --database-url although another process seems to be it; that one then ends",
+};
+const ROLE: Spec = Spec {
+    flag: "role",
+    value_name: "ROLE",
+    default: "all",
+    shape: Shape::Choice(&["all", "write", "read"]),
+    help: "What this process does: everything, commands and reads by id, or only reads from --database-url",
+};
+const WRITER_URL: Spec = Spec {
+    flag: "writer-url",
+    value_name: "URL",
+    default: "none",
+    shape: Shape::Text,
+    help: "With --role read, where commands are passed on to (https://writer:8080); without, they get 405",
+};
+const WRITER_CA: Spec = Spec {
+    flag: "writer-ca",
+    value_name: "FILE",
+    default: "none",
+    shape: Shape::Path,
+    help: "The authority that --writer-url's certificate comes from (PEM), instead of those of the system",
 };
 const DURABILITY: Spec = Spec {
     flag: "durability",
@@ -185,9 +238,15 @@ const BATCH_BODY_BYTES: Spec = Spec {
 };
 
 /// Every setting, in the order in which `florin config` prints them.
-const SETTINGS: [&Spec; 18] = [
+const SETTINGS: [&Spec; 24] = [
     &LISTEN,
     &DATA_DIR,
+    &DATABASE_URL,
+    &REDIS_URL,
+    &TAKE_OVER,
+    &ROLE,
+    &WRITER_URL,
+    &WRITER_CA,
     &DURABILITY,
     &JOURNAL_ARCHIVE,
     &LOG,
@@ -218,6 +277,15 @@ const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 30
 pub(crate) struct Config {
     pub(crate) listen: ListenAddress,
     pub(crate) data_dir: PathBuf,
+    /// PostgreSQL as the store; without, SQLite in the data directory.
+    pub(crate) database_url: Option<Secret>,
+    /// The cache that readers share.
+    pub(crate) redis_url: Option<Secret>,
+    pub(crate) take_over: TakeOver,
+    pub(crate) role: Role,
+    /// Where a reader passes commands on to.
+    pub(crate) writer_url: Option<WriterUrl>,
+    pub(crate) writer_ca: Option<PathBuf>,
     pub(crate) durability: Durability,
     pub(crate) journal_archive: Archive,
     pub(crate) log: LogFormat,
@@ -241,22 +309,6 @@ pub(crate) struct Limits {
     pub(crate) workers: Workers,
     pub(crate) body_bytes: ByteSize,
     pub(crate) batch_body_bytes: ByteSize,
-}
-
-/// A key on a command line, as it was typed. It does not show itself.
-#[derive(Clone)]
-pub(crate) struct ApiKey(String);
-
-impl From<String> for ApiKey {
-    fn from(text: String) -> ApiKey {
-        ApiKey(text)
-    }
-}
-
-impl std::fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ApiKey(…)")
-    }
 }
 
 /// A setting as `florin config` prints it.
@@ -283,6 +335,12 @@ impl Config {
         let config = Config {
             listen: layers.read(&LISTEN)?,
             data_dir: layers.read(&DATA_DIR)?,
+            database_url: layers.read(&DATABASE_URL)?,
+            redis_url: layers.read(&REDIS_URL)?,
+            take_over: layers.read(&TAKE_OVER)?,
+            role: layers.read(&ROLE)?,
+            writer_url: layers.read(&WRITER_URL)?,
+            writer_ca: layers.read(&WRITER_CA)?,
             durability: layers.read(&DURABILITY)?,
             journal_archive: layers.read(&JOURNAL_ARCHIVE)?,
             log: layers.read(&LOG)?,
@@ -329,6 +387,12 @@ impl Config {
         if !SEGMENT_BYTES_RANGE.contains(&self.limits.segment_bytes.0) {
             return Err(ConfigError::SegmentBytes { given: self.limits.segment_bytes });
         }
+        if self.role == Role::Read && self.database_url.is_none() {
+            return Err(ConfigError::NothingToRead);
+        }
+        if self.role != Role::Read && self.writer_url.is_some() {
+            return Err(ConfigError::NothingToPassOn);
+        }
         // Whoever reaches the port may move money: unless callers are asked who they are, only this machine may.
         if self.exposure == Exposure::LoopbackOnly
             && self.api_keys.is_none()
@@ -371,10 +435,22 @@ pub(crate) fn keys_file(
 ///
 /// # Errors
 /// It is no key, by its form or its checksum; both variables are set; the file can not be read. The key is not shown.
-pub(crate) fn api_key(given: Option<&ApiKey>) -> Result<Option<Token>, ConfigError> {
+pub(crate) fn api_key(given: Option<&Secret>) -> Result<Option<Token>, ConfigError> {
     let given = given.map(|key| key.0.clone());
     let flags = Flags::of_one(&API_KEY, given, None);
     Layers::without_file(&flags, &process_variable).read(&API_KEY)
+}
+
+/// The database alone, for commands that need no other setting but the data directory.
+///
+/// # Errors
+/// As [`Config::of_process`].
+pub(crate) fn database_url(
+    given: Option<&Secret>,
+    config: Option<PathBuf>,
+) -> Result<Option<Secret>, ConfigError> {
+    let flags = Flags::of_one(&DATABASE_URL, given.map(|url| url.0.clone()), config);
+    Layers::open(&flags, &process_variable)?.read(&DATABASE_URL)
 }
 
 /// The data directory alone, for commands that need no more.

@@ -14,8 +14,10 @@ mod door;
 mod error;
 mod exchange;
 mod fingerprint;
+mod forward;
 mod fresh;
 mod key;
+mod ledger;
 mod ledgers;
 mod lists;
 mod openapi;
@@ -35,11 +37,13 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, rt};
-use florin_actors::{Durability, Florin};
+use florin_actors::Durability;
 
 pub(crate) use self::door::Door;
 use self::exchange::RequestIds;
+pub(crate) use self::forward::{Writer, never_reached};
 use self::key::KeysInFlight;
+pub(crate) use self::ledger::Ledger;
 use self::routes::Routes;
 use crate::keys::Keyring;
 use crate::telemetry::{self, AuthFailureMetrics, OutcomeMetrics};
@@ -55,7 +59,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const SHUTDOWN_SECONDS: u64 = 30;
 
 /// How the HTTP side is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct HttpConfig {
     /// Threads that serve requests.
     pub(crate) workers: usize,
@@ -65,6 +69,10 @@ pub(crate) struct HttpConfig {
     pub(crate) batch_body_bytes: usize,
     /// What the ledger acknowledges, for the header that says so.
     pub(crate) durability: Durability,
+    /// Whether lists and history are served.
+    pub(crate) history: History,
+    /// Where commands go that a reader is sent.
+    pub(crate) writer: Option<Writer>,
     /// The keys that callers need; without any, nobody is asked who they are.
     pub(crate) api_keys: Option<Arc<Keyring>>,
     /// What `/metrics` asks of its readers.
@@ -73,9 +81,18 @@ pub(crate) struct HttpConfig {
     pub(crate) certificates: Option<Arc<Certificates>>,
 }
 
+/// Whether lists and history are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum History {
+    /// They are.
+    Served,
+    /// Readers serve them.
+    Elsewhere,
+}
+
 /// What all requests share.
 struct State {
-    florin: Florin,
+    ledger: Ledger,
     config: HttpConfig,
     outcomes: OutcomeMetrics,
     auth_failures: AuthFailureMetrics,
@@ -84,11 +101,11 @@ struct State {
 }
 
 impl State {
-    fn new(florin: Florin, config: HttpConfig) -> State {
+    fn new(ledger: Ledger, config: HttpConfig) -> State {
         // The handles below count into this recorder.
         telemetry::recorder();
         State {
-            florin,
+            ledger,
             config,
             outcomes: OutcomeMetrics::new(),
             auth_failures: AuthFailureMetrics::new(),
@@ -102,11 +119,11 @@ impl State {
 ///
 /// # Errors
 /// The listener can not be used.
-pub(crate) fn run(florin: Florin, config: HttpConfig, listener: TcpListener) -> io::Result<Server> {
+pub(crate) fn run(ledger: Ledger, config: HttpConfig, listener: TcpListener) -> io::Result<Server> {
     let workers = config.workers;
     let tls = config.certificates.clone().map(Certificates::server_config).transpose();
     let tls = tls.map_err(io::Error::other)?;
-    let state = Arc::new(State::new(florin, config));
+    let state = Arc::new(State::new(ledger, config));
     let routes = Arc::new(Routes::all(&state));
     rt::spawn(upkeep());
     let server = HttpServer::new(move || App::new().configure(|app| routes.configure(app)))

@@ -3,6 +3,8 @@
 //! Metrics have constant names and labels from closed sets: routes, statuses, codes; never ids. Their handles are made once,
 //! so that counting on the way of a transfer costs an atomic addition and no look-up.
 
+pub(crate) mod process;
+
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -99,6 +101,7 @@ fn describe() {
         HTTP_REQUEST_SECONDS,
         "Seconds from a request's head to its answer, by method and route."
     );
+    process::describe();
     for (name, description) in florin_actors::metrics::DESCRIPTIONS {
         match *name {
             name if name.ends_with("_total") => describe_counter!(name, *description),

@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// Where the listener's certificate and its key are; PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,23 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         ParsedCertificate::try_from(certificate).map_err(|error| unreadable(error.to_string()))?;
     }
     Ok(chain)
+}
+
+/// How clients of ours speak TLS: with those who are signed for by this file, or by whom the system trusts.
+///
+/// # Errors
+/// As [`certificates`].
+pub(crate) fn trusting(file: Option<&Path>) -> Result<TlsConfig, TlsError> {
+    let authorities = match file {
+        Some(path) => certificates(path)?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    let authorities: Vec<Certificate<'static>> =
+        authorities.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(authorities)))
+        .unversioned_rustls_crypto_provider(provider())
+        .build())
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {

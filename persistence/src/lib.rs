@@ -1,5 +1,6 @@
 //! Durable state of the ledger.
 
+pub mod cache;
 pub mod data_dir;
 pub mod decided;
 pub mod disk;

@@ -9,16 +9,21 @@
 //! the answer to a commit is lost, the checkpoint tells whether it happened.
 //!
 //! **Durable.** An applied batch is visible at once. [`Store::sync`] makes durable what was applied and names the position;
-//! journal segments are removed on its word only.
+//! journal segments are removed on its word only. In PostgreSQL a commit is durable at once.
 //!
 //! What can be asked for ([`TransferFilter`], [`PageRequest`], …) and what comes back ([`StoredTransfer`], [`Page`], …) say
 //! nothing of the database behind.
 
 mod batch;
+mod blocks;
+mod columns;
+mod decode;
 mod error;
 mod filter;
 mod page;
+mod postgres;
 mod rows;
+mod span;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -33,6 +38,8 @@ pub use self::batch::{OutOfOrder, StoreBatch};
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::filter::{AccountFilter, BalanceFilter, OfAccount, Side, TimeRange, TransferFilter};
 pub use self::page::{AsOf, Cursor, CursorError, Order, PAGE_ROWS_MAX, Page, PageRequest};
+use self::postgres::Postgres;
+pub use self::postgres::{PostgresOptions, SCHEMA};
 pub use self::rows::{
     BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
 };
@@ -40,10 +47,26 @@ use self::sqlite::{Sizes, Sqlite};
 
 /// The store. Cheap to clone; all clones share one writer and a few readers.
 ///
-/// Every call needs a tokio runtime with time enabled; which one does not matter, and it may differ from call to call.
+/// Every call needs a tokio runtime with time enabled, and for PostgreSQL with I/O. For SQLite it may differ from call to call;
+/// the connections of PostgreSQL live on the runtime that they were made on, and are made anew when that has gone.
 #[derive(Clone)]
 pub struct Store {
-    sqlite: Arc<Sqlite>,
+    database: Database,
+}
+
+#[derive(Clone)]
+enum Database {
+    Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
+}
+
+/// What a claim does about another writer that lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakeOver {
+    /// It is refused.
+    WhenFree,
+    /// It ends the other's claim: what the other has not committed by then, it never will.
+    Force,
 }
 
 impl Store {
@@ -52,7 +75,53 @@ impl Store {
     /// # Errors
     /// The file is of another directory, of a newer schema, or no store; or the database is away.
     pub async fn open(path: &Path, directory: Uuid) -> Result<Store, StoreError> {
-        Ok(Store { sqlite: Arc::new(Sqlite::open(path, directory, Sizes::REAL).await?) })
+        let sqlite = Sqlite::open(path, directory, Sizes::REAL).await?;
+        Ok(Store { database: Database::Sqlite(Arc::new(sqlite)) })
+    }
+
+    /// The store of the data directory `directory` in PostgreSQL. Nothing is contacted yet: until [`Store::claim`] has succeeded
+    /// nothing can be written, and reads find what is there.
+    ///
+    /// # Errors
+    /// The options can not be used.
+    pub fn postgres(options: PostgresOptions, directory: Uuid) -> Result<Store, StoreError> {
+        let postgres = Postgres::new(options, Some(directory), Sizes::REAL)?;
+        Ok(Store { database: Database::Postgres(Arc::new(postgres)) })
+    }
+
+    /// A store in PostgreSQL that another process fills, whatever directory it belongs to. Never writes, claims or migrates;
+    /// contacts nothing yet.
+    ///
+    /// # Errors
+    /// The options can not be used.
+    pub fn postgres_reader(options: PostgresOptions) -> Result<Store, StoreError> {
+        let postgres = Postgres::new(options, None, Sizes::REAL)?;
+        Ok(Store { database: Database::Postgres(Arc::new(postgres)) })
+    }
+
+    /// Makes this process the store's one writer, brings the schema up to date, and says where the store stands. A claim of this
+    /// process's own before it ends. An SQLite file was claimed when it was opened.
+    ///
+    /// # Errors
+    /// [`StoreError::ClaimedByOther`] when another writer lives, after waiting for `claim_timeout`; the store is of another
+    /// directory, of a newer schema, or no store; it was opened as a reader; or the database is away. Then nothing was claimed,
+    /// unless only the answer was lost: claiming again is right after every passing error.
+    pub async fn claim(&self, take_over: TakeOver) -> Result<Checkpoint, StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.checkpoint().await,
+            Database::Postgres(postgres) => postgres.claim(take_over).await,
+        }
+    }
+
+    /// The data directory that the store belongs to.
+    ///
+    /// # Errors
+    /// The database is away or damaged, or there is no store yet.
+    pub async fn directory(&self) -> Result<Uuid, StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => Ok(sqlite.directory()),
+            Database::Postgres(postgres) => postgres.directory().await,
+        }
     }
 
     /// Where the store stands.
@@ -60,16 +129,23 @@ impl Store {
     /// # Errors
     /// The database is away or damaged.
     pub async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
-        self.sqlite.checkpoint().await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.checkpoint().await,
+            Database::Postgres(postgres) => postgres.checkpoint().await,
+        }
     }
 
     /// Writes all rows of `batch` and moves the checkpoint, or changes nothing. An empty batch changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::NotAtCheckpoint`] when the store does not stand where the batch begins; a passing error when the database
-    /// is away (whether the batch was committed is then told by [`Store::checkpoint`]); another when it refuses the rows.
+    /// [`StoreError::NotAtCheckpoint`] when the store does not stand where the batch begins; [`StoreError::Fenced`] when another
+    /// writer has taken over; a passing error when the database is away (whether the batch was committed is then told by
+    /// [`Store::checkpoint`], or by applying it again); another when it refuses the rows, or the store is not claimed.
     pub async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError> {
-        self.sqlite.apply(batch).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.apply(batch).await,
+            Database::Postgres(postgres) => postgres.apply(batch).await,
+        }
     }
 
     /// Makes everything that was applied durable, and gives the position up to which it is.
@@ -77,7 +153,10 @@ impl Store {
     /// # Errors
     /// The database is away, or a sync failed: after a failed sync nothing more is called durable until the process starts anew.
     pub async fn sync(&self) -> Result<JournalSeq, StoreError> {
-        self.sqlite.sync().await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.sync().await,
+            Database::Postgres(postgres) => postgres.sync().await,
+        }
     }
 
     /// A page of transfers, by the time of their decision.
@@ -89,7 +168,10 @@ impl Store {
         filter: &TransferFilter,
         page: &PageRequest,
     ) -> Result<Page<StoredTransfer>, StoreError> {
-        self.sqlite.transfers(filter, page).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.transfers(filter, page).await,
+            Database::Postgres(postgres) => postgres.transfers(filter, page).await,
+        }
     }
 
     /// A page of accounts, by the time of their creation.
@@ -101,7 +183,10 @@ impl Store {
         filter: &AccountFilter,
         page: &PageRequest,
     ) -> Result<Page<StoredAccount>, StoreError> {
-        self.sqlite.accounts(filter, page).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.accounts(filter, page).await,
+            Database::Postgres(postgres) => postgres.accounts(filter, page).await,
+        }
     }
 
     /// A page of the history of an account, by the time of the commands; empty for an account without the flag `history`.
@@ -114,7 +199,10 @@ impl Store {
         filter: &BalanceFilter,
         page: &PageRequest,
     ) -> Result<Page<BalanceAt>, StoreError> {
-        self.sqlite.balances(account, filter, page).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.balances(account, filter, page).await,
+            Database::Postgres(postgres) => postgres.balances(account, filter, page).await,
+        }
     }
 
     /// A page of ledgers with their totals, by the time of their creation.
@@ -122,7 +210,10 @@ impl Store {
     /// # Errors
     /// The cursor is not one of this list, or the database is away or damaged.
     pub async fn ledgers(&self, page: &PageRequest) -> Result<Page<StoredLedger>, StoreError> {
-        self.sqlite.ledgers(page).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.ledgers(page).await,
+            Database::Postgres(postgres) => postgres.ledgers(page).await,
+        }
     }
 
     /// One ledger with its totals.
@@ -130,7 +221,10 @@ impl Store {
     /// # Errors
     /// The database is away or damaged.
     pub async fn ledger(&self, id: LedgerId) -> Result<AsOf<Option<StoredLedger>>, StoreError> {
-        self.sqlite.ledger(id).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.ledger(id).await,
+            Database::Postgres(postgres) => postgres.ledger(id).await,
+        }
     }
 
     /// One account with its metadata.
@@ -138,7 +232,10 @@ impl Store {
     /// # Errors
     /// The database is away or damaged.
     pub async fn account(&self, id: AccountId) -> Result<AsOf<Option<StoredAccount>>, StoreError> {
-        self.sqlite.account(id).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.account(id).await,
+            Database::Postgres(postgres) => postgres.account(id).await,
+        }
     }
 
     /// The metadata of an account; none for an account without, and for none.
@@ -149,7 +246,10 @@ impl Store {
         &self,
         id: AccountId,
     ) -> Result<AsOf<Option<Metadata>>, StoreError> {
-        self.sqlite.account_metadata(id).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.account_metadata(id).await,
+            Database::Postgres(postgres) => postgres.account_metadata(id).await,
+        }
     }
 
     /// One transfer.
@@ -160,7 +260,10 @@ impl Store {
         &self,
         id: TransferId,
     ) -> Result<AsOf<Option<StoredTransfer>>, StoreError> {
-        self.sqlite.transfer(id).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.transfer(id).await,
+            Database::Postgres(postgres) => postgres.transfer(id).await,
+        }
     }
 
     /// One transaction, without its legs.
@@ -171,7 +274,10 @@ impl Store {
         &self,
         id: TransferId,
     ) -> Result<AsOf<Option<StoredTransaction>>, StoreError> {
-        self.sqlite.transaction(id).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.transaction(id).await,
+            Database::Postgres(postgres) => postgres.transaction(id).await,
+        }
     }
 
     /// The legs of a transaction, in their order; none when there is no such transaction.
@@ -182,7 +288,10 @@ impl Store {
         &self,
         id: TransferId,
     ) -> Result<AsOf<Vec<StoredTransfer>>, StoreError> {
-        self.sqlite.transfers_of_transaction(id).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.transfers_of_transaction(id).await,
+            Database::Postgres(postgres) => postgres.transfers_of_transaction(id).await,
+        }
     }
 
     /// The journal record of a command that came with a key, byte for byte.
@@ -190,6 +299,9 @@ impl Store {
     /// # Errors
     /// The database is away or damaged.
     pub async fn keyed_record(&self, seq: JournalSeq) -> Result<AsOf<Option<Vec<u8>>>, StoreError> {
-        self.sqlite.keyed_record(seq).await
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.keyed_record(seq).await,
+            Database::Postgres(postgres) => postgres.keyed_record(seq).await,
+        }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! In reading order: [`server`] runs the program on a directory of its own, [`http`] asks and reads answers, [`wire`] writes
 //! bytes that no decent client would, [`bank`] puts it into the words of the domain, [`load`] keeps accounts of what a crowd
-//! of clients was told, [`compare`] and [`random`] serve them.
+//! of clients was told, [`postgres`] is a database server of its own, [`compare`] and [`random`] serve them.
 
 pub mod bank;
 pub mod compare;
 pub mod http;
 pub mod load;
+pub mod postgres;
 pub mod random;
+pub mod redis;
 pub mod server;
 pub mod wire;

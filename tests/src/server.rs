@@ -189,6 +189,40 @@ impl TestServer {
         server
     }
 
+    /// A server that is not started yet, on a copy of a stopped one's directory, with more words on its command line.
+    ///
+    /// # Panics
+    /// The other one runs, or its directory can not be copied.
+    #[must_use]
+    pub fn on_copy_of(other: &TestServer, words: &[&str]) -> TestServer {
+        assert!(other.child.is_none(), "stop or kill it first");
+        let directory = TempDir::with_prefix("florin-test-").expect("a temporary directory");
+        let data_dir = directory.path().join("data");
+        let copied = Command::new("cp").arg("-a").arg(&other.data_dir).arg(&data_dir).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the directory can be copied");
+        let words = words.iter().map(|word| (*word).to_owned());
+        TestServer {
+            child: None,
+            address: other.address,
+            words: other.words.iter().cloned().chain(words).collect(),
+            variables: other.variables.clone(),
+            data_dir,
+            stderr: Arc::default(),
+            _directory: directory,
+        }
+    }
+
+    /// The exit code of a server that ends by itself.
+    ///
+    /// # Panics
+    /// It does not end in time.
+    pub fn ended_by_itself(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("the server runs");
+        let status = wait(&mut child, PATIENCE);
+        let _ = child.kill();
+        status.expect("it ends in time").code()
+    }
+
     /// The command that serves its directory.
     fn serve(&self) -> Command {
         let mut command = florin(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
@@ -380,7 +414,10 @@ impl TestServer {
     /// It finds something.
     pub fn verify(&self) -> Ended {
         assert!(self.child.is_none(), "stop or kill it first");
-        let ended = run(&["verify", "--data-dir", self.data_dir_word()]);
+        let mut command = florin(&["verify", "--data-dir", self.data_dir_word()]);
+        // Against the store that it filled.
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        let ended = run_command(command);
         assert_eq!(ended.code, Some(0), "verify: {ended:?}");
         ended
     }

@@ -32,7 +32,7 @@ async fn everything_is_there_after_a_restart() {
     let found = bank.florin.transfer(TransferId(9_999)).await.unwrap().value.unwrap();
     assert_eq!(found.amount.minor_units(), 1);
     bank.florin.stop().await;
-    let report = verify(&bank.path()).await.unwrap();
+    let report = verify(&bank.path(), None).await.unwrap();
     assert_eq!(report.accounts, 2);
     assert!(report.is_sealed);
 }
@@ -53,7 +53,7 @@ async fn the_index_takes_over_the_ids_of_sealed_segments() {
     assert_eq!(bank.transfer(1, 1, 2, "0.01").await, "exists");
     assert_eq!(bank.transfer(2, 1, 2, "0.02").await, "exists_with_different_amount");
     bank.florin.stop().await;
-    let report = verify(&bank.path()).await.unwrap();
+    let report = verify(&bank.path(), None).await.unwrap();
     assert!(report.indexed_seq.0 > 0);
 }
 
@@ -70,7 +70,7 @@ async fn a_paused_store_catches_up_later() {
     let durable = bank.florin.positions().durable;
     assert!(bank.florin.wait_stored(durable, Duration::from_secs(20)).await);
     bank.florin.stop().await;
-    let report = verify(&bank.path()).await.unwrap();
+    let report = verify(&bank.path(), None).await.unwrap();
     assert_eq!((report.stored_seq, report.stored_transfers), (report.last_seq, 4_000));
 }
 
@@ -87,7 +87,7 @@ async fn a_store_that_was_lost_is_filled_again_from_a_whole_journal() {
     let durable = florin.positions().durable;
     assert!(florin.wait_stored(durable, Duration::from_secs(20)).await);
     florin.stop().await;
-    assert_eq!(verify(&bank.path()).await.unwrap().stored_transfers, 1_000);
+    assert_eq!(verify(&bank.path(), None).await.unwrap().stored_transfers, 1_000);
 }
 
 #[tokio::test]
@@ -102,6 +102,6 @@ async fn damage_is_refused_and_found_by_verify() {
     std::fs::write(&segment, &bytes).unwrap();
     let error = Florin::open(options(bank.path())).err().unwrap().to_string();
     assert!(error.contains("00000000000000000001.seg"), "{error}");
-    let error = verify(&bank.path()).await.unwrap_err().to_string();
+    let error = verify(&bank.path(), None).await.unwrap_err().to_string();
     assert!(error.contains("00000000000000000001.seg"), "{error}");
 }

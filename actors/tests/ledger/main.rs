@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bank;
+mod cache;
 mod durability;
 mod faults;
 mod flow;

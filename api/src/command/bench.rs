@@ -6,7 +6,6 @@
 mod distribution;
 mod load;
 mod report;
-mod resident;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use florin_actors::{Florin, Options, WriteBehind};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::{self, Flags};
+use crate::telemetry::process;
 
 use super::scratch::{Afterwards, Scratch};
 use super::{CommandError, Outcome, print};
@@ -205,7 +205,7 @@ impl Figures {
 
 fn measure(args: &BenchArgs, dir: &Path) -> Result<Figures, BenchError> {
     let runtime = runtime().map_err(BenchError::Runtime)?;
-    let resident_at_start = resident::resident_bytes();
+    let resident_at_start = process::resident_bytes();
     let florin = Florin::open(args.options(dir))?;
     let filling = args.write_behind;
     let outcome = runtime.block_on(async {

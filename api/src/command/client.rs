@@ -7,6 +7,7 @@ use serde_json::Value;
 use ureq::tls::TlsConfig;
 
 use super::text;
+use crate::http;
 use crate::keys::Token;
 
 mod server;
@@ -265,7 +266,7 @@ impl Client {
             Err(source) if is_certificate_error(&source) => {
                 return Err(ClientError::Untrusted { url, why: source.to_string() });
             }
-            Err(source) if never_reached(&source) => {
+            Err(source) if http::never_reached(&source) => {
                 return Err(ClientError::NoServer { url, why: source.to_string() });
             }
             Err(source) => return Err(ClientError::Broken { url, source }),
@@ -289,18 +290,6 @@ fn is_certificate_error(error: &ureq::Error) -> bool {
         _ => None,
     };
     matches!(error, Some(rustls::Error::InvalidCertificate(_)))
-}
-
-/// Whether the request surely did not arrive.
-fn never_reached(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
-        ureq::Error::Timeout(timeout) => {
-            matches!(timeout, ureq::Timeout::Resolve | ureq::Timeout::Connect)
-        }
-        ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-        _ => false,
-    }
 }
 
 /// Query parameters: those that were given, ready to follow a path. Values are encoded.

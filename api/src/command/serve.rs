@@ -3,6 +3,7 @@
 //! The port is bound before the ledger is opened, so that a busy one is reported at once and no recovery is done in vain. Callers that
 //! connect meanwhile wait in the listener's queue.
 
+mod parts;
 mod reread;
 mod risks;
 
@@ -10,21 +11,20 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
-use florin_actors::{Durability, Florin, Options};
+use florin_actors::Durability;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ConfigError, Flags, ListenAddress, MetricsAccess};
-use crate::http::{self, Door, HttpConfig};
-use crate::keys::{Keyring, KeysError, Scope};
+use crate::config::{Config, ConfigError, Flags, ListenAddress};
+use crate::http::{self, HttpConfig, Ledger};
+use crate::keys::KeysError;
 use crate::telemetry;
-use crate::tls::{Certificates, TlsError};
+use crate::tls::TlsError;
 
 use super::scheduling::prefer_full_turns;
 use super::text;
@@ -129,7 +129,7 @@ fn stops_by_signal() -> io::Result<mpsc::Receiver<()>> {
 
 /// A bound port and an open ledger, about to serve.
 pub(super) struct Server {
-    florin: Florin,
+    ledger: Ledger,
     listener: TcpListener,
     address: SocketAddr,
     http: HttpConfig,
@@ -143,7 +143,7 @@ impl Server {
     /// The keys or certificates can not be used, the port can not be had, or the data directory can not be used.
     pub(super) fn open(config: &Config) -> Result<Server, ServeError> {
         let listen = config.listen;
-        let http = http_config(config)?;
+        let http = parts::http(config)?;
         let listener = TcpListener::bind(listen.0).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => ServeError::PortInUse { listen },
             _ => ServeError::Bind { listen, source },
@@ -151,8 +151,8 @@ impl Server {
         let address =
             listener.local_addr().map_err(|source| ServeError::Bind { listen, source })?;
         prefer_full_turns();
-        let florin = Florin::open(options(config))?;
-        Ok(Server { florin, listener, address, http })
+        let ledger = parts::ledger(config)?;
+        Ok(Server { ledger, listener, address, http })
     }
 
     /// Where it listens, with the port that was picked.
@@ -162,11 +162,14 @@ impl Server {
     }
 
     fn ready_line(&self, config: &Config) -> String {
+        let Some(florin) = self.ledger.owner() else {
+            return format!("florin ready on {} (reading what its writer fills)", self.url());
+        };
         format!(
             "florin ready on {} (data {}, ledger at position {}, durability {})",
             self.url(),
             config.data_dir.display(),
-            self.florin.positions().durable.0,
+            florin.positions().durable.0,
             match config.durability {
                 Durability::Fsync => "fsync",
                 Durability::Memory => "memory",
@@ -184,9 +187,9 @@ impl Server {
         mut stops: mpsc::Receiver<()>,
         ready: impl FnOnce(),
     ) -> Result<Ending, ServeError> {
-        let florin = self.florin;
+        let ledger = self.ledger;
         let server =
-            http::run(florin.clone(), self.http, self.listener).map_err(ServeError::Http)?;
+            http::run(ledger.clone(), self.http, self.listener).map_err(ServeError::Http)?;
         let handle = server.handle();
         // A task of its own, since stopping waits for the server, which must go on running meanwhile.
         let mut serving = actix_web::rt::spawn(server);
@@ -194,10 +197,10 @@ impl Server {
         tokio::select! {
             _ = stops.recv() => {
                 info!("stopping: no more connections, finishing what was accepted");
-                let drained = drain(&florin, &handle);
+                let drained = drain(&ledger, &handle);
                 Ok(until_stopped_again(drained, stops).await)
             }
-            reason = florin.failed() => Ok(farewell(&reason, &handle).await),
+            reason = ledger.failed() => Ok(farewell(&reason, &handle).await),
             ended = &mut serving => {
                 let error = match ended {
                     Ok(Ok(())) => io::Error::other("the HTTP server ended by itself"),
@@ -211,10 +214,12 @@ impl Server {
 }
 
 /// Answers what was accepted, then seals the journal. The store is not waited for: it catches up after the next start.
-async fn drain(florin: &Florin, handle: &ServerHandle) -> Ending {
+async fn drain(ledger: &Ledger, handle: &ServerHandle) -> Ending {
     let drained = async {
         handle.stop(true).await;
-        florin.stop().await;
+        if let Some(florin) = ledger.owner() {
+            florin.stop().await;
+        }
         Ending::Drained
     };
     tokio::select! {
@@ -228,7 +233,7 @@ async fn drain(florin: &Florin, handle: &ServerHandle) -> Ending {
                 Ending::Cut
             }
         },
-        reason = florin.failed() => farewell(&reason, handle).await,
+        reason = ledger.failed() => farewell(&reason, handle).await,
     }
 }
 
@@ -258,45 +263,6 @@ async fn until_stopped_again(
             Ending::AtOnce
         }
     }
-}
-
-fn options(config: &Config) -> Options {
-    let limits = &config.limits;
-    Options {
-        durability: config.durability,
-        clock_acceptance: config.clock,
-        journal_archive: config.journal_archive.0.clone(),
-        segment_bytes: limits.segment_bytes.0,
-        limits: florin_actors::Limits {
-            events_in_flight: limits.events_in_flight.0,
-            bytes_in_flight: limits.bytes_in_flight.0,
-            backlog_bytes: limits.backlog_bytes.0,
-        },
-        ..Options::new(&config.data_dir)
-    }
-}
-
-fn http_config(config: &Config) -> Result<HttpConfig, ServeError> {
-    let limits = &config.limits;
-    // Only on machines whose addresses are smaller than their disks could this cut anything.
-    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let api_keys = config.api_keys.as_deref().map(Keyring::open).transpose()?.map(Arc::new);
-    if let Some(keys) = api_keys.as_ref().filter(|keys| keys.count() == 0) {
-        warn!("there is no key in {}: nobody is let in", keys.path().display());
-    }
-    let certificates = config.tls.as_ref().map(Certificates::open).transpose()?.map(Arc::new);
-    Ok(HttpConfig {
-        workers: limits.workers.count(),
-        body_bytes: size(limits.body_bytes.0),
-        batch_body_bytes: size(limits.batch_body_bytes.0),
-        durability: config.durability,
-        api_keys,
-        metrics_door: match config.metrics_access {
-            MetricsAccess::Read => Door::Needs(Scope::Read),
-            MetricsAccess::Open => Door::Open,
-        },
-        certificates,
-    })
 }
 
 #[cfg(test)]

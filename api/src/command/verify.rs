@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::ValueHint;
 use florin_actors::VerifyReport;
 use florin_engine::{JournalSeq, LedgerState, MajorUnits};
+use florin_persistence::store::PostgresOptions;
 
-use crate::config::{self, Flags};
+use crate::config::{self, Flags, Secret};
 
 use super::print::Align::{Left, Right};
 use super::{CommandError, Outcome, print, text};
@@ -17,17 +18,22 @@ pub(super) struct VerifyArgs {
     /// The data directory of a server that is not running [FLORIN_DATA_DIR; default ./florin-data]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     data_dir: Option<String>,
-    /// TOML file that may name the data directory [FLORIN_CONFIG]
+    /// PostgreSQL that was filled from it, if the embedded store was not [FLORIN_DATABASE_URL, else DATABASE_URL]
+    #[arg(long, value_name = "URL")]
+    database_url: Option<Secret>,
+    /// TOML file that may name the data directory and the database [FLORIN_CONFIG]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
 }
 
 /// Checks the directory: checksums, hash chain, conservation, replay against snapshot and state hash, the store at its checkpoint.
 pub(super) fn run(args: VerifyArgs) -> Outcome {
+    let url = config::database_url(args.database_url.as_ref(), args.config.clone())?;
+    let postgres = url.map(|url| PostgresOptions::new(&url.0));
     let data_dir = config::data_dir(&Flags::of_data_dir(args.data_dir, args.config))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
-    let report = runtime.block_on(florin_actors::verify(&data_dir))?;
+    let report = runtime.block_on(florin_actors::verify(&data_dir, postgres))?;
     print::out(&format!("{} is sound\n\n{}", data_dir.display(), summary(&report)))?;
     Ok(ExitCode::SUCCESS)
 }

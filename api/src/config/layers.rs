@@ -61,6 +61,12 @@ pub(crate) enum ConfigError {
     /// Nobody says where the keys are.
     #[error("name the keys file with --file, or with FLORIN_API_KEYS")]
     NoKeysFile,
+    /// A reader without a store.
+    #[error("role read needs --database-url: it reads what the writer fills there")]
+    NothingToRead,
+    /// A writer that should pass commands on.
+    #[error("--writer-url is for --role read: a process that takes commands passes none on")]
+    NothingToPassOn,
     /// A segment size outside what the journal can work with.
     #[error("segment_bytes is {given}; it must be from 64KiB to 1GiB")]
     SegmentBytes { given: ByteSize },
@@ -154,7 +160,15 @@ fn argument(spec: &Spec) -> Arg {
         .long(spec.flag)
         .value_name(spec.value_name)
         .action(ArgAction::Set)
-        .help(format!("{} [{}; default {}]", spec.help, spec.variable(), spec.default));
+        .help(match spec.general_variable() {
+            Some(general) => format!(
+                "{} [{}, else {general}; default {}]",
+                spec.help,
+                spec.variable(),
+                spec.default
+            ),
+            None => format!("{} [{}; default {}]", spec.help, spec.variable(), spec.default),
+        });
     match spec.shape {
         Shape::Text | Shape::Secret => arg,
         Shape::Path => arg.value_hint(ValueHint::AnyPath),
@@ -219,7 +233,7 @@ impl<'a> Layers<'a> {
     pub(super) fn row(&self, spec: &Spec) -> Result<Row, ConfigError> {
         let (value, origin) = self.find(spec)?;
         let value = match spec.shape {
-            Shape::Secret if origin != Origin::Default => "(set)".to_owned(),
+            Shape::Secret if value != spec.default => "(set)".to_owned(),
             _ => value,
         };
         Ok(Row { key: spec.key(), value, origin: origin.to_string() })
@@ -230,6 +244,11 @@ impl<'a> Layers<'a> {
             return Ok((text.clone(), Origin::Flag(spec.flag)));
         }
         if let Some(found) = self.find_variable(&spec.variable())? {
+            return Ok(found);
+        }
+        if let Some(general) = spec.general_variable()
+            && let Some(found) = self.find_variable(general)?
+        {
             return Ok(found);
         }
         if let Some(file) = &self.file

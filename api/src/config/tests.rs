@@ -80,16 +80,30 @@ fn what_is_in_force_is_what_was_said() {
     let file = room.file(
         "florin.toml",
         "data_dir = '/srv/f'\nworkers = 3\naccept_clock = true\nbacklog_bytes = '1 GiB'\njournal_archive = '/srv/a'\n\
-         api_keys = '/srv/k'\ntls_cert = '/srv/c'\nmetrics_access = 'open'",
+         api_keys = '/srv/k'\ntls_cert = '/srv/c'\nmetrics_access = 'open'\nrole = 'read'\ntake_over = true\n\
+         writer_url = 'http://w:1'\nwriter_ca = '/srv/ca'",
     );
     let resolved = resolve(
         &format!("--config {file} --durability memory --insecure-no-auth --events-in-flight 100"),
-        &[("FLORIN_LOG", "json"), ("FLORIN_LISTEN", "0.0.0.0:1"), ("FLORIN_TLS_KEY", "/srv/p")],
+        &[
+            ("FLORIN_LOG", "json"),
+            ("FLORIN_LISTEN", "0.0.0.0:1"),
+            ("FLORIN_TLS_KEY", "/srv/p"),
+            ("DATABASE_URL", "postgres://db/f"),
+            ("FLORIN_REDIS_URL", "redis://cache"),
+            ("REDIS_URL", "redis://other"),
+        ],
     );
     let config = resolved.unwrap().config;
     let expected = Config {
         listen: ListenAddress("0.0.0.0:1".parse().unwrap()),
         data_dir: PathBuf::from("/srv/f"),
+        database_url: Some(Secret::from("postgres://db/f".to_owned())),
+        redis_url: Some(Secret::from("redis://cache".to_owned())),
+        take_over: TakeOver::Force,
+        role: Role::Read,
+        writer_url: Some(WriterUrl("http://w:1".parse().unwrap())),
+        writer_ca: Some(PathBuf::from("/srv/ca")),
         durability: Durability::Memory,
         journal_archive: Archive(Some(PathBuf::from("/srv/a"))),
         log: LogFormat::Json,
@@ -109,6 +123,31 @@ fn what_is_in_force_is_what_was_said() {
         },
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn roles_need_what_they_are_for() {
+    check(
+        "--role read",
+        &[],
+        "",
+        "role read needs --database-url: it reads what the writer fills there",
+    );
+    let database = [("DATABASE_URL", "postgres://me:hush@db/f")];
+    check("--role read", &database, "database_url", "(set) from variable DATABASE_URL");
+    check("", &database, "role", "all from default");
+    check(
+        "--writer-url http://w:1",
+        &database,
+        "",
+        "--writer-url is for --role read: a process that takes commands passes none on",
+    );
+    for url in ["w:1", "http://w:1/path", "ftp://w"] {
+        let complaint = format!(
+            "flag --writer-url: `{url}` must be a URL without a path, such as https://writer:8080"
+        );
+        check(&format!("--writer-url {url}"), &[], "", &complaint);
+    }
 }
 
 #[test]
@@ -184,7 +223,7 @@ fn a_client_takes_its_key_from_flag_variable_or_file_and_never_shows_it() {
         assert!(complaint.starts_with("flag --api-key: the value must be a key"), "{complaint}");
         assert!(!complaint.contains(&one[10..30]), "{complaint}");
     }
-    assert_eq!(format!("{:?}", ApiKey::from(one)), "ApiKey(…)");
+    assert_eq!(format!("{:?}", Secret::from(one)), "Secret(…)");
 }
 
 #[test]

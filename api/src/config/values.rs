@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use actix_web::http::Uri;
 use florin_actors::{ClockAcceptance, Durability};
+use florin_persistence::store::TakeOver;
 
 use crate::keys::Token;
 
@@ -44,6 +46,37 @@ pub(crate) enum MetricsAccess {
     /// Everybody.
     Open,
 }
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything.
+    All,
+    /// Commands and reads by id; lists and history are for readers.
+    Write,
+    /// Reads of what another process decides.
+    Read,
+}
+
+/// A text that does not show itself.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Where the writer is: scheme and authority, without a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WriterUrl(pub(crate) Uri);
 
 /// Where removed journal segments go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +131,46 @@ impl FromText for PathBuf {
 impl FromText for Option<PathBuf> {
     fn from_text(text: &str) -> Result<Option<PathBuf>, Reason> {
         if text == "none" { Ok(None) } else { PathBuf::from_text(text).map(Some) }
+    }
+}
+
+impl FromText for Role {
+    fn from_text(text: &str) -> Result<Role, Reason> {
+        match text {
+            "all" => Ok(Role::All),
+            "write" => Ok(Role::Write),
+            "read" => Ok(Role::Read),
+            _ => Err("must be all, write or read"),
+        }
+    }
+}
+
+impl FromText for Option<Secret> {
+    fn from_text(text: &str) -> Result<Option<Secret>, Reason> {
+        Ok((text != "none").then(|| Secret(text.to_owned())))
+    }
+}
+
+impl FromText for TakeOver {
+    fn from_text(text: &str) -> Result<TakeOver, Reason> {
+        yes(text).map(|yes| if yes { TakeOver::Force } else { TakeOver::WhenFree })
+    }
+}
+
+impl FromText for Option<WriterUrl> {
+    fn from_text(text: &str) -> Result<Option<WriterUrl>, Reason> {
+        if text == "none" {
+            return Ok(None);
+        }
+        let url: Option<Uri> = text.parse().ok();
+        let whole = |url: &Uri| {
+            matches!(url.scheme_str(), Some("http" | "https"))
+                && url.authority().is_some()
+                && url.path() == "/"
+                && url.query().is_none()
+        };
+        let url = url.filter(whole).map(WriterUrl);
+        url.map(Some).ok_or("must be a URL without a path, such as https://writer:8080")
     }
 }
 

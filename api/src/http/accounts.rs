@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use florin_actors::{FoundAccount, Read, Source};
-use florin_engine::{AccountAfter, AccountId, Code, Command, KeyRule, LedgerId};
+use florin_engine::{AccountAfter, AccountId, Code, Command, JournalSeq, KeyRule, LedgerId};
 use florin_persistence::store::{
     AccountFilter, BalanceAt, BalanceFilter, OfAccount, Side, TimeRange,
 };
@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::exchange::{Exchange, Reply};
 use super::lists::{page, shown, unlisted};
 use super::openapi;
-use super::submit::{Subject, unread};
+use super::submit::Subject;
 use super::transfers::{TransferQuery, results};
 use super::wire::input::NewAccount;
 use super::wire::json::{Events, Place, read};
@@ -83,10 +83,13 @@ pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiEr
 
 impl Exchange {
     /// The account in the path, which must be there.
-    async fn account_in_path(&self) -> Result<Read<FoundAccount>, ApiError> {
+    async fn account_in_path(
+        &self,
+        min_seq: Option<JournalSeq>,
+    ) -> Result<Read<FoundAccount>, ApiError> {
         let id = self.path_id()?;
-        let found = self.state.florin.account(AccountId(id)).await;
-        let Read { seq, value, source } = found.map_err(|error| unread(&error))?;
+        let found = self.state.ledger.account(AccountId(id), min_seq).await?;
+        let Read { seq, value, source } = found;
         let value = value.ok_or(ApiError::AccountNotFound { id, seq })?;
         Ok(Read { seq, value, source })
     }
@@ -105,8 +108,7 @@ pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    exchange.until_durable(min_seq).await?;
-    let found = exchange.account_in_path().await?;
+    let found = exchange.account_in_path(min_seq).await?;
     let FoundAccount { account, metadata } = &found.value;
     let scale = exchange.answers().scale(account.ledger)?;
     let shown = wire::Account::of(account, metadata.as_deref(), scale);
@@ -133,9 +135,11 @@ pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    exchange.until_stored(min_seq).await?;
-    let found = exchange.state.florin.store().accounts(&filter, &page).await;
+    exchange.state.ledger.until_stored(min_seq).await?;
+    let found = exchange.state.ledger.store().accounts(&filter, &page).await;
     let found = found.map_err(|error| unlisted(&error))?;
+    let ledgers = found.data.iter().map(|stored| stored.account.ledger);
+    exchange.state.ledger.seen(found.as_of, ledgers).await?;
     let answers = exchange.answers();
     let shown = shown(&found, |stored| {
         let scale = answers.scale(stored.account.ledger)?;
@@ -167,8 +171,8 @@ pub(crate) async fn transfers(exchange: &mut Exchange) -> Result<Reply, ApiError
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    let account = exchange.account_in_path().await?.value.account;
-    exchange.until_stored(min_seq).await?;
+    let account = exchange.account_in_path(None).await?.value.account;
+    exchange.state.ledger.until_stored(min_seq).await?;
     let mut filter = asked.filter(exchange, Some(account.ledger)).await?;
     filter.account = Some(OfAccount { id: account.id, side });
     exchange.page_of_transfers(&filter, &page).await
@@ -201,10 +205,11 @@ pub(crate) async fn balances(exchange: &mut Exchange) -> Result<Reply, ApiError>
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    let account = exchange.account_in_path().await?.value.account;
-    exchange.until_stored(min_seq).await?;
-    let found = exchange.state.florin.store().balances(account.id, &filter, &page).await;
+    let account = exchange.account_in_path(None).await?.value.account;
+    exchange.state.ledger.until_stored(min_seq).await?;
+    let found = exchange.state.ledger.store().balances(account.id, &filter, &page).await;
     let found = found.map_err(|error| unlisted(&error))?;
+    exchange.state.ledger.seen(found.as_of, std::iter::once(account.ledger)).await?;
     let scale = exchange.answers().scale(account.ledger)?;
     let shown = shown(&found, |moment| {
         let after = after(moment, account.ledger);

@@ -4,7 +4,7 @@
 //! the same. A replay by id is another thing: it shows what was created, without the accounts of that moment.
 
 use actix_web::http::StatusCode;
-use florin_actors::{Answer, Florin, FoundTransaction, ReadError, Replay};
+use florin_actors::{Answer, FoundTransaction, Replay};
 use florin_engine::{
     AccountId, CreateLedger, Event, ItemOutcome, JournalSeq, LedgerId, OpenAccount, Record,
     Rejection, Scale, Timestamp, TransferId, TransferPosted, WHOLE_TRANSACTION,
@@ -12,7 +12,7 @@ use florin_engine::{
 
 use super::error::{ApiError, Refusal, ledger_of};
 use super::exchange::{Exchange, Reply, Telling};
-use super::submit::unread;
+use super::ledger::Ledger;
 use super::wire::output as wire;
 use super::wire::values::{Id, MoneyNumber, NumberId};
 use crate::telemetry::OutcomeMetrics;
@@ -21,7 +21,7 @@ use crate::telemetry::OutcomeMetrics;
 #[derive(Clone, Copy)]
 pub(crate) struct Answers<'a> {
     /// The ledger, for scales and for what exists.
-    pub(crate) florin: &'a Florin,
+    pub(crate) ledger: &'a Ledger,
     /// Counts of what was decided.
     pub(crate) metrics: &'a OutcomeMetrics,
 }
@@ -57,14 +57,14 @@ pub(crate) fn transfers(record: &Record) -> impl Iterator<Item = &TransferPosted
 impl Exchange {
     /// Where this exchange's answers are made.
     pub(crate) fn answers(&self) -> Answers<'_> {
-        Answers { florin: &self.state.florin, metrics: &self.state.outcomes }
+        Answers { ledger: &self.state.ledger, metrics: &self.state.outcomes }
     }
 }
 
 impl Answers<'_> {
     /// The scale of a ledger that something exists in.
     pub(crate) fn scale(self, ledger: LedgerId) -> Result<Scale, ApiError> {
-        self.florin.scale(ledger).ok_or_else(|| broken("a ledger without a scale"))
+        self.ledger.scale(ledger).ok_or_else(|| broken("a ledger without a scale"))
     }
 
     fn refusal(
@@ -77,7 +77,7 @@ impl Answers<'_> {
         if answer.replay == Replay::First {
             self.metrics.rejected(&rejection);
         }
-        let scale = ledger_of(&rejection).and_then(|ledger| self.florin.scale(ledger));
+        let scale = ledger_of(&rejection).and_then(|ledger| self.ledger.scale(ledger));
         // The refusal of the whole is about no leg.
         let index = index.filter(|index| *index != WHOLE_TRANSACTION);
         ApiError::Rejected(Refusal { rejection, scale, id, index, seq: answer.seq })
@@ -152,7 +152,7 @@ impl Answers<'_> {
                 Ok(reply.at(answer.seq).told(telling(answer)).located(located))
             }
             Single::Exists => {
-                let read = self.florin.account(id).await.map_err(|error| unread(&error))?;
+                let read = self.ledger.account(id, None).await?;
                 let found = read.value.ok_or_else(|| broken("an account that is not there"))?;
                 let scale = self.scale(found.account.ledger)?;
                 let shown = wire::Account::of(&found.account, found.metadata.as_deref(), scale);
@@ -245,8 +245,8 @@ impl Answers<'_> {
                 Ok(reply.at(answer.seq).told(telling(answer)).located(located))
             }
             Single::Exists => {
-                let read = Box::pin(self.florin.transaction(id)).await;
-                let read = read.map_err(|error| first_outcome_away(&error, id))?;
+                let read = Box::pin(self.ledger.transaction(id)).await;
+                let read = read.map_err(|error| first_outcome_away(error, id))?;
                 let found = read.value.ok_or_else(|| broken("a transaction that is not there"))?;
                 let reply = Reply::json(StatusCode::OK, &self.found_transaction(&found)?)?;
                 let located = format!("/v1/transactions/{}", Id(id.0));
@@ -272,8 +272,8 @@ impl Answers<'_> {
         id: TransferId,
         answer: &Answer,
     ) -> Result<(florin_engine::Transfer, JournalSeq), ApiError> {
-        let read = self.florin.transfer(id).await;
-        let read = read.map_err(|error| first_outcome_away(&error, id))?;
+        let read = self.ledger.transfer(id).await;
+        let read = read.map_err(|error| first_outcome_away(error, id))?;
         let transfer = read.value.ok_or_else(|| broken("a transfer that is not there"))?;
         Ok((transfer, answer.seq.max(read.seq)))
     }
@@ -303,8 +303,8 @@ fn without_index(error: ApiError) -> ApiError {
 }
 
 /// The id was decided before; nothing is decided twice only because its outcome can not be shown now.
-fn first_outcome_away(error: &ReadError, id: TransferId) -> ApiError {
-    match unread(error) {
+fn first_outcome_away(error: ApiError, id: TransferId) -> ApiError {
+    match error {
         ApiError::StoreAway => ApiError::HistoryAway { id: Some(id.0) },
         error => error,
     }

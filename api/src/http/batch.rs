@@ -91,7 +91,7 @@ impl Answers<'_> {
 
     /// The answer to a batch of nothing, which needs no decision.
     pub(crate) fn empty_batch(self, results: Results) -> Result<Reply, ApiError> {
-        let seq = self.florin.positions().durable;
+        let seq = self.ledger.newest();
         let summary = BatchSummary {
             created: 0,
             replayed: 0,
@@ -105,7 +105,7 @@ impl Answers<'_> {
     }
 
     fn rejected_item(self, index: u32, id: Option<u128>, rejection: &Rejection) -> RejectedItem {
-        let scale = ledger_of(rejection).and_then(|ledger: LedgerId| self.florin.scale(ledger));
+        let scale = ledger_of(rejection).and_then(|ledger: LedgerId| self.ledger.scale(ledger));
         RejectedItem {
             index,
             id: id.map(Id),

@@ -119,6 +119,14 @@ codes! {
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", Never,
         "The path exists, but not for this method.",
         "The header Allow names the methods that it has.";
+    /// A reader was sent a command.
+    ReadOnly = METHOD_NOT_ALLOWED, "read_only", Never,
+        "This process only reads: it owns no accounts and decides nothing.",
+        "Send commands to the writer, or start readers with --writer-url, so that they pass commands on.";
+    /// A writer was asked for history.
+    WriteOnly = METHOD_NOT_ALLOWED, "write_only", Never,
+        "This process takes commands and reads by id; it serves no lists and no history.",
+        "Ask a process of role read, or one of role all.";
     /// The body did not arrive in time.
     RequestTimeout = REQUEST_TIMEOUT, "request_timeout", After,
         "The request did not arrive whole within 30 seconds.",
@@ -179,6 +187,10 @@ codes! {
     StoreAway = SERVICE_UNAVAILABLE, "store_away", After,
         "The SQL store, which answers lists and history, does not answer.",
         "Transfers go on meanwhile, and one account is still read by id. Ask again later.";
+    /// The writer can not be reached.
+    WriterAway = SERVICE_UNAVAILABLE, "writer_away", After,
+        "The process that takes commands can not be reached from this reader.",
+        "Nothing was sent to it. Send the same request again later; reads go on meanwhile.";
     /// The first outcome can not be shown now.
     HistoryAway = SERVICE_UNAVAILABLE, "history_away", SameId,
         "The id or key was decided before, but its first outcome stands in the SQL store, which does not answer.",

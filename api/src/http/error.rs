@@ -114,6 +114,12 @@ pub(crate) enum ApiError {
     AuthFailure(AuthFailure),
     /// The path has other methods.
     MethodNotAllowed { allow: &'static str },
+    /// A reader was sent a command.
+    ReadOnly,
+    /// A writer was asked for history.
+    WriteOnly { allow: &'static str },
+    /// The writer can not be reached.
+    WriterAway,
     /// The body did not arrive in time.
     RequestTimeout,
     /// The connection ended inside the body.
@@ -287,6 +293,9 @@ impl ApiError {
                 AuthFailure::Scope { .. } => Code::Forbidden,
             },
             ApiError::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            ApiError::ReadOnly => Code::ReadOnly,
+            ApiError::WriteOnly { .. } => Code::WriteOnly,
+            ApiError::WriterAway => Code::WriterAway,
             ApiError::RequestTimeout => Code::RequestTimeout,
             ApiError::RequestInProgress => Code::RequestInProgress,
             ApiError::LegExists { .. } => Code::Exists,
@@ -329,6 +338,16 @@ impl ApiError {
         match self.named() {
             Named::Here(code) => code.retry(),
             Named::ByTheRules(rejection) => catalogue::rejection_retry(rejection.code()),
+        }
+    }
+
+    /// The methods that there are instead.
+    pub(crate) fn allow(&self) -> Option<&'static str> {
+        match self {
+            ApiError::MethodNotAllowed { allow } => Some(allow),
+            ApiError::ReadOnly => Some("GET, HEAD"),
+            ApiError::WriteOnly { allow } => Some(allow),
+            _ => None,
         }
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Exchange {
     pub(crate) state: Arc<State>,
     /// Its head.
     pub(crate) request: HttpRequest,
+    /// `X-Request-Id`, the client's or a new one.
+    pub(crate) request_id: HeaderValue,
     /// Its body, until it is read.
     pub(crate) payload: web::Payload,
     /// How far it is.
@@ -99,6 +101,8 @@ pub(crate) struct Reply {
     pub(crate) location: Option<String>,
     /// `Link`.
     pub(crate) link: Option<String>,
+    /// What another process said.
+    pub(crate) passed_on: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Reply {
@@ -123,6 +127,7 @@ impl Reply {
             telling: Telling::First,
             location: None,
             link: None,
+            passed_on: Vec::new(),
         }
     }
 
@@ -155,6 +160,9 @@ impl Reply {
             Some(Source::Memory) => {
                 headers.insert(FLORIN_SOURCE, HeaderValue::from_static("memory"));
             }
+            Some(Source::Cache) => {
+                headers.insert(FLORIN_SOURCE, HeaderValue::from_static("cache"));
+            }
             Some(Source::Store) => {
                 headers.insert(FLORIN_SOURCE, HeaderValue::from_static("store"));
             }
@@ -168,6 +176,9 @@ impl Reply {
                 headers.insert(name, value);
             }
         }
+        for (name, value) in self.passed_on {
+            headers.insert(name, value);
+        }
         headers.insert(X_REQUEST_ID, request_id);
         response.map_into_boxed_body()
     }
@@ -176,7 +187,7 @@ impl Reply {
 fn ledger_headers(headers: &mut HeaderMap, state: &State, place: Place, seq: Option<JournalSeq>) {
     match place {
         Place::Ledger => {
-            let seq = seq.unwrap_or_else(|| state.florin.positions().durable);
+            let seq = seq.unwrap_or_else(|| state.ledger.newest());
             headers.insert(FLORIN_SEQ, HeaderValue::from(seq.0));
             if state.config.durability == Durability::Memory {
                 headers.insert(FLORIN_DURABILITY, HeaderValue::from_static("memory"));
@@ -201,8 +212,14 @@ where
 {
     let begun = Instant::now();
     let request_id = request_id(&state, request.headers());
-    let mut exchange =
-        Exchange { state, request, payload, stage: Stage::Asking(None), caller: Caller::Anyone };
+    let mut exchange = Exchange {
+        state,
+        request,
+        request_id: request_id.clone(),
+        payload,
+        stage: Stage::Asking(None),
+        caller: Caller::Anyone,
+    };
     let outcome = match exchange.enter(door) {
         Err(error) => Err(error),
         Ok(()) => {
@@ -278,7 +295,7 @@ fn refuse(
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if let ApiError::MethodNotAllowed { allow } = error {
+    if let Some(allow) = error.allow() {
         headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     }
     headers.insert(X_REQUEST_ID, request_id);

@@ -51,9 +51,10 @@ pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    exchange.until_stored(min_seq).await?;
-    let found = exchange.state.florin.store().ledgers(&page).await;
+    exchange.state.ledger.until_stored(min_seq).await?;
+    let found = exchange.state.ledger.store().ledgers(&page).await;
     let found = found.map_err(|error| unlisted(&error))?;
+    exchange.state.ledger.seen(found.as_of, std::iter::empty()).await?;
     let shown = shown(&found, |stored| Ok(wire::Ledger::of(&stored.ledger, Some(&stored.totals))))?;
     Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
 }
@@ -74,8 +75,8 @@ pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    exchange.until_stored(min_seq).await?;
-    let found = exchange.state.florin.store().ledger(id).await.map_err(|error| unlisted(&error))?;
+    exchange.state.ledger.until_stored(min_seq).await?;
+    let found = exchange.state.ledger.store().ledger(id).await.map_err(|error| unlisted(&error))?;
     let stored = found.value.ok_or(ApiError::LedgerNotFound { id, seq: found.as_of })?;
     let shown = wire::LedgerAsOf {
         ledger: wire::Ledger::of(&stored.ledger, Some(&stored.totals)),

@@ -5,11 +5,14 @@ use std::time::Instant;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
 use florin_actors::{Condition, Positions, StoreCondition};
+use florin_engine::JournalSeq;
+use florin_persistence::store::{Checkpoint, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::exchange::{Exchange, Reply};
+use super::ledger::Ledger;
 use crate::telemetry;
 
 /// That the process lives.
@@ -62,17 +65,20 @@ pub(crate) struct Readiness {
     parts: Parts,
 }
 
-/// The parts of the process.
+/// The parts of the process. A reader has a store and no more.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Parts {
     /// What commands go through.
-    journal: JournalPart,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journal: Option<JournalPart>,
     /// What lists and history come from.
     store: StorePart,
     /// The index of decided ids.
-    index: Part,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<Part>,
     /// The newest snapshot.
-    snapshot: Part,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<Part>,
 }
 
 /// The journal.
@@ -102,6 +108,8 @@ pub(crate) struct StorePart {
     lag_records: u64,
     /// Bytes of journal that are not yet in it.
     lag_bytes: u64,
+    /// Seconds since the oldest thing became durable that may not be in it yet.
+    lag_seconds: f64,
     /// How long it has been away, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     away_seconds: Option<f64>,
@@ -151,7 +159,24 @@ impl Readiness {
         };
         let index = Part::at(positions.indexed, positions);
         let snapshot = Part::at(positions.snapshot, positions);
+        let (journal, index, snapshot) = (Some(journal), Some(index), Some(snapshot));
         Readiness { status, parts: Parts { journal, store, index, snapshot } }
+    }
+
+    /// A reader is as ready as its store. How late that is, only the owner knows.
+    fn of_reader(stands: Result<Checkpoint, StoreError>, newest: JournalSeq) -> Readiness {
+        let positions = |seq| Positions { durable: seq, stored: seq, ..Positions::default() };
+        let (status, store) = match stands {
+            Ok(checkpoint) => {
+                (Word::Ok, StorePart::of(StoreCondition::Ok, &positions(checkpoint.seq)))
+            }
+            Err(error) => {
+                let store = StorePart::of(StoreCondition::Ok, &positions(newest));
+                let error = Some(error.to_string());
+                (Word::Away, StorePart { status: Word::Away, error, ..store })
+            }
+        };
+        Readiness { status, parts: Parts { journal: None, store, index: None, snapshot: None } }
     }
 
     fn http_status(&self) -> StatusCode {
@@ -169,6 +194,7 @@ impl StorePart {
             seq: positions.stored.0,
             lag_records: positions.durable.0.saturating_sub(positions.stored.0),
             lag_bytes: positions.backlog_bytes,
+            lag_seconds: positions.store_lag.as_secs_f64(),
             away_seconds: None,
             stuck_seq: None,
             error: None,
@@ -204,9 +230,14 @@ impl StorePart {
 )]
 pub(crate) async fn readyz(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
-    let florin = &exchange.state.florin;
-    let readiness =
-        Readiness::of(florin.condition(), florin.store_condition(), &florin.positions());
+    let readiness = match &exchange.state.ledger {
+        Ledger::Owner(florin) => {
+            Readiness::of(florin.condition(), florin.store_condition(), &florin.positions())
+        }
+        Ledger::Reader(reader) => {
+            Readiness::of_reader(reader.store().checkpoint().await, reader.newest())
+        }
+    };
     Reply::json(readiness.http_status(), &readiness)
 }
 
@@ -219,7 +250,11 @@ pub(crate) async fn readyz(exchange: &mut Exchange) -> Result<Reply, ApiError> {
 )]
 pub(crate) async fn metrics(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
-    exchange.state.florin.refresh_metrics();
+    match &exchange.state.ledger {
+        Ledger::Owner(florin) => florin.refresh_metrics(),
+        Ledger::Reader(reader) => reader.refresh_metrics(),
+    }
+    telemetry::process::refresh();
     let text = telemetry::recorder().render();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(Reply::of(StatusCode::OK, kind, text.into()))
@@ -251,8 +286,6 @@ pub(crate) async fn version(exchange: &mut Exchange) -> Result<Reply, ApiError> 
 
 #[cfg(test)]
 mod tests {
-    use florin_engine::JournalSeq;
-
     use super::*;
 
     #[test]

@@ -9,7 +9,9 @@ use actix_web::{HttpRequest, Route, guard, web};
 use super::door::Door;
 use super::error::ApiError;
 use super::exchange::{Exchange, Place, Reply, serve};
-use super::{State, accounts, docs, ledgers, ops, short, transactions, transfers};
+use super::{
+    History, Ledger, State, accounts, docs, forward, ledgers, ops, short, transactions, transfers,
+};
 use crate::keys::Scope;
 use crate::telemetry::RouteMetrics;
 
@@ -48,23 +50,26 @@ impl Routes {
         routes
             .at("/v1/transfers", ledger)
             .post(write, transfers::create)
-            .get(read, transfers::list);
+            .history(read, transfers::list);
         routes.at("/transaction", ledger).post(write, short::transaction);
         routes.at("/process_transaction", ledger).post(write, short::process_transaction);
         routes.at("/v1/transfers/batch", ledger).post(write, transfers::create_batch);
         routes.at("/v1/transfers/{id}", ledger).get(read, transfers::find);
         routes.at("/v1/transactions", ledger).post(write, transactions::create);
         routes.at("/v1/transactions/{id}", ledger).get(read, transactions::find);
-        routes.at("/v1/accounts", ledger).post(write, accounts::create).get(read, accounts::list);
+        routes
+            .at("/v1/accounts", ledger)
+            .post(write, accounts::create)
+            .history(read, accounts::list);
         routes.at("/v1/accounts/batch", ledger).post(write, accounts::create_batch);
         routes.at("/v1/accounts/{id}", ledger).get(read, accounts::find);
-        routes.at("/v1/accounts/{id}/transfers", ledger).get(read, accounts::transfers);
-        routes.at("/v1/accounts/{id}/balances", ledger).get(read, accounts::balances);
-        routes.at("/v1/ledgers", ledger).post(write, ledgers::create).get(read, ledgers::list);
-        routes.at("/v1/ledgers/{id}", ledger).get(read, ledgers::find);
+        routes.at("/v1/accounts/{id}/transfers", ledger).history(read, accounts::transfers);
+        routes.at("/v1/accounts/{id}/balances", ledger).history(read, accounts::balances);
+        routes.at("/v1/ledgers", ledger).post(write, ledgers::create).history(read, ledgers::list);
+        routes.at("/v1/ledgers/{id}", ledger).history(read, ledgers::find);
         routes.at("/account", ledger).post(write, short::open_account);
         routes.at("/balance/{account_id}", ledger).get(read, short::balance);
-        routes.at("/transactions", ledger).get(read, short::transactions);
+        routes.at("/transactions", ledger).history(read, short::transactions);
 
         let process = Place::Process;
         routes.at("/healthz", process).get(open, ops::healthz);
@@ -153,11 +158,27 @@ struct Adding<'a> {
 }
 
 impl Adding<'_> {
+    /// A command, which a reader passes on.
     fn post<F>(self, door: Door, run: F) -> Self
     where
         F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
     {
-        self.add(Method::POST, "POST", || web::route().guard(guard::Post()), door, run)
+        let route = || web::route().guard(guard::Post());
+        match self.state.ledger {
+            Ledger::Owner(_) => self.add(Method::POST, "POST", route, door, run),
+            Ledger::Reader(_) => self.add(Method::POST, "POST", route, door, forward::command),
+        }
+    }
+
+    /// Lists and history, which a process that only takes commands leaves to readers.
+    fn history<F>(self, door: Door, run: F) -> Self
+    where
+        F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
+    {
+        match self.state.config.history {
+            History::Served => self.get(door, run),
+            History::Elsewhere => self.get(door, forward::history),
+        }
     }
 
     /// HEAD is GET without the body, which the server leaves out by itself.

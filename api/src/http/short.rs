@@ -11,7 +11,7 @@ use super::exchange::{Exchange, Reply};
 use super::lists::{page, unlisted};
 use super::openapi;
 use super::query::encode;
-use super::submit::{Subject, unread};
+use super::submit::Subject;
 use super::wire::input::{ShortAccount, ShortTransfer};
 use super::wire::json::{Place, read};
 use super::wire::values::{MoneyNumber, NumberId};
@@ -101,15 +101,13 @@ pub(crate) async fn balance(exchange: &mut Exchange) -> Result<Reply, ApiError> 
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    exchange.until_durable(min_seq).await?;
-    let found = exchange.state.florin.account(AccountId(id)).await;
-    let found = found.map_err(|error| unread(&error))?;
+    let found = exchange.state.ledger.account(AccountId(id), min_seq).await?;
     let account = found.value.ok_or(ApiError::AccountNotFound { id, seq: found.seq })?.account;
     let scale = exchange.answers().scale(account.ledger)?;
     let shown = wire::ShortBalance {
         account_id: NumberId(id),
         balance: MoneyNumber(account.balances.balance(account.flags).display(scale)),
-        cached: false,
+        cached: found.source == Source::Cache,
     };
     Ok(Reply::json(StatusCode::OK, &shown)?.at(found.seq).sourced(found.source))
 }
@@ -134,9 +132,11 @@ pub(crate) async fn transactions(exchange: &mut Exchange) -> Result<Reply, ApiEr
     let page: PageRequest = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    exchange.until_stored(min_seq).await?;
-    let found = exchange.state.florin.store().transfers(&TransferFilter::default(), &page).await;
+    exchange.state.ledger.until_stored(min_seq).await?;
+    let found = exchange.state.ledger.store().transfers(&TransferFilter::default(), &page).await;
     let found = found.map_err(|error| unlisted(&error))?;
+    let ledgers = found.data.iter().map(|stored| stored.transfer.ledger);
+    exchange.state.ledger.seen(found.as_of, ledgers).await?;
     let answers = exchange.answers();
     let lines = found.data.iter().map(|stored| {
         let scale = answers.scale(stored.transfer.ledger)?;

@@ -59,7 +59,8 @@ impl Exchange {
     ) -> Result<Answer, ApiError> {
         self.stage = Stage::Asking(subject.id());
         let _claim = key.map(|key| self.state.keys_in_flight.claim(key.key.hash)).transpose()?;
-        let submitted = self.state.florin.submit(command, key).await;
+        let florin = self.state.ledger.owner().ok_or(ApiError::ReadOnly)?;
+        let submitted = florin.submit(command, key).await;
         submitted.map_err(|error| refused(&error, subject))
     }
 }

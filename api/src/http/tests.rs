@@ -6,7 +6,7 @@ use actix_web::body::to_bytes;
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, Error};
-use florin_actors::Options;
+use florin_actors::{Florin, Options, Reader};
 use florin_persistence::disk::faulty::{FaultyDisk, Op};
 use florin_persistence::disk::{Disk, OsDisk};
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use crate::keys::Scope;
 /// A ledger and its routes.
 struct Bank {
     _directory: tempfile::TempDir,
+    florin: Florin,
     state: Arc<State>,
 }
 
@@ -37,11 +38,14 @@ impl Bank {
             body_bytes: 256 << 10,
             batch_body_bytes: 16 << 20,
             durability: Durability::Fsync,
+            history: History::Served,
+            writer: None,
             api_keys: None,
             metrics_door: Door::Needs(Scope::Read),
             certificates: None,
         };
-        Bank { _directory: directory, state: Arc::new(State::new(florin, config)) }
+        let state = Arc::new(State::new(Ledger::Owner(florin.clone()), config));
+        Bank { _directory: directory, florin, state }
     }
 
     fn routes(&self) -> Routes {
@@ -180,7 +184,7 @@ async fn every_body_is_read_strictly() {
         let told = ask(&app, post(path, body).to_request()).await;
         assert_eq!(told.summary(), expected, "POST {path} {body}: {}", told.text);
     }
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
 }
 
 #[actix_web::test]
@@ -193,7 +197,7 @@ async fn too_many_events_are_refused_before_they_are_read() {
     let legs = format!(r#"{{"transfers":[{}{{}}]}}"#, "{},".repeat(9_000));
     let told = ask(&app, post("/v1/transactions", &legs).to_request()).await;
     assert_eq!(told.summary(), "400 too_many_events");
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
 }
 
 #[actix_web::test]
@@ -214,10 +218,10 @@ async fn a_problem_says_everything() {
     assert_eq!(told.json(), expected);
     assert_eq!(told.header("x-request-id"), "mine");
     assert_eq!(told.header("florin-seq").parse::<u64>().unwrap(), {
-        let seq = bank.state.florin.positions().durable;
+        let seq = bank.florin.positions().durable;
         seq.0
     });
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
 }
 
 #[actix_web::test]
@@ -243,7 +247,7 @@ async fn a_key_answers_whole_and_an_id_without_that_moments_accounts() {
     assert_eq!(ask(&app, other.to_request()).await.summary(), "422 idempotency_key_reused");
     let bad = post("/v1/transfers", body).insert_header(("idempotency-key", "a b"));
     assert_eq!(ask(&app, bad.to_request()).await.summary(), "400 invalid_idempotency_key");
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
 }
 
 #[actix_web::test]
@@ -257,7 +261,90 @@ async fn a_key_in_use_is_told_so() {
     assert_eq!(told.header("retry-after"), "1");
     drop(claim);
     assert_eq!(ask(&app, keyed().to_request()).await.summary(), "201");
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
+}
+
+#[actix_web::test]
+async fn a_reader_answers_reads_as_the_owner_does_and_decides_nothing() {
+    serve!(bank, app);
+    for (path, body) in [
+        ("/v1/ledgers", r#"{"id":2,"currency":"BTC","scale":8}"#),
+        ("/v1/accounts/batch", r#"[{"id":1,"flags":["history"]},{"id":2},{"id":3,"ledger":2}]"#),
+        ("/v1/transfers", r#"{"id":7,"debit_account_id":1,"credit_account_id":2,"amount":"1.50"}"#),
+        (
+            "/v1/transactions",
+            r#"{"id":8,"transfers":[{"id":9,"debit_account_id":2,"credit_account_id":1,"amount":1}]}"#,
+        ),
+    ] {
+        let told = ask(&app, post(path, body).to_request()).await;
+        assert!(told.status < 300, "{}", told.text);
+    }
+    let newest = bank.florin.positions().durable.0;
+    let state = Arc::new(State::new(
+        Ledger::Reader(Reader::new(bank.florin.store().clone(), None).unwrap()),
+        bank.state.config.clone(),
+    ));
+    let routes = Routes::all(&state);
+    let reader = init_service(App::new().configure(|app| routes.configure(app))).await;
+    for path in [
+        "/v1/accounts/1",
+        "/v1/accounts/3",
+        "/v1/accounts/4",
+        "/v1/accounts",
+        "/v1/accounts/1/transfers?min_amount=1.5",
+        "/v1/accounts/1/balances",
+        "/v1/transfers/7",
+        "/v1/transfers/70",
+        "/v1/transfers?ledger=2&min_amount=0.00000001",
+        "/v1/transactions/8",
+        "/v1/ledgers",
+        "/v1/ledgers/2",
+        "/balance/2",
+        "/transactions",
+    ] {
+        let asked = || {
+            let id = ("x-request-id", "same");
+            get(path).insert_header(id).insert_header(("florin-min-seq", newest)).to_request()
+        };
+        let (here, there) = (ask(&app, asked()).await, ask(&reader, asked()).await);
+        assert_eq!((there.status, &there.text), (here.status, &here.text), "{path}");
+        assert_eq!(there.header("florin-seq"), newest.to_string(), "{path}");
+        if there.status == 200 {
+            assert_eq!(there.header("florin-source"), "store", "{path}");
+        }
+    }
+    for path in ["/v1/transfers", "/v1/accounts/batch", "/account", "/transaction"] {
+        let told = ask(&reader, post(path, "{}").to_request()).await;
+        assert_eq!((told.summary().as_str(), told.header("allow")), ("405 read_only", "GET, HEAD"));
+    }
+    let told = ask(&reader, get(&format!("/v1/accounts/1?min_seq={}", newest + 1)).to_request());
+    assert_eq!(told.await.summary(), "503 not_yet");
+    let ready = ask(&reader, get("/readyz").to_request()).await;
+    assert_eq!((ready.status, &ready.json()["parts"]["store"]["seq"]), (200, &newest.into()));
+    bank.florin.stop().await;
+}
+
+#[actix_web::test]
+async fn a_writer_leaves_lists_to_readers() {
+    let bank = Bank::open();
+    let config = HttpConfig { history: History::Elsewhere, ..bank.state.config.clone() };
+    let state = Arc::new(State::new(bank.state.ledger.clone(), config));
+    let routes = Routes::all(&state);
+    let app = init_service(App::new().configure(|app| routes.configure(app))).await;
+    assert_eq!(ask(&app, post("/v1/accounts", r#"{"id":1}"#).to_request()).await.status, 201);
+    for (path, expected, allow) in [
+        ("/v1/accounts/1", "200", ""),
+        ("/balance/1", "200", ""),
+        ("/v1/accounts", "405 write_only", "POST"),
+        ("/v1/accounts/1/transfers", "405 write_only", ""),
+        ("/v1/transfers", "405 write_only", "POST"),
+        ("/v1/ledgers/1", "405 write_only", ""),
+        ("/transactions", "405 write_only", ""),
+    ] {
+        let told = ask(&app, get(path).to_request()).await;
+        assert_eq!((told.summary().as_str(), told.header("allow")), (expected, allow), "{path}");
+    }
+    bank.florin.stop().await;
 }
 
 const PAIR: &str = r#"[{"id":1},{"id":2}]"#;
@@ -294,7 +381,7 @@ async fn a_disk_that_does_not_answer_leaves_the_outcome_unknown_until_it_does() 
     assert_eq!(told.summary(), "200 again");
     let told = ask(&app, get("/v1/accounts/2").to_request()).await;
     assert_eq!(told.json()["credits_posted"], "1.00", "it happened once: {}", told.text);
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
     let told = ask(&app, post("/v1/transfers", body).to_request()).await;
     assert_eq!((told.summary().as_str(), told.header("retry-after")), ("503 stopping", "5"));
 }
@@ -318,7 +405,7 @@ async fn a_body_that_does_not_arrive_is_not_waited_for() {
     let response =
         exchange::serve(state, metrics, place, door, transfers::create, request, payload).await;
     assert_eq!((response.status().as_u16(), begun.elapsed().as_secs()), (408, 30));
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
 }
 
 #[actix_web::test]
@@ -334,7 +421,7 @@ async fn a_leg_that_happened_before_is_named() {
         let told = ask(&app, transaction(id).to_request()).await;
         assert_eq!(told.summary(), expected, "{}", told.text);
     }
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
 }
 
 #[actix_web::test]
@@ -359,7 +446,7 @@ async fn paths_and_methods_are_told_apart() {
         let told = ask(&app, request).await;
         assert_eq!((told.summary().as_str(), told.header("allow")), (expected, allow), "{shown}");
     }
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
 }
 
 #[actix_web::test]
@@ -376,7 +463,7 @@ async fn a_panic_is_answered() {
     let told = ask(&app, get("/panic").to_request()).await;
     assert_eq!(told.summary(), "500 internal_error");
     assert!(!told.text.contains("made by this test"), "{}", told.text);
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
 }
 
 #[actix_web::test]
@@ -411,7 +498,7 @@ async fn the_description_and_the_routes_agree() {
     }
     let scheme = &document["components"]["securitySchemes"]["api_key"];
     assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
 }
 
 /// The parameters that are described are those that are known: each alone is not unknown, and an unknown one is told the list.
@@ -445,7 +532,7 @@ async fn the_described_parameters_are_the_known_ones() {
             assert_eq!(known, described, "{method} {path}: {}", told.text);
         }
     }
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
 }
 
 #[actix_web::test]
@@ -499,7 +586,7 @@ async fn the_description_shows_every_answer_as_it_is() {
             panic!("{shown}: {difference}\n{}", told.text);
         }
     }
-    bank.state.florin.stop().await;
+    bank.florin.stop().await;
 }
 
 /// `/v1/accounts/1/transfers` → `/v1/accounts/{id}/transfers`.

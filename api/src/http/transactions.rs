@@ -7,7 +7,7 @@ use super::body::Bound;
 use super::error::ApiError;
 use super::exchange::{Exchange, Reply};
 use super::openapi;
-use super::submit::{Subject, unread};
+use super::submit::Subject;
 use super::wire::input::NewTransaction;
 use super::wire::json::{Place, read};
 use super::wire::{output as wire, values};
@@ -50,9 +50,8 @@ pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    exchange.until_durable(min_seq).await?;
-    let found = exchange.state.florin.transaction(TransferId(id)).await;
-    let found = found.map_err(|error| unread(&error))?;
+    exchange.state.ledger.until_current(min_seq).await?;
+    let found = exchange.state.ledger.transaction(TransferId(id)).await?;
     let transaction = found.value.ok_or(ApiError::TransactionNotFound { id, seq: found.seq })?;
     let shown = exchange.answers().found_transaction(&transaction)?;
     Ok(Reply::json(StatusCode::OK, &shown)?.at(found.seq).sourced(found.source))

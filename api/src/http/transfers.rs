@@ -1,6 +1,6 @@
 //! `/v1/transfers`: one movement of money, batches of them, and lists.
 
-use florin_engine::{Amount, Code, Command, KeyRule, LedgerId, Scale, TransferId};
+use florin_engine::{Amount, Code, Command, JournalSeq, KeyRule, LedgerId, Scale, TransferId};
 use florin_persistence::store::{PageRequest, TimeRange, TransferFilter};
 
 use super::answers::Answers;
@@ -11,7 +11,7 @@ use super::exchange::{Exchange, Reply};
 use super::fresh::fresh_id;
 use super::lists::{page, shown, unlisted};
 use super::query::Query;
-use super::submit::{Subject, unread};
+use super::submit::Subject;
 use super::wire::input::{Naming, NewTransfer};
 use super::wire::json::{Events, Place, read};
 use super::wire::{output as wire, values};
@@ -107,9 +107,8 @@ pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    exchange.until_durable(min_seq).await?;
-    let found = exchange.state.florin.transfer(TransferId(id)).await;
-    let found = found.map_err(|error| unread(&error))?;
+    exchange.state.ledger.until_current(min_seq).await?;
+    let found = exchange.state.ledger.transfer(TransferId(id)).await?;
     let transfer = found.value.ok_or(ApiError::TransferNotFound { id, seq: found.seq })?;
     let scale = exchange.answers().scale(transfer.ledger)?;
     let reply = Reply::json(StatusCode::OK, &wire::Transfer::of(&transfer, scale))?;
@@ -130,7 +129,7 @@ pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    exchange.until_stored(min_seq).await?;
+    exchange.state.ledger.until_stored(min_seq).await?;
     let filter = asked.filter(exchange, None).await?;
     exchange.page_of_transfers(&filter, &page).await
 }
@@ -173,11 +172,14 @@ impl TransferQuery {
         }
         let name = if min_amount.is_some() { "min_amount" } else { "max_amount" };
         let scale = match filter.ledger.or(ledger) {
-            Some(ledger) => match exchange.state.florin.scale(ledger) {
-                Some(scale) => scale,
-                // A ledger that is not there has no transfers, whatever their amounts.
-                None => return Ok(filter),
-            },
+            Some(ledger) => {
+                exchange.state.ledger.seen(JournalSeq::NONE, std::iter::once(ledger)).await?;
+                match exchange.state.ledger.scale(ledger) {
+                    Some(scale) => scale,
+                    // A ledger that is not there has no transfers, whatever their amounts.
+                    None => return Ok(filter),
+                }
+            }
             None => one_scale(exchange, name).await?,
         };
         let resolve = |name, amount: Option<florin_engine::AmountInput>| {
@@ -196,7 +198,7 @@ impl TransferQuery {
 /// The scale that all ledgers have; without one an amount means something else in each.
 async fn one_scale(exchange: &Exchange, name: &'static str) -> Result<Scale, ApiError> {
     let all = PageRequest::first(florin_persistence::store::PAGE_ROWS_MAX);
-    let ledgers = exchange.state.florin.store().ledgers(&all).await;
+    let ledgers = exchange.state.ledger.store().ledgers(&all).await;
     let ledgers = ledgers.map_err(|error| unlisted(&error))?;
     let mut scales = ledgers.data.iter().map(|stored| stored.ledger.scale);
     let first = scales.next();
@@ -217,8 +219,10 @@ impl Exchange {
         filter: &TransferFilter,
         page: &PageRequest,
     ) -> Result<Reply, ApiError> {
-        let found = self.state.florin.store().transfers(filter, page).await;
+        let found = self.state.ledger.store().transfers(filter, page).await;
         let found = found.map_err(|error| unlisted(&error))?;
+        let ledgers = found.data.iter().map(|stored| stored.transfer.ledger);
+        self.state.ledger.seen(found.as_of, ledgers).await?;
         let answers: Answers<'_> = self.answers();
         let shown = shown(&found, |stored| {
             let scale = answers.scale(stored.transfer.ledger)?;

@@ -39,9 +39,58 @@ pub enum StoreError {
         /// The newest that is known here.
         known: i64,
     },
-    /// The file is a database, but no store.
-    #[error("the file is an SQLite database of something else, not a Florin store")]
+    /// The database is of an older schema, and this process only reads.
+    #[error(
+        "the store has schema version {found}, and this program needs version {known}: its writer brings it up to date"
+    )]
+    SchemaOlder {
+        /// Its version.
+        found: i64,
+        /// The one that is needed.
+        known: i64,
+    },
+    /// The file or the schema holds something else.
+    #[error("the database holds something else, not a Florin store")]
     NoStore,
+    /// Nobody has made the store yet.
+    #[error("there is no store in the schema {schema} yet: the ledger's writer makes it")]
+    Absent {
+        /// Where it was looked for.
+        schema: String,
+    },
+    /// The database can not hold every text.
+    #[error(
+        "the database is encoded in {found}, and a store needs UTF8: make one WITH ENCODING 'UTF8'"
+    )]
+    NotUtf8 {
+        /// Its encoding.
+        found: String,
+    },
+    /// The database's address can not be used.
+    #[error("the database can not be addressed: {reason}")]
+    Options {
+        /// What is wrong with it; never holds the password.
+        reason: String,
+    },
+    /// This process has not claimed the store, or was opened only to read it.
+    #[error("the store is not claimed by this process, so nothing is written")]
+    NotClaimed,
+    /// Another process that writes the store lives. Nothing was changed.
+    #[error(
+        "another process writes this store: {who}; stop it first, or end its claim with --take-over"
+    )]
+    ClaimedByOther {
+        /// Its address, name and process, as the database knows them.
+        who: String,
+    },
+    /// Another writer has taken the store over. Nothing was changed by this call, and nothing will be by a later one.
+    #[error("another writer has taken the store over: it holds claim {found}, and ours was {ours}")]
+    Fenced {
+        /// The claim of this process.
+        ours: u64,
+        /// The claim in force.
+        found: u64,
+    },
     /// The database belongs to another data directory.
     #[error("the store belongs to the data directory {found}, not to this one, {expected}")]
     ForeignDirectory {
@@ -78,6 +127,8 @@ pub enum StoreErrorKind {
     Passing,
     /// Stop: the same call fails again, whatever the time.
     Permanent,
+    /// Another writer has taken over: the process must end.
+    Fenced,
     /// Tell the client: its cursor is wrong.
     BadCursor,
 }
@@ -87,14 +138,21 @@ impl StoreError {
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         match self {
-            StoreError::Away { .. } => StoreErrorKind::Passing,
+            StoreError::Away { .. }
+            | StoreError::SchemaOlder { .. }
+            | StoreError::Absent { .. } => StoreErrorKind::Passing,
             StoreError::Refused { .. }
             | StoreError::Unreadable { .. }
             | StoreError::SchemaNewer { .. }
             | StoreError::NoStore
+            | StoreError::NotUtf8 { .. }
+            | StoreError::Options { .. }
+            | StoreError::NotClaimed
+            | StoreError::ClaimedByOther { .. }
             | StoreError::ForeignDirectory { .. }
             | StoreError::NotAtCheckpoint { .. }
             | StoreError::SyncFailedBefore => StoreErrorKind::Permanent,
+            StoreError::Fenced { .. } => StoreErrorKind::Fenced,
             StoreError::Cursor(_) => StoreErrorKind::BadCursor,
         }
     }

@@ -7,7 +7,6 @@
 mod apply;
 mod columns;
 mod connect;
-mod decode;
 mod insert;
 mod queries;
 mod snapshot;
@@ -32,15 +31,18 @@ use self::apply::Claim;
 pub(super) use self::apply::Sizes;
 use self::columns::Reader;
 use self::connect::{database_error, is_failed_sync};
-use self::queries::{Kind, Span};
+use self::queries::Kind;
 use self::snapshot::{Readers, Snapshot, Sql};
 use super::batch::StoreBatch;
+use super::columns::Columns;
+use super::decode;
 use super::error::StoreError;
 use super::filter::{AccountFilter, BalanceFilter, TimeRange, TransferFilter};
 use super::page::{AsOf, List, ListKind, Page, PageRequest};
 use super::rows::{
     BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
 };
+use super::span::Span;
 
 /// How often what a batch wrote so far goes to the disk.
 const TRICKLE: Duration = Duration::from_millis(10);
@@ -71,6 +73,11 @@ impl Sqlite {
             readers: Readers::new(path.to_owned()),
             sync_failed: AtomicBool::new(false),
         })
+    }
+
+    /// Whose store it is.
+    pub(super) fn directory(&self) -> Uuid {
+        self.claim.directory
     }
 
     pub(super) async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
@@ -206,7 +213,8 @@ impl Sqlite {
         }
         let as_of = snapshot.as_of();
         snapshot.end().await?;
-        let transfers = rows.iter().map(decode::transfer).collect::<Result<_, _>>()?;
+        let transfers =
+            rows.iter().map(Reader::new).map(decode::transfer).collect::<Result<_, _>>()?;
         Ok(page.page(list, as_of, transfers, |stored: &StoredTransfer| stored.transfer.timestamp.0))
     }
 
@@ -218,7 +226,8 @@ impl Sqlite {
         let list = List { kind: ListKind::Accounts, filter_digest: filter.digest() };
         let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
         let (rows, as_of) = self.read(queries::accounts(filter, page, span)).await?;
-        let accounts = rows.iter().map(decode::account).collect::<Result<_, _>>()?;
+        let accounts =
+            rows.iter().map(Reader::new).map(decode::account).collect::<Result<_, _>>()?;
         Ok(page.page(list, as_of, accounts, |stored: &StoredAccount| stored.account.timestamp.0))
     }
 
@@ -234,7 +243,8 @@ impl Sqlite {
             span = span.within(0, at.0);
         }
         let (rows, as_of) = self.read(queries::balances(account, filter, page, span)).await?;
-        let balances = rows.iter().map(decode::balance_at).collect::<Result<_, _>>()?;
+        let balances =
+            rows.iter().map(Reader::new).map(decode::balance_at).collect::<Result<_, _>>()?;
         Ok(page.page(list, as_of, balances, |balance: &BalanceAt| balance.timestamp.0))
     }
 
@@ -245,7 +255,7 @@ impl Sqlite {
         let list = List { kind: ListKind::Ledgers, filter_digest: 0 };
         let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
         let (rows, as_of) = self.read(queries::ledgers(page, span)).await?;
-        let ledgers = rows.iter().map(decode::ledger).collect::<Result<_, _>>()?;
+        let ledgers = rows.iter().map(Reader::new).map(decode::ledger).collect::<Result<_, _>>()?;
         Ok(page.page(list, as_of, ledgers, |stored: &StoredLedger| stored.ledger.timestamp.0))
     }
 
@@ -256,7 +266,7 @@ impl Sqlite {
         let mut sql = Sql::new("SELECT ");
         sql.push(queries::LEDGER_COLUMNS).push(" FROM ledgers l WHERE l.id = ?").bind(id.0);
         let (rows, as_of) = self.read(sql).await?;
-        Ok(AsOf { as_of, value: rows.first().map(decode::ledger).transpose()? })
+        Ok(AsOf { as_of, value: rows.first().map(Reader::new).map(decode::ledger).transpose()? })
     }
 
     pub(super) async fn account(
@@ -268,7 +278,7 @@ impl Sqlite {
         sql.push(" FROM accounts a CROSS JOIN balances b ON b.account_id = a.id WHERE a.id = ?");
         sql.bind(columns::id(id.0));
         let (rows, as_of) = self.read(sql).await?;
-        Ok(AsOf { as_of, value: rows.first().map(decode::account).transpose()? })
+        Ok(AsOf { as_of, value: rows.first().map(Reader::new).map(decode::account).transpose()? })
     }
 
     pub(super) async fn account_metadata(
@@ -293,7 +303,7 @@ impl Sqlite {
         }
         let as_of = snapshot.as_of();
         snapshot.end().await?;
-        Ok(AsOf { as_of, value: rows.first().map(decode::transfer).transpose()? })
+        Ok(AsOf { as_of, value: rows.first().map(Reader::new).map(decode::transfer).transpose()? })
     }
 
     pub(super) async fn transaction(
@@ -320,7 +330,10 @@ impl Sqlite {
         }
         let as_of = snapshot.as_of();
         snapshot.end().await?;
-        Ok(AsOf { as_of, value: rows.iter().map(decode::transfer).collect::<Result<_, _>>()? })
+        Ok(AsOf {
+            as_of,
+            value: rows.iter().map(Reader::new).map(decode::transfer).collect::<Result<_, _>>()?,
+        })
     }
 
     pub(super) async fn keyed_record(

@@ -48,8 +48,9 @@ fn metrics_move() {
     assert!(before.contains("# HELP"), "{before}");
     assert!(before.contains("_bucket{"), "latencies are histograms, not summaries");
     let sum = |metrics: &str| -> f64 {
-        let samples = metrics.lines().filter(|line| line.starts_with("florin_"));
-        samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        let name = |line: &str| line.split(['{', ' ']).next().unwrap_or_default().to_owned();
+        let counters = metrics.lines().filter(|line| name(line).ends_with("_total"));
+        counters.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     };
     for _ in 0..50 {
         bank.transfer(1, 2, "1.00");

@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 
 use super::distribution::{Distribution, Generator, Ids, Pairs, account_id};
 use super::report::Memory;
-use super::resident;
 use super::{BenchError, StoreFilling};
 use crate::command::progress::{Progress, Standing};
 use crate::command::text;
+use crate::telemetry::process;
 
 /// Accounts in one command of the preparation: few enough that what passes through does not count as what stays.
 const ACCOUNTS_BATCH: u64 = 1_000;
@@ -101,7 +101,7 @@ pub(super) async fn measure(
     });
     submit_all(&shared).await?;
     let elapsed = Duration::from_nanos(shared.last_answer.load(Ordering::Acquire));
-    let peak_resident_bytes = resident::peak_bytes();
+    let peak_resident_bytes = process::peak_bytes();
     let last_seq = JournalSeq(shared.last_seq.load(Ordering::Acquire));
     let stored = match filling {
         StoreFilling::On => {
@@ -248,7 +248,7 @@ pub(super) async fn measure_memory(
     filling: StoreFilling,
     resident_at_start: Option<u64>,
 ) -> Result<Memory, BenchError> {
-    let resident_empty = resident::resident_bytes();
+    let resident_empty = process::resident_bytes();
     let newest = create_accounts(florin, accounts).await?;
     if filling == StoreFilling::On {
         wait_stored(florin, newest).await?;
@@ -259,11 +259,11 @@ pub(super) async fn measure_memory(
 
 /// What is resident once the allocator has given back what passed through: it does so with a delay, and bit by bit.
 async fn settled() -> Option<u64> {
-    let mut least = resident::resident_bytes()?;
+    let mut least = process::resident_bytes()?;
     let mut unchanged = 0;
     while unchanged < 10 {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let now = resident::resident_bytes()?;
+        let now = process::resident_bytes()?;
         unchanged = if now < least { 0 } else { unchanged + 1 };
         least = least.min(now);
     }

@@ -1,14 +1,11 @@
 //! Which server a verb speaks to, and how: the address, what is trusted, and the key that is shown.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
-
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::{Client, PATIENCE};
 use crate::command::CommandError;
-use crate::config::{self, ApiKey};
+use crate::config::{self, Secret};
 use crate::keys::Token;
 use crate::tls::{self, TlsError};
 
@@ -43,7 +40,7 @@ pub(in crate::command) struct ServerArgs {
     place: PlaceArgs,
     /// The key to show, where others can not read the command line [FLORIN_API_KEY, or FLORIN_API_KEY_FILE naming a file with it]
     #[arg(long, value_name = "KEY")]
-    api_key: Option<ApiKey>,
+    api_key: Option<Secret>,
 }
 
 impl ServerArgs {
@@ -73,25 +70,11 @@ impl PlaceArgs {
         patience: Duration,
     ) -> Result<Client, TlsError> {
         let trust = match self.url.starts_with("https://") {
-            true => Some(trusted(self.ca_cert.as_deref())?),
+            true => Some(tls::trusting(self.ca_cert.as_deref())?),
             false => None,
         };
         Ok(Client::with(&self.url, patience, trust, key))
     }
-}
-
-/// TLS with those who are signed for by this file, or by whom the system trusts.
-fn trusted(ca_cert: Option<&Path>) -> Result<TlsConfig, TlsError> {
-    let authorities = match ca_cert {
-        Some(path) => tls::certificates(path)?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    let authorities: Vec<Certificate<'static>> =
-        authorities.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    Ok(TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(authorities)))
-        .unversioned_rustls_crypto_provider(tls::provider())
-        .build())
 }
 
 fn server_url(url: &str) -> Result<String, &'static str> {

@@ -1,8 +1,6 @@
 //! Applying a batch: all its rows and the checkpoint, in one SQL transaction.
 
-use std::collections::BTreeMap;
-
-use florin_engine::{AccountAfter, Amount, JournalSeq, LedgerId, Timestamp, Transfer};
+use florin_engine::{AccountAfter, JournalSeq, Timestamp, Transfer};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
 
@@ -11,6 +9,8 @@ use super::connect::database_error;
 use super::insert::{Insert, RowColumns};
 use super::snapshot::Sql;
 use crate::store::batch::StoreBatch;
+use crate::store::blocks::blocks;
+use crate::store::columns::Columns;
 use crate::store::error::StoreError;
 
 /// Under which claim the writer writes.
@@ -507,38 +507,6 @@ async fn insert_keyed(
             Ok(())
         })
         .await
-}
-
-/// The least and the largest amount of consecutive transfers of a ledger.
-struct Block {
-    first: Timestamp,
-    last: Timestamp,
-    transfers: u64,
-    min: Amount,
-    max: Amount,
-}
-
-fn blocks(transfers: &[(Transfer, JournalSeq)], most: u64) -> BTreeMap<LedgerId, Vec<Block>> {
-    let mut blocks: BTreeMap<LedgerId, Vec<Block>> = BTreeMap::new();
-    for (transfer, _) in transfers {
-        let of_ledger = blocks.entry(transfer.ledger).or_default();
-        match of_ledger.last_mut() {
-            Some(block) if block.transfers < most => {
-                block.last = transfer.timestamp;
-                block.transfers += 1;
-                block.min = block.min.min(transfer.amount);
-                block.max = block.max.max(transfer.amount);
-            }
-            _ => of_ledger.push(Block {
-                first: transfer.timestamp,
-                last: transfer.timestamp,
-                transfers: 1,
-                min: transfer.amount,
-                max: transfer.amount,
-            }),
-        }
-    }
-    blocks
 }
 
 async fn insert_amount_blocks(

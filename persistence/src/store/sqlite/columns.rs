@@ -10,6 +10,7 @@ use florin_engine::{Amount, Metadata};
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Decode, Encode, Row, TypeInfo, Value as _, ValueRef};
 
+use crate::store::columns::Columns;
 use crate::store::error::StoreError;
 
 const AMOUNT_DIGITS: usize = 29;
@@ -132,12 +133,10 @@ impl<'r> Reader<'r> {
             _ => Err(StoreError::Unreadable { what }),
         }
     }
+}
 
-    pub(super) fn u64(&mut self, what: &'static str) -> Result<u64, StoreError> {
-        self.optional_u64(what)?.ok_or(StoreError::Unreadable { what })
-    }
-
-    pub(super) fn optional_u64(&mut self, what: &'static str) -> Result<Option<u64>, StoreError> {
+impl Columns for Reader<'_> {
+    fn optional_u64(&mut self, what: &'static str) -> Result<Option<u64>, StoreError> {
         match self.column(what)? {
             Column::Null => Ok(None),
             Column::Integer(value) => {
@@ -147,28 +146,16 @@ impl<'r> Reader<'r> {
         }
     }
 
-    pub(super) fn u32(&mut self, what: &'static str) -> Result<u32, StoreError> {
-        u32::try_from(self.u64(what)?).map_err(|_| StoreError::Unreadable { what })
+    fn minor_units(&mut self, what: &'static str) -> Result<u128, StoreError> {
+        let column = self.column(what)?;
+        let digits = match &column {
+            Column::Text(text) if text.len() == AMOUNT_DIGITS => AMOUNT_DIGITS,
+            _ => TOTAL_DIGITS,
+        };
+        number(column, digits).ok_or(StoreError::Unreadable { what })
     }
 
-    pub(super) fn u16(&mut self, what: &'static str) -> Result<u16, StoreError> {
-        u16::try_from(self.u64(what)?).map_err(|_| StoreError::Unreadable { what })
-    }
-
-    pub(super) fn amount(&mut self, what: &'static str) -> Result<Amount, StoreError> {
-        let value = number(self.column(what)?, AMOUNT_DIGITS);
-        value.and_then(Amount::try_new).ok_or(StoreError::Unreadable { what })
-    }
-
-    pub(super) fn total(&mut self, what: &'static str) -> Result<u128, StoreError> {
-        number(self.column(what)?, TOTAL_DIGITS).ok_or(StoreError::Unreadable { what })
-    }
-
-    pub(super) fn id(&mut self, what: &'static str) -> Result<u128, StoreError> {
-        self.optional_id(what)?.ok_or(StoreError::Unreadable { what })
-    }
-
-    pub(super) fn optional_id(&mut self, what: &'static str) -> Result<Option<u128>, StoreError> {
+    fn optional_id(&mut self, what: &'static str) -> Result<Option<u128>, StoreError> {
         let id = match self.column(what)? {
             Column::Null => return Ok(None),
             Column::Blob(bytes) => bytes.try_into().ok().map(u128::from_be_bytes),
@@ -177,14 +164,11 @@ impl<'r> Reader<'r> {
         id.map(Some).ok_or(StoreError::Unreadable { what })
     }
 
-    pub(super) fn text(&mut self, what: &'static str) -> Result<String, StoreError> {
-        self.optional_text(what)?.ok_or(StoreError::Unreadable { what })
+    fn reference(&mut self, _bits: u32, what: &'static str) -> Result<u128, StoreError> {
+        self.id(what)
     }
 
-    pub(super) fn optional_text(
-        &mut self,
-        what: &'static str,
-    ) -> Result<Option<String>, StoreError> {
+    fn optional_text(&mut self, what: &'static str) -> Result<Option<String>, StoreError> {
         match self.column(what)? {
             Column::Null => Ok(None),
             Column::Text(text) => Ok(Some(text)),
@@ -192,23 +176,19 @@ impl<'r> Reader<'r> {
         }
     }
 
-    pub(super) fn blob(&mut self, what: &'static str) -> Result<Vec<u8>, StoreError> {
+    fn optional_blob(&mut self, what: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
         match self.column(what)? {
-            Column::Blob(bytes) => Ok(bytes),
+            Column::Null => Ok(None),
+            Column::Blob(bytes) => Ok(Some(bytes)),
             _ => Err(StoreError::Unreadable { what }),
         }
     }
 
-    /// The metadata's text, and its digest after it.
-    pub(super) fn metadata(&mut self) -> Result<Option<Metadata>, StoreError> {
-        let text = self.optional_text("metadata")?;
-        let digest = self.column("metadata_digest")?;
-        match (text, digest) {
-            (None, Column::Null) => Ok(None),
-            (Some(text), Column::Integer(digest)) => {
-                Ok(Some(Metadata { text: text.into(), digest: digest.cast_unsigned() }))
-            }
-            _ => Err(StoreError::Unreadable { what: "metadata" }),
+    fn optional_digest(&mut self, what: &'static str) -> Result<Option<u64>, StoreError> {
+        match self.column(what)? {
+            Column::Null => Ok(None),
+            Column::Integer(digest) => Ok(Some(digest.cast_unsigned())),
+            _ => Err(StoreError::Unreadable { what }),
         }
     }
 }

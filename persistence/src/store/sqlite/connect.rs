@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr};
 use uuid::Uuid;
 
 use super::columns::Reader;
+use crate::store::columns::Columns;
 use crate::store::error::StoreError;
 
 const PAGE_BYTES: u32 = 4096;

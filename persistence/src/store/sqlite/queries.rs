@@ -8,10 +8,9 @@ use florin_engine::{AccountId, Amount, LedgerId};
 
 use super::columns::{self, Column};
 use super::snapshot::Sql;
-use crate::store::filter::{
-    AccountFilter, BalanceFilter, OfAccount, Side, TimeRange, TransferFilter,
-};
-use crate::store::page::{Order, PageRequest};
+use crate::store::filter::{AccountFilter, BalanceFilter, OfAccount, Side, TransferFilter};
+use crate::store::page::PageRequest;
+use crate::store::span::{Span, direction, limit};
 
 pub(super) const TRANSFER_COLUMNS: &str =
     "t.timestamp, t.id, t.debit_account_id, t.credit_account_id, t.amount,
@@ -29,52 +28,6 @@ pub(super) const BALANCE_COLUMNS: &str =
 
 pub(super) const LEDGER_COLUMNS: &str =
     "l.id, l.currency, l.scale, l.name, l.timestamp, l.seq, l.accounts, l.posted, l.pending";
-
-/// Moments from `first` to `last`, both in it; empty when `last` is before `first`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    first: i64,
-    last: i64,
-}
-
-impl Span {
-    /// What of `range` comes after `position` in `order`.
-    pub(super) fn new(range: TimeRange, order: Order, position: Option<u64>) -> Span {
-        let time = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
-        let mut span = Span {
-            first: range.from.map_or(0, |from| time(from.0)),
-            last: range.to.map_or(i64::MAX, |to| time(to.0).saturating_sub(1)),
-        };
-        match (position, order) {
-            (None, _) => {}
-            (Some(position), Order::NewestFirst) => {
-                span.last = span.last.min(time(position).saturating_sub(1));
-            }
-            (Some(position), Order::OldestFirst) => {
-                span.first = span.first.max(time(position).saturating_add(1));
-            }
-        }
-        span
-    }
-
-    /// What of this is in `first ..= last` too.
-    pub(super) fn within(self, first: u64, last: u64) -> Span {
-        let time = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
-        Span { first: self.first.max(time(first)), last: self.last.min(time(last)) }
-    }
-}
-
-fn direction(order: Order) -> &'static str {
-    match order {
-        Order::NewestFirst => " DESC",
-        Order::OldestFirst => " ASC",
-    }
-}
-
-fn limit(page: &PageRequest) -> i64 {
-    // One more than the page shows, to know whether there are more.
-    page.rows() as i64 + 1
-}
 
 /// What leads a list of transfers.
 enum Lead {
@@ -330,7 +283,7 @@ pub(super) fn transfer_at(timestamp: i64) -> Sql {
 
 /// All legs of a transaction, in their order.
 pub(super) fn legs(id: u128, count: u32, first: u64, last: u64) -> Sql {
-    let span = Span { first: 0, last: i64::MAX }.within(first, last);
+    let span = Span::ALL.within(first, last);
     let mut sql = Sql::new("SELECT ");
     sql.push(TRANSFER_COLUMNS);
     sql.push(" FROM transfers t WHERE t.timestamp BETWEEN ? AND ? AND t.transaction_id = ?");

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::columns::{self, Column, Reader};
 use super::connect::{self, database_error};
+use crate::store::columns::Columns as _;
 use crate::store::error::StoreError;
 
 /// How many reads run at once; the others wait.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use florin_engine::{AccountId, Amount, Code, LedgerId, TransferId};
 use sqlx::AssertSqlSafe;
 
-use super::queries::{self, Kind, Span};
+use super::queries::{self, Kind};
 use super::snapshot::Sql;
 use super::*;
 use crate::store::filter::{OfAccount, Side};

@@ -6,36 +6,22 @@ use std::pin::pin;
 use std::task::Poll;
 
 use florin_engine::{Event, JournalSeq, LedgerId};
-use sqlx::Connection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::world::{World, frame_hash};
-use super::{SMALL, open, open_sized};
+use super::{Kind, SMALL, in_both, open, open_sized, raw};
 use crate::store::sqlite::Sizes;
 use crate::store::{
     Order, OutOfOrder, PageRequest, Store, StoreBatch, StoreError, StoreErrorKind, TransferFilter,
 };
 
-async fn raw(directory: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(directory.join("store.sqlite"));
-    SqliteConnection::connect_with(&options).await.unwrap()
-}
-
-async fn execute(directory: &Path, sql: &'static str) {
-    let mut connection = raw(directory).await;
-    sqlx::query(sql).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-}
-
-async fn count(directory: &Path, sql: &'static str) -> i64 {
-    let mut connection = raw(directory).await;
-    let counted = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-    counted
+in_both! {
+    a_batch_is_applied_where_the_store_stands_and_nowhere_else,
+    a_writer_that_lost_its_claim_writes_nothing,
+    rows_that_can_not_be_are_refused_with_the_whole_batch,
 }
 
 /// The store holds exactly what the records up to its checkpoint say. Gives the checkpoint.
-async fn check_whole(world: &World, store: &Store) -> JournalSeq {
+pub(super) async fn check_whole(world: &World, store: &Store) -> JournalSeq {
     let checkpoint = store.checkpoint().await.unwrap();
     assert_eq!(checkpoint.frame_hash, frame_hash(checkpoint.seq));
     let mut cursor = None;
@@ -66,7 +52,7 @@ async fn check_whole(world: &World, store: &Store) -> JournalSeq {
     checkpoint.seq
 }
 
-fn world_of(seed: u64, commands: usize) -> (World, JournalSeq) {
+pub(super) fn world_of(seed: u64, commands: usize) -> (World, JournalSeq) {
     let mut world = World::new(seed);
     for _ in 0..commands {
         world.command();
@@ -78,11 +64,10 @@ fn world_of(seed: u64, commands: usize) -> (World, JournalSeq) {
     (world, first)
 }
 
-#[tokio::test]
-async fn a_batch_is_applied_where_the_store_stands_and_nowhere_else() {
-    let directory = tempfile::tempdir().unwrap();
+async fn a_batch_is_applied_where_the_store_stands_and_nowhere_else(kind: Kind) {
+    let place = kind.place();
     let (world, middle) = world_of(1, 20);
-    let store = open(directory.path()).await;
+    let store = place.open().await;
     assert_eq!(store.checkpoint().await.unwrap().seq, JournalSeq::NONE);
     let first = world.batch(JournalSeq::NONE, middle);
     let second = world.batch(middle, world.seq());
@@ -93,7 +78,7 @@ async fn a_batch_is_applied_where_the_store_stands_and_nowhere_else() {
         "{gap}"
     );
     assert_eq!(gap.kind(), StoreErrorKind::Permanent);
-    assert_eq!(count(directory.path(), "SELECT count(*) FROM transfers").await, 0);
+    assert_eq!(place.count("SELECT count(*) FROM transfers").await, 0);
 
     store.apply(&first).await.unwrap();
     assert_eq!(check_whole(&world, &store).await, middle);
@@ -122,24 +107,29 @@ async fn a_batch_takes_records_in_order_only() {
     assert_eq!((batch.after(), batch.upto()), (JournalSeq(5), JournalSeq(6)));
 }
 
-#[tokio::test]
-async fn a_writer_that_lost_its_claim_writes_nothing() {
-    let directory = tempfile::tempdir().unwrap();
+async fn a_writer_that_lost_its_claim_writes_nothing(kind: Kind) {
+    let place = kind.place();
     let (world, middle) = world_of(2, 10);
-    let store = open(directory.path()).await;
+    let store = place.open().await;
     store.apply(&world.batch(JournalSeq::NONE, middle)).await.unwrap();
-    execute(directory.path(), "UPDATE checkpoint SET epoch = epoch + 1").await;
+    place.execute("UPDATE checkpoint SET epoch = epoch + 1").await;
     let error = store.apply(&world.batch(middle, world.seq())).await.unwrap_err();
-    assert!(matches!(error, StoreError::NotAtCheckpoint { .. }), "{error}");
+    match kind {
+        Kind::Sqlite => assert!(matches!(error, StoreError::NotAtCheckpoint { .. }), "{error}"),
+        Kind::Postgres => {
+            assert!(matches!(error, StoreError::Fenced { ours: 1, found: 2 }), "{error}");
+            assert_eq!(error.kind(), StoreErrorKind::Fenced);
+        }
+    }
     assert_eq!(check_whole(&world, &store).await, middle);
     // Opened anew, it holds the new claim.
-    let store = open(directory.path()).await;
+    let store = place.open().await;
     store.apply(&world.batch(middle, world.seq())).await.unwrap();
     assert_eq!(check_whole(&world, &store).await, world.seq());
 }
 
 /// Drops `apply` after it was polled `polls` times; true when it ended before.
-async fn apply_interrupted(store: &Store, batch: &StoreBatch, polls: usize) -> bool {
+pub(super) async fn apply_interrupted(store: &Store, batch: &StoreBatch, polls: usize) -> bool {
     let mut applying = pin!(store.apply(batch));
     let mut polled = 0;
     poll_fn(|context| {
@@ -204,11 +194,10 @@ async fn a_batch_interrupted_anywhere_is_there_whole_or_not_at_all() {
     assert!(interrupted > 10, "interrupted between statements: {interrupted}");
 }
 
-#[tokio::test]
-async fn rows_that_can_not_be_are_refused_with_the_whole_batch() {
-    let directory = tempfile::tempdir().unwrap();
+async fn rows_that_can_not_be_are_refused_with_the_whole_batch(kind: Kind) {
+    let place = kind.place();
     let (world, middle) = world_of(4, 10);
-    let store = open(directory.path()).await;
+    let store = place.open().await;
     store.apply(&world.batch(JournalSeq::NONE, middle)).await.unwrap();
     let check = async |change: fn(&mut World)| {
         let (mut bad, _) = world_of(4, 10);

@@ -2,20 +2,31 @@
 
 use florin_engine::{AccountId, Code, LedgerId, Timestamp, TransferId};
 
-use super::open;
 use super::world::{AMOUNTS, IDS, World, amount};
+use super::{Kind, Place, in_both};
 use crate::store::{
     AccountFilter, BalanceFilter, CursorError, OfAccount, Order, Page, PageRequest, Side, Store,
     StoreError, StoreErrorKind, StoredTransfer, TimeRange, TransferFilter,
 };
 
+in_both! {
+    transfers_by_any_filter_are_those_of_the_model,
+    each_filter_alone_finds_rows,
+    rows_that_arrive_between_pages_neither_shift_nor_repeat,
+    accounts_by_any_filter_are_those_of_the_model,
+    history_is_that_of_the_model_at_every_moment,
+    ledgers_come_with_their_totals,
+    everything_is_found_by_its_id,
+    a_cursor_of_another_list_is_a_clear_error,
+}
+
 /// A world with some hundred transfers, applied in batches of a few commands.
-async fn stored_world(seed: u64, directory: &std::path::Path) -> (World, Store) {
+async fn stored_world(seed: u64, place: &Place) -> (World, Store) {
     let mut world = World::new(seed);
     for _ in 0..60 {
         world.command();
     }
-    let store = open(directory).await;
+    let store = place.open().await;
     apply_all(&mut world, &store).await;
     (world, store)
 }
@@ -136,12 +147,11 @@ fn any_filter(world: &mut World) -> TransferFilter {
     filter
 }
 
-#[tokio::test]
-async fn transfers_by_any_filter_are_those_of_the_model() {
+async fn transfers_by_any_filter_are_those_of_the_model(kind: Kind) {
     for seed in 1..=3 {
         println!("seed {seed}");
-        let directory = tempfile::tempdir().unwrap();
-        let (mut world, store) = stored_world(seed, directory.path()).await;
+        let place = kind.place();
+        let (mut world, store) = stored_world(seed, &place).await;
         let mut found = 0;
         for _ in 0..300 {
             let filter = any_filter(&mut world);
@@ -152,10 +162,9 @@ async fn transfers_by_any_filter_are_those_of_the_model() {
     }
 }
 
-#[tokio::test]
-async fn each_filter_alone_finds_rows() {
-    let directory = tempfile::tempdir().unwrap();
-    let (world, store) = stored_world(11, directory.path()).await;
+async fn each_filter_alone_finds_rows(kind: Kind) {
+    let place = kind.place();
+    let (world, store) = stored_world(11, &place).await;
     let all = TransferFilter::default();
     let account = |side| Some(OfAccount { id: AccountId(1 << 63), side });
     let middle = world.transfers[world.transfers.len() / 2].transfer.timestamp;
@@ -198,10 +207,9 @@ async fn each_filter_alone_finds_rows() {
     }
 }
 
-#[tokio::test]
-async fn rows_that_arrive_between_pages_neither_shift_nor_repeat() {
-    let directory = tempfile::tempdir().unwrap();
-    let (mut world, store) = stored_world(5, directory.path()).await;
+async fn rows_that_arrive_between_pages_neither_shift_nor_repeat(kind: Kind) {
+    let place = kind.place();
+    let (mut world, store) = stored_world(5, &place).await;
     let filter = TransferFilter { ledger: Some(LedgerId(1)), ..TransferFilter::default() };
     for order in [Order::NewestFirst, Order::OldestFirst] {
         let at_first: Vec<_> =
@@ -236,10 +244,9 @@ async fn rows_that_arrive_between_pages_neither_shift_nor_repeat() {
     }
 }
 
-#[tokio::test]
-async fn accounts_by_any_filter_are_those_of_the_model() {
-    let directory = tempfile::tempdir().unwrap();
-    let (mut world, store) = stored_world(2, directory.path()).await;
+async fn accounts_by_any_filter_are_those_of_the_model(kind: Kind) {
+    let place = kind.place();
+    let (mut world, store) = stored_world(2, &place).await;
     let mut by_time: Vec<_> = world.accounts.values().cloned().collect();
     by_time.sort_by_key(|stored| stored.account.timestamp);
     let mut found = 0;
@@ -276,10 +283,9 @@ async fn accounts_by_any_filter_are_those_of_the_model() {
     assert!(found > 300, "the filters leave something to compare: {found}");
 }
 
-#[tokio::test]
-async fn history_is_that_of_the_model_at_every_moment() {
-    let directory = tempfile::tempdir().unwrap();
-    let (mut world, store) = stored_world(4, directory.path()).await;
+async fn history_is_that_of_the_model_at_every_moment(kind: Kind) {
+    let place = kind.place();
+    let (mut world, store) = stored_world(4, &place).await;
     let accounts: Vec<AccountId> = world.accounts.keys().copied().collect();
     let mut found = 0;
     for id in accounts {
@@ -314,10 +320,9 @@ async fn history_is_that_of_the_model_at_every_moment() {
     assert!(found > 100, "{found}");
 }
 
-#[tokio::test]
-async fn ledgers_come_with_their_totals() {
-    let directory = tempfile::tempdir().unwrap();
-    let (world, store) = stored_world(6, directory.path()).await;
+async fn ledgers_come_with_their_totals(kind: Kind) {
+    let place = kind.place();
+    let (world, store) = stored_world(6, &place).await;
     for order in [Order::NewestFirst, Order::OldestFirst] {
         let shown = all_pages(1, order, async |page| store.ledgers(page).await).await;
         assert_eq!(shown, in_order(world.ledgers.clone(), order));
@@ -330,10 +335,9 @@ async fn ledgers_come_with_their_totals() {
     assert_eq!(store.ledger(LedgerId(77)).await.unwrap().value, None);
 }
 
-#[tokio::test]
-async fn everything_is_found_by_its_id() {
-    let directory = tempfile::tempdir().unwrap();
-    let (world, store) = stored_world(7, directory.path()).await;
+async fn everything_is_found_by_its_id(kind: Kind) {
+    let place = kind.place();
+    let (world, store) = stored_world(7, &place).await;
     for stored in &world.transfers {
         let id = stored.transfer.id;
         assert_eq!(store.transfer(id).await.unwrap().value.as_ref(), Some(stored));
@@ -369,10 +373,9 @@ async fn everything_is_found_by_its_id() {
     assert_eq!(store.account_metadata(AccountId(3)).await.unwrap().value, None);
 }
 
-#[tokio::test]
-async fn a_cursor_of_another_list_is_a_clear_error() {
-    let directory = tempfile::tempdir().unwrap();
-    let (_, store) = stored_world(8, directory.path()).await;
+async fn a_cursor_of_another_list_is_a_clear_error(kind: Kind) {
+    let place = kind.place();
+    let (_, store) = stored_world(8, &place).await;
     let all = TransferFilter::default();
     let first = store.transfers(&all, &PageRequest::first(1)).await.unwrap();
     let request = PageRequest { cursor: first.next, ..PageRequest::first(1) };

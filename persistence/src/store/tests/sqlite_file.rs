@@ -5,19 +5,13 @@ use std::path::Path;
 use florin_engine::{
     Balances, Event, JournalSeq, LedgerId, MajorUnits, Scale, Timestamp, TransferId,
 };
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use uuid::Uuid;
 
 use super::world::{AMOUNTS, IDS, World, amount};
-use super::{DIRECTORY, SMALL, open};
+use super::{DIRECTORY, SMALL, open, raw};
 use crate::store::{Store, StoreError, StoreErrorKind};
-
-async fn raw(directory: &Path) -> SqliteConnection {
-    let path = directory.join("store.sqlite");
-    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
-    SqliteConnection::connect_with(&options).await.unwrap()
-}
 
 /// The rows of a query, each column as SQLite's own text of it.
 async fn rows(connection: &mut SqliteConnection, sql: &str, columns: &[&str]) -> Vec<Vec<String>> {
@@ -39,14 +33,14 @@ async fn stored(seed: u64, directory: &Path) -> World {
 }
 
 /// An id as API.md shows it.
-fn shown_id(id: u128) -> String {
+pub(super) fn shown_id(id: u128) -> String {
     match u64::try_from(id) {
         Ok(small) => small.to_string(),
         Err(_) => Uuid::from_u128(id).to_string(),
     }
 }
 
-fn scale_of(world: &World, ledger: LedgerId) -> Scale {
+pub(super) fn scale_of(world: &World, ledger: LedgerId) -> Scale {
     world.ledgers.iter().find(|stored| stored.ledger.id == ledger).unwrap().ledger.scale
 }
 

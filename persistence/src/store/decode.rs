@@ -1,17 +1,15 @@
-//! Rows as what they mean. The order of the columns is that of the lists in [`super::queries`].
+//! Rows as what they mean. The order of the columns is that of the lists that each database's queries select.
 
 use florin_engine::{
     Account, AccountFlags, AccountId, Balances, Code, JournalSeq, Ledger, LedgerId, LedgerTotals,
     Scale, Timestamp, Transfer, TransferFlags, TransferId, metadata_digest,
 };
-use sqlx::sqlite::SqliteRow;
 
-use super::columns::Reader;
-use crate::store::error::StoreError;
-use crate::store::rows::{BalanceAt, StoredAccount, StoredLedger, StoredTransfer};
+use super::columns::Columns;
+use super::error::StoreError;
+use super::rows::{BalanceAt, StoredAccount, StoredLedger, StoredTransfer};
 
-pub(super) fn transfer(row: &SqliteRow) -> Result<StoredTransfer, StoreError> {
-    let mut columns = Reader::new(row);
+pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, StoreError> {
     let timestamp = Timestamp(columns.u64("timestamp")?);
     let id = TransferId(columns.id("id")?);
     let debit_account_id = AccountId(columns.id("debit_account_id")?);
@@ -22,9 +20,7 @@ pub(super) fn transfer(row: &SqliteRow) -> Result<StoredTransfer, StoreError> {
     let flags = TransferFlags::try_from_bits(columns.u16("flags")?)
         .ok_or(StoreError::Unreadable { what: "flags of a transfer" })?;
     let seq = JournalSeq(columns.u64("seq")?);
-    let user_data_128 = columns.id("user_data_128")?;
-    let user_data_64 = user_data_64(&mut columns)?;
-    let user_data_32 = columns.u32("user_data_32")?;
+    let (user_data_128, user_data_64, user_data_32) = references(&mut columns)?;
     let effective_at = columns.optional_u64("effective_at")?.map(Timestamp);
     let transaction_id = columns.optional_id("transaction_id")?.map(TransferId);
     let metadata = columns.metadata()?;
@@ -47,17 +43,23 @@ pub(super) fn transfer(row: &SqliteRow) -> Result<StoredTransfer, StoreError> {
     Ok(StoredTransfer { transfer, seq })
 }
 
-fn user_data_64(columns: &mut Reader<'_>) -> Result<u64, StoreError> {
-    let what = "user_data_64";
-    u64::try_from(columns.id(what)?).map_err(|_| StoreError::Unreadable { what })
+fn references(columns: &mut impl Columns) -> Result<(u128, u64, u32), StoreError> {
+    let user_data_128 = columns.reference(128, "user_data_128")?;
+    let user_data_64 = columns.reference(64, "user_data_64")?;
+    let user_data_32 = columns.reference(32, "user_data_32")?;
+    Ok((
+        user_data_128,
+        u64::try_from(user_data_64).map_err(|_| StoreError::Unreadable { what: "user_data_64" })?,
+        u32::try_from(user_data_32).map_err(|_| StoreError::Unreadable { what: "user_data_32" })?,
+    ))
 }
 
-fn account_flags(columns: &mut Reader<'_>) -> Result<AccountFlags, StoreError> {
+fn account_flags(columns: &mut impl Columns) -> Result<AccountFlags, StoreError> {
     AccountFlags::try_from_bits(columns.u16("flags")?)
         .ok_or(StoreError::Unreadable { what: "flags of an account" })
 }
 
-fn balances(columns: &mut Reader<'_>) -> Result<Balances, StoreError> {
+fn balances(columns: &mut impl Columns) -> Result<Balances, StoreError> {
     Ok(Balances {
         debits_pending: columns.amount("debits_pending")?,
         debits_posted: columns.amount("debits_posted")?,
@@ -66,15 +68,12 @@ fn balances(columns: &mut Reader<'_>) -> Result<Balances, StoreError> {
     })
 }
 
-pub(super) fn account(row: &SqliteRow) -> Result<StoredAccount, StoreError> {
-    let mut columns = Reader::new(row);
+pub(super) fn account(mut columns: impl Columns) -> Result<StoredAccount, StoreError> {
     let timestamp = Timestamp(columns.u64("timestamp")?);
     let id = AccountId(columns.id("id")?);
     let ledger = LedgerId(columns.u32("ledger")?);
     let code = Code(columns.u16("code")?);
-    let user_data_128 = columns.id("user_data_128")?;
-    let user_data_64 = user_data_64(&mut columns)?;
-    let user_data_32 = columns.u32("user_data_32")?;
+    let (user_data_128, user_data_64, user_data_32) = references(&mut columns)?;
     let metadata = columns.metadata()?;
     let seq = JournalSeq(columns.u64("seq")?);
     let flags = account_flags(&mut columns)?;
@@ -99,8 +98,7 @@ pub(super) fn account(row: &SqliteRow) -> Result<StoredAccount, StoreError> {
     Ok(StoredAccount { account, metadata: metadata.map(|metadata| metadata.text), seq })
 }
 
-pub(super) fn balance_at(row: &SqliteRow) -> Result<BalanceAt, StoreError> {
-    let mut columns = Reader::new(row);
+pub(super) fn balance_at(mut columns: impl Columns) -> Result<BalanceAt, StoreError> {
     Ok(BalanceAt {
         account: AccountId(columns.id("account_id")?),
         timestamp: Timestamp(columns.u64("timestamp")?),
@@ -112,8 +110,7 @@ pub(super) fn balance_at(row: &SqliteRow) -> Result<BalanceAt, StoreError> {
     })
 }
 
-pub(super) fn ledger(row: &SqliteRow) -> Result<StoredLedger, StoreError> {
-    let mut columns = Reader::new(row);
+pub(super) fn ledger(mut columns: impl Columns) -> Result<StoredLedger, StoreError> {
     let id = LedgerId(columns.u32("id")?);
     let currency = columns.text("currency")?;
     let scale = u8::try_from(columns.u16("scale")?).ok().and_then(Scale::try_new);
@@ -123,8 +120,8 @@ pub(super) fn ledger(row: &SqliteRow) -> Result<StoredLedger, StoreError> {
     let seq = JournalSeq(columns.u64("seq")?);
     let totals = LedgerTotals {
         accounts: columns.u64("accounts")?,
-        posted: columns.total("posted")?,
-        pending: columns.total("pending")?,
+        posted: columns.minor_units("posted")?,
+        pending: columns.minor_units("pending")?,
     };
     Ok(StoredLedger { ledger: Ledger { id, currency, scale, name, timestamp }, totals, seq })
 }

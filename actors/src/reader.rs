@@ -1,0 +1,220 @@
+//! A reader: answers from what the ledger's owner wrote into the store, on any machine, and owns nothing.
+//!
+//! It never decides and never writes. Everything it tells is durable, since the store is filled from durable records only, and
+//! each answer says which position it is of.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use florin_engine::{AccountId, JournalSeq, LedgerId, Scale, Transfer, TransferId};
+use florin_persistence::cache::{CacheOptions, CacheOptionsError, CacheReader, Miss};
+use florin_persistence::store::{AsOf, PAGE_ROWS_MAX, PageRequest, Store, StoreError};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::front::{FoundAccount, FoundTransaction, Read, Source};
+
+/// How often a reader that waits for a position asks where the store stands.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Reads of a ledger that another process owns. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    store: Store,
+    cache: Option<Arc<Cache>>,
+    known: Arc<Known>,
+}
+
+/// The cache, which can be named only when the store has told whose it is.
+struct Cache {
+    options: CacheOptions,
+    reader: OnceCell<CacheReader>,
+}
+
+/// What a reader has learnt and what does not change any more.
+#[derive(Debug, Default)]
+struct Known {
+    /// The newest position that an answer was of.
+    newest: AtomicU64,
+    scales: RwLock<HashMap<LedgerId, Scale>>,
+    /// Whose turn it is to ask where the store stands.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Reader {
+    /// Reads from this store, and balances from this cache where it has them. Asks nothing of either yet.
+    ///
+    /// # Errors
+    /// No connection to the cache can be tried with these options.
+    pub fn new(store: Store, cache: Option<CacheOptions>) -> Result<Reader, CacheOptionsError> {
+        cache.as_ref().map_or(Ok(()), CacheOptions::check)?;
+        let cache = cache.map(|options| Arc::new(Cache { options, reader: OnceCell::new() }));
+        Ok(Reader { store, cache, known: Arc::default() })
+    }
+
+    /// The account with this id from the cache, current as of `min_seq` at least.
+    ///
+    /// # Errors
+    /// It is not there, or older. What was missed can be brought in with [`Reader::account`].
+    pub async fn cached_account(
+        &self,
+        id: AccountId,
+        min_seq: JournalSeq,
+    ) -> Result<Read<Option<FoundAccount>>, Option<Miss>> {
+        let cache = self.cache().await.ok_or(None)?;
+        let found = cache.account(id).await.map_err(Some)?;
+        self.note(found.as_of);
+        if found.as_of < min_seq {
+            return Err(None);
+        }
+        let ledger = found.account.ledger;
+        self.learn_scales(std::iter::once(ledger)).await.map_err(|_| None)?;
+        let value = Some(FoundAccount { account: found.account, metadata: found.metadata });
+        Ok(Read { seq: found.as_of, value, source: Source::Cache })
+    }
+
+    async fn cache(&self) -> Option<&CacheReader> {
+        let cache = self.cache.as_ref()?;
+        let connect = || async {
+            let directory = self.store.directory().await.map_err(drop)?;
+            CacheReader::connect(&cache.options, directory).map_err(drop)
+        };
+        cache.reader.get_or_try_init(connect).await.ok()
+    }
+
+    /// The store, for lists, history and totals.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The newest position that an answer was of.
+    #[must_use]
+    pub fn newest(&self) -> JournalSeq {
+        JournalSeq(self.known.newest.load(Ordering::Relaxed))
+    }
+
+    /// Digits after the point of a ledger that was seen.
+    #[must_use]
+    pub fn scale(&self, ledger: LedgerId) -> Option<Scale> {
+        self.known.scales.read().unwrap_or_else(PoisonError::into_inner).get(&ledger).copied()
+    }
+
+    /// Makes sure that the scale of each ledger that exists and is named is known.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn learn_scales(
+        &self,
+        mut ledgers: impl Iterator<Item = LedgerId>,
+    ) -> Result<(), StoreError> {
+        if ledgers.all(|ledger| self.scale(ledger).is_some()) {
+            return Ok(());
+        }
+        let mut page = PageRequest::first(PAGE_ROWS_MAX);
+        loop {
+            let found = self.store.ledgers(&page).await?;
+            let mut scales = self.known.scales.write().unwrap_or_else(PoisonError::into_inner);
+            scales.extend(found.data.iter().map(|it| (it.ledger.id, it.ledger.scale)));
+            drop(scales);
+            match found.next {
+                Some(next) => page.cursor = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits until the store covers `seq`; gives where it stands, which is before `seq` when it did not get there within `patience`.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn wait_stored(
+        &self,
+        seq: JournalSeq,
+        patience: Duration,
+    ) -> Result<JournalSeq, StoreError> {
+        let deadline = Instant::now() + patience;
+        while self.newest() < seq && Instant::now() < deadline {
+            // However many wait, the store is asked by one at a time.
+            let Ok(_turn) = tokio::time::timeout_at(deadline, self.known.turn.lock()).await else {
+                break;
+            };
+            if self.newest() >= seq {
+                break;
+            }
+            self.note(self.store.checkpoint().await?.seq);
+            if self.newest() < seq {
+                tokio::time::sleep_until(deadline.min(Instant::now() + POLL)).await;
+            }
+        }
+        Ok(self.newest())
+    }
+
+    /// The account with this id from the store; what the cache missed is brought into it.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn account(
+        &self,
+        id: AccountId,
+        missed: Option<Miss>,
+    ) -> Result<Read<Option<FoundAccount>>, StoreError> {
+        let AsOf { as_of, value } = self.store.account(id).await?;
+        if let (Some(miss), Some(found), Some(cache)) = (missed, &value, self.cache().await) {
+            cache.fill(miss, &found.account, found.metadata.as_ref(), as_of).await;
+        }
+        let found = value.map(|it| FoundAccount { account: it.account, metadata: it.metadata });
+        self.learn_scales(found.iter().map(|found| found.account.ledger)).await?;
+        Ok(self.read(as_of, found))
+    }
+
+    /// The transfer with this id.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn transfer(&self, id: TransferId) -> Result<Read<Option<Transfer>>, StoreError> {
+        let AsOf { as_of, value } = self.store.transfer(id).await?;
+        let found = value.map(|stored| stored.transfer);
+        self.learn_scales(found.iter().map(|transfer| transfer.ledger)).await?;
+        Ok(self.read(as_of, found))
+    }
+
+    /// The transaction with this id, and its legs.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn transaction(
+        &self,
+        id: TransferId,
+    ) -> Result<Read<Option<FoundTransaction>>, StoreError> {
+        let AsOf { as_of, value } = self.store.transaction(id).await?;
+        let Some(stored) = value else {
+            return Ok(self.read(as_of, None));
+        };
+        // It never changes, so its legs may be read in a later snapshot.
+        let legs = self.store.transfers_of_transaction(id).await?.value;
+        let transfers: Vec<_> = legs.into_iter().map(|leg| leg.transfer).collect();
+        self.learn_scales(transfers.iter().map(|transfer| transfer.ledger)).await?;
+        Ok(self.read(as_of, Some(FoundTransaction { transaction: stored.transaction, transfers })))
+    }
+
+    /// Brings the gauges among the metrics up to date.
+    pub fn refresh_metrics(&self) {
+        crate::metrics::stored(self.newest());
+        if let Some(cache) = self.cache.as_ref().and_then(|cache| cache.reader.get()) {
+            crate::metrics::cache_reads(&cache.counts());
+        }
+    }
+
+    /// Notes that an answer was of this position.
+    pub fn note(&self, seq: JournalSeq) {
+        self.known.newest.fetch_max(seq.0, Ordering::Relaxed);
+    }
+
+    fn read<T>(&self, seq: JournalSeq, value: T) -> Read<T> {
+        self.note(seq);
+        Read { seq, value, source: Source::Store }
+    }
+}

@@ -1,0 +1,162 @@
+//! What answers: the ledger itself at its owner, or a reader of what the owner wrote.
+
+use std::time::Duration;
+
+use florin_actors::{Florin, FoundAccount, FoundTransaction, Read, Reader};
+use florin_engine::{AccountId, JournalSeq, LedgerId, Scale, Transfer, TransferId};
+use florin_persistence::store::Store;
+
+use super::error::ApiError;
+use super::lists::unlisted;
+use super::submit::unread;
+
+/// How long a list waits for the store to cover what was acknowledged before it.
+const COVER_PATIENCE: Duration = Duration::from_millis(250);
+/// How long a read waits for the position in `min_seq`.
+const MIN_SEQ_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What answers.
+#[derive(Clone)]
+pub(crate) enum Ledger {
+    /// The ledger itself: decides, and reads by id from memory.
+    Owner(Florin),
+    /// Another process owns it.
+    Reader(Reader),
+}
+
+impl Ledger {
+    /// The ledger itself, where it is here.
+    pub(crate) fn owner(&self) -> Option<&Florin> {
+        match self {
+            Ledger::Owner(florin) => Some(florin),
+            Ledger::Reader(_) => None,
+        }
+    }
+
+    /// Resolves with the reason when the ledger has failed; a reader never does.
+    pub(crate) async fn failed(&self) -> String {
+        match self {
+            Ledger::Owner(florin) => florin.failed().await,
+            Ledger::Reader(_) => std::future::pending().await,
+        }
+    }
+
+    /// Lists, history and totals.
+    pub(crate) fn store(&self) -> &Store {
+        match self {
+            Ledger::Owner(florin) => florin.store(),
+            Ledger::Reader(reader) => reader.store(),
+        }
+    }
+
+    /// The newest position that is known to be durable.
+    pub(crate) fn newest(&self) -> JournalSeq {
+        match self {
+            Ledger::Owner(florin) => florin.positions().durable,
+            Ledger::Reader(reader) => reader.newest(),
+        }
+    }
+
+    /// Digits after the point of a ledger that something was read of.
+    pub(crate) fn scale(&self, ledger: LedgerId) -> Option<Scale> {
+        match self {
+            Ledger::Owner(florin) => florin.scale(ledger),
+            Ledger::Reader(reader) => reader.scale(ledger),
+        }
+    }
+
+    /// Sees to it that the scales of these ledgers are known, and that `as_of` was seen.
+    pub(crate) async fn seen(
+        &self,
+        as_of: JournalSeq,
+        ledgers: impl Iterator<Item = LedgerId>,
+    ) -> Result<(), ApiError> {
+        match self {
+            Ledger::Owner(_) => Ok(()),
+            Ledger::Reader(reader) => {
+                reader.note(as_of);
+                reader.learn_scales(ledgers).await.map_err(|error| unlisted(&error))
+            }
+        }
+    }
+
+    /// The account with this id, as of `min_seq` at least.
+    pub(crate) async fn account(
+        &self,
+        id: AccountId,
+        min_seq: Option<JournalSeq>,
+    ) -> Result<Read<Option<FoundAccount>>, ApiError> {
+        match self {
+            Ledger::Owner(florin) => {
+                self.until_current(min_seq).await?;
+                florin.account(id).await.map_err(|error| unread(&error))
+            }
+            Ledger::Reader(reader) => {
+                let least = min_seq.unwrap_or(JournalSeq::NONE);
+                let missed = match reader.cached_account(id, least).await {
+                    Ok(found) => return Ok(found),
+                    Err(missed) => missed,
+                };
+                self.until_stored(min_seq).await?;
+                reader.account(id, missed).await.map_err(|error| unlisted(&error))
+            }
+        }
+    }
+
+    /// The transfer with this id.
+    pub(crate) async fn transfer(
+        &self,
+        id: TransferId,
+    ) -> Result<Read<Option<Transfer>>, ApiError> {
+        match self {
+            Ledger::Owner(florin) => florin.transfer(id).await.map_err(|error| unread(&error)),
+            Ledger::Reader(reader) => reader.transfer(id).await.map_err(|error| unlisted(&error)),
+        }
+    }
+
+    /// The transaction with this id.
+    pub(crate) async fn transaction(
+        &self,
+        id: TransferId,
+    ) -> Result<Read<Option<FoundTransaction>>, ApiError> {
+        match self {
+            Ledger::Owner(florin) => florin.transaction(id).await.map_err(|error| unread(&error)),
+            Ledger::Reader(reader) => {
+                reader.transaction(id).await.map_err(|error| unlisted(&error))
+            }
+        }
+    }
+
+    /// Waits until the store covers what was acknowledged before this request, for a moment, and `min_seq`, for longer.
+    ///
+    /// A store that is late answers with what it has and says so in `as_of_seq`; one that does not reach `min_seq` does not.
+    pub(crate) async fn until_stored(&self, min_seq: Option<JournalSeq>) -> Result<(), ApiError> {
+        if let Ledger::Owner(florin) = self {
+            florin.wait_stored(florin.positions().durable, COVER_PATIENCE).await;
+        }
+        let Some(asked) = min_seq else { return Ok(()) };
+        let reached = match self {
+            Ledger::Owner(florin) if florin.wait_stored(asked, MIN_SEQ_PATIENCE).await => asked,
+            Ledger::Owner(florin) => florin.positions().stored,
+            Ledger::Reader(reader) => reader
+                .wait_stored(asked, MIN_SEQ_PATIENCE)
+                .await
+                .map_err(|error| unlisted(&error))?,
+        };
+        if reached >= asked { Ok(()) } else { Err(ApiError::NotYet { asked, reached }) }
+    }
+
+    /// Waits until a read by id covers `min_seq`: at the owner it covers everything that is durable.
+    pub(crate) async fn until_current(&self, min_seq: Option<JournalSeq>) -> Result<(), ApiError> {
+        match (self, min_seq) {
+            (_, None) => Ok(()),
+            (Ledger::Reader(_), _) => self.until_stored(min_seq).await,
+            (Ledger::Owner(florin), Some(asked)) => {
+                if florin.wait_durable(asked, MIN_SEQ_PATIENCE).await {
+                    return Ok(());
+                }
+                Err(ApiError::NotYet { asked, reached: florin.positions().durable })
+            }
+        }
+    }
+}

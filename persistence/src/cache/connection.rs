@@ -1,0 +1,105 @@
+//! The client, with bounds where its defaults have none: it waits for ever, buffers without end, and sends again what may have happened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::prelude::*;
+use fred::types::ConnectHandle;
+use fred::types::config::{TlsConnector, UnresponsiveConfig};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::error::CacheOptionsError;
+use super::options::CacheOptions;
+
+/// What a URL may begin with. The client takes anything for a plain connection.
+const SCHEMES: [&str; 6] =
+    ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
+/// Commands that may wait to be sent on one connection; beyond it they fail at once.
+const COMMANDS_WAITING_MAX: usize = 4096;
+/// A connection that owes an answer for so long is closed and made anew, looked at so often.
+const UNRESPONSIVE: Duration = Duration::from_secs(1);
+const UNRESPONSIVE_INTERVAL: Duration = Duration::from_millis(250);
+/// The pause between two attempts to connect, in milliseconds; the first one, the longest, and the factor from one to the next.
+const RECONNECT_MS: (u32, u32, u32) = (50, 2000, 2);
+
+/// Where to connect to, and how.
+pub(super) fn config(options: &CacheOptions) -> Result<Config, CacheOptionsError> {
+    let scheme = options.url.split("://").next().unwrap_or_default();
+    if !SCHEMES.contains(&scheme) {
+        return Err(CacheOptionsError::Scheme);
+    }
+    let mut config = Config::from_url(&options.url).map_err(CacheOptionsError::Url)?;
+    // A cache that is away at the start is like one that goes away later.
+    config.fail_fast = false;
+    if config.password.is_none() {
+        config.password.clone_from(&options.password);
+    }
+    if let (Some(tls), Some(path)) = (&mut config.tls, &options.ca_file) {
+        let fail = |reason: String| CacheOptionsError::Authorities { path: path.clone(), reason };
+        let mut roots = RootCertStore::empty();
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| fail(e.to_string()))?;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| fail(error.to_string()))?;
+            roots.add(certificate).map_err(|error| fail(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(fail("there is no certificate in it".to_owned()));
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| fail(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.connector = TlsConnector::from(client);
+    }
+    Ok(config)
+}
+
+fn builder(options: &CacheOptions) -> Result<Builder, CacheOptionsError> {
+    options.check()?;
+    let mut builder = Builder::from_config(config(options)?);
+    let (first, longest, factor) = RECONNECT_MS;
+    builder
+        .set_policy(ReconnectPolicy::new_exponential(0, first, longest, factor))
+        .with_performance_config(|performance| {
+            performance.default_command_timeout = options.command_timeout;
+        })
+        .with_connection_config(|connection| {
+            connection.connection_timeout = options.connect_timeout;
+            connection.internal_command_timeout = options.connect_timeout;
+            // What may have happened is asked for by its caller, and not sent again.
+            connection.max_command_attempts = 1;
+            connection.max_command_buffer_len = COMMANDS_WAITING_MAX;
+            connection.unresponsive = UnresponsiveConfig {
+                max_timeout: Some(UNRESPONSIVE),
+                interval: UNRESPONSIVE_INTERVAL,
+            };
+            connection.tcp.nodelay = Some(true);
+        });
+    Ok(builder)
+}
+
+/// Connections that end when this is dropped. They live on the tokio runtime within which they were made.
+#[derive(Debug)]
+pub(super) struct Connections {
+    pub(super) pool: Pool,
+    tasks: Vec<ConnectHandle>,
+}
+
+impl Connections {
+    /// Begins to connect, and goes on for as long as it takes.
+    pub(super) fn begin(options: &CacheOptions, count: usize) -> Result<Self, CacheOptionsError> {
+        let pool = builder(options)?.build_pool(count).map_err(CacheOptionsError::Client)?;
+        let tasks = pool.connect_pool();
+        Ok(Connections { pool, tasks })
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(ConnectHandle::abort);
+    }
+}

@@ -1,0 +1,66 @@
+//! The names of keys.
+
+use std::fmt::Write;
+
+use florin_engine::AccountId;
+use uuid::Uuid;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// How many slots share the accounts among them: at 20,000 transfers a second between cold accounts, and a store that is a second behind, a
+/// fill of an unchanged account is refused one time in seven, for 2 MiB an epoch.
+pub(super) const SLOTS: u64 = 1 << 18;
+/// A slot holds one position.
+pub(super) const SLOT_BYTES: u64 = 8;
+
+/// Where the slot of an account begins.
+pub(super) fn slot_offset(id: AccountId) -> u32 {
+    ((xxh3_64(&id.0.to_le_bytes()) % SLOTS) * SLOT_BYTES) as u32
+}
+
+/// All keys of one ledger directory.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    root: String,
+}
+
+impl Keys {
+    pub(super) fn new(directory: Uuid) -> Keys {
+        Keys { root: format!("florin:{{{directory}}}:") }
+    }
+
+    /// The one that names the epoch.
+    pub(super) fn epoch(&self) -> String {
+        format!("{}epoch", self.root)
+    }
+
+    /// What all keys within an epoch begin with.
+    pub(super) fn within(&self, name: u64) -> String {
+        format!("{}{name:016x}:", self.root)
+    }
+
+    pub(super) fn changes(&self, name: u64) -> String {
+        format!("{}changes", self.within(name))
+    }
+
+    pub(super) fn moving(&self, name: u64, id: AccountId) -> String {
+        format!("{}a:{}", self.within(name), id.0)
+    }
+
+    pub(super) fn fixed(&self, name: u64, id: AccountId) -> String {
+        format!("{}s:{}", self.within(name), id.0)
+    }
+
+    /// The query is named by its digest: with 128 bits no two of one account's will ever meet.
+    pub(super) fn page(&self, name: u64, id: AccountId, version: u64, query: &[u8]) -> String {
+        format!("{}p:{}:{version}:{:032x}", self.within(name), id.0, xxh3_128(query))
+    }
+}
+
+/// Writes the end of an account's key, `kind:id`, with its length in one byte before it.
+pub(super) fn put_account_key(kind: char, id: AccountId, out: &mut Vec<u8>, text: &mut String) {
+    text.clear();
+    // Writing into a text can not fail.
+    let _ = write!(text, "{kind}:{}", id.0);
+    out.push(text.len() as u8);
+    out.extend_from_slice(text.as_bytes());
+}

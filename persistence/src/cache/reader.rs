@@ -1,0 +1,271 @@
+//! The reader: answers from the cache, or finds nothing. The protocol stands at the top of the parent module.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use florin_engine::{Account, AccountId, JournalSeq};
+use fred::prelude::*;
+use uuid::Uuid;
+
+use super::circuit::Circuit;
+use super::connection::Connections;
+use super::entry::{Fixed, Moving, joined};
+use super::epoch::Epoch;
+use super::error::CacheOptionsError;
+use super::keys::{Keys, slot_offset};
+use super::options::CacheOptions;
+use super::scripts::FILL;
+use super::writer::{bytes, millis, number};
+
+/// Connections of one reader. Commands of all callers share them, so that a few are enough.
+const CONNECTIONS: usize = 2;
+/// The largest page that is kept, in bytes.
+pub const PAGE_BYTES_MAX: usize = 256 << 10;
+/// A page that nobody wrote again for so long goes.
+const PAGE_TTL: Duration = Duration::from_secs(600);
+
+/// Reads the cache of one ledger directory. Cheap to clone; all clones are one reader.
+///
+/// None of its methods fails: whatever is odd counts as an error and is answered like something that is not there.
+#[derive(Clone)]
+pub struct CacheReader {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connections: Connections,
+    keys: Keys,
+    entry_ttl: Duration,
+    circuit: Circuit,
+    /// The name of the epoch that stood there last, so that a read needs one round trip; 0 when none is known.
+    epoch_name: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// An account as it was at a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedAccount {
+    /// The account.
+    pub account: Account,
+    /// Its metadata, as JSON text.
+    pub metadata: Option<Arc<str>>,
+    /// The position: all records up to here are taken into account, and none after it.
+    pub as_of: JournalSeq,
+    /// It did not change after this position, up to `as_of`.
+    pub unchanged_since: JournalSeq,
+    epoch_name: u64,
+}
+
+/// An account that the cache did not have. With the store's answer, [`CacheReader::fill`] brings it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Miss {
+    id: AccountId,
+    /// The epoch that stood there; without one nothing can be brought in.
+    epoch_name: Option<u64>,
+}
+
+/// What a reader did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCounts {
+    /// Reads that were answered.
+    pub hits: u64,
+    /// Reads of what was not there, or while the circuit was open.
+    pub misses: u64,
+    /// Reads and writes that failed, or found something that can not be decoded.
+    pub errors: u64,
+    /// Whether the cache failed so often that only one read in a while tries it.
+    pub is_open: bool,
+}
+
+impl CacheReader {
+    /// A reader for the directory of this id, which begins to connect. Its connections live on the tokio runtime that it is called within; it may be
+    /// asked from any.
+    ///
+    /// # Errors
+    /// No connection can be tried with these options. A cache that is away is no error.
+    pub fn connect(
+        options: &CacheOptions,
+        directory: Uuid,
+    ) -> Result<CacheReader, CacheOptionsError> {
+        let inner = Inner {
+            connections: Connections::begin(options, CONNECTIONS)?,
+            keys: Keys::new(directory),
+            entry_ttl: options.entry_ttl,
+            circuit: Circuit::closed(Instant::now()),
+            epoch_name: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+        };
+        Ok(CacheReader { inner: Arc::new(inner) })
+    }
+
+    /// What it did so far.
+    #[must_use]
+    pub fn counts(&self) -> CacheCounts {
+        let Inner { hits, misses, errors, circuit, .. } = &*self.inner;
+        CacheCounts {
+            hits: hits.load(Ordering::Relaxed),
+            misses: misses.load(Ordering::Relaxed),
+            errors: errors.load(Ordering::Relaxed),
+            is_open: circuit.is_open(),
+        }
+    }
+
+    /// The account with this id, if the cache has it.
+    ///
+    /// # Errors
+    /// [`Miss`] when it has not, whatever the reason.
+    pub async fn account(&self, id: AccountId) -> Result<CachedAccount, Miss> {
+        match self.looked_up(id).await {
+            Some((epoch, Some(found))) => {
+                self.inner.hits.fetch_add(1, Ordering::Relaxed);
+                let (moving, fixed) = found;
+                Ok(CachedAccount {
+                    account: joined(id, &moving, &fixed),
+                    metadata: fixed.metadata.map(|metadata| metadata.text),
+                    as_of: epoch.covered.max(moving.seq),
+                    unchanged_since: moving.seq,
+                    epoch_name: epoch.name,
+                })
+            }
+            found => {
+                self.inner.misses.fetch_add(1, Ordering::Relaxed);
+                Err(Miss { id, epoch_name: found.map(|(epoch, _)| epoch.name) })
+            }
+        }
+    }
+
+    /// Brings in an account that was read from the store, as of `as_of`, after it was missed; whether the cache took it.
+    pub async fn fill(
+        &self,
+        miss: Miss,
+        account: &Account,
+        metadata: Option<&Arc<str>>,
+        as_of: JournalSeq,
+    ) -> bool {
+        let Miss { id, epoch_name: Some(name) } = miss else { return false };
+        if id != account.id {
+            return false;
+        }
+        let (mut moving, mut fixed) = (Vec::new(), Vec::new());
+        Moving::of(&account.after(), as_of).put(&mut moving);
+        Fixed::of(account, metadata).put(&mut fixed);
+        let keys = &self.inner.keys;
+        let arguments = vec![
+            bytes(&name.to_be_bytes()),
+            number(as_of.0),
+            number(account.version),
+            Value::Bytes(moving.into()),
+            Value::Bytes(fixed.into()),
+            number(slot_offset(id).into()),
+            millis(self.inner.entry_ttl),
+        ];
+        let keys =
+            vec![keys.epoch(), keys.changes(name), keys.moving(name, id), keys.fixed(name, id)];
+        let fill = async { self.client().eval(FILL, keys, arguments).await };
+        self.attempt(fill).await.unwrap_or(false)
+    }
+
+    /// The page of the account's history that `query` names, as it is for as long as the account has the version that was found. `query` must
+    /// tell everything that the page depends on, so a page that depends on the time of asking has none.
+    pub async fn page(&self, account: &CachedAccount, query: &[u8]) -> Option<Vec<u8>> {
+        let key = self.page_key(account, query);
+        let read = async { self.client().get(key).await };
+        let page: Option<Vec<u8>> = self.attempt(read).await?;
+        let count = if page.is_some() { &self.inner.hits } else { &self.inner.misses };
+        count.fetch_add(1, Ordering::Relaxed);
+        page
+    }
+
+    /// Keeps a page that was read from the store as of `as_of`; whether the cache took it.
+    ///
+    /// It is taken only when the account surely had the version that was found: the store's answer lies where the account did not
+    /// change, from [`CachedAccount::unchanged_since`] to [`CachedAccount::as_of`]. Pages beyond [`PAGE_BYTES_MAX`] are not kept.
+    pub async fn put_page(
+        &self,
+        account: &CachedAccount,
+        query: &[u8],
+        as_of: JournalSeq,
+        page: Vec<u8>,
+    ) -> bool {
+        let is_of_version = (account.unchanged_since..=account.as_of).contains(&as_of);
+        if !is_of_version || page.len() > PAGE_BYTES_MAX {
+            return false;
+        }
+        let key = self.page_key(account, query);
+        let live = Some(Expiration::PX(PAGE_TTL.as_millis() as i64));
+        let put = async {
+            let page = Value::Bytes(page.into());
+            self.client().set::<(), _, _>(key, page, live, None, false).await
+        };
+        self.attempt(put).await.is_some()
+    }
+
+    fn page_key(&self, account: &CachedAccount, query: &[u8]) -> String {
+        let CachedAccount { account, epoch_name, .. } = account;
+        self.inner.keys.page(*epoch_name, account.id, account.version, query)
+    }
+
+    /// The epoch that stands, and both parts of the account if they are there.
+    async fn looked_up(&self, id: AccountId) -> Option<(Epoch, Option<(Moving, Fixed)>)> {
+        let keys = &self.inner.keys;
+        let mut name = self.inner.epoch_name.load(Ordering::Relaxed);
+        // The second time the name is the one that was found there; a third epoch in so short a time is not waited for.
+        for _ in 0..2 {
+            let asked = vec![keys.epoch(), keys.moving(name, id), keys.fixed(name, id)];
+            let read = async { self.client().mget(asked).await };
+            let found: [Option<Vec<u8>>; 3] = {
+                let found: Vec<Option<Vec<u8>>> = self.attempt(read).await?;
+                self.sound(found.try_into().ok())?
+            };
+            let [epoch, moving, fixed] = found;
+            let epoch = self.sound(Epoch::from_bytes(&epoch?))?;
+            if epoch.name == name {
+                let (Some(moving), Some(fixed)) = (moving, fixed) else {
+                    return Some((epoch, None));
+                };
+                let moving = self.sound(Moving::read(&moving).ok());
+                let fixed = self.sound(Fixed::read(&fixed).ok());
+                return Some((epoch, moving.zip(fixed)));
+            }
+            name = epoch.name;
+            self.inner.epoch_name.store(name, Ordering::Relaxed);
+        }
+        None
+    }
+
+    /// Does something if the circuit lets it, and takes note of how it went.
+    async fn attempt<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Option<T> {
+        let Inner { circuit, errors, .. } = &*self.inner;
+        if !circuit.lets_through(Instant::now()) {
+            return None;
+        }
+        match work.await {
+            Ok(value) => {
+                circuit.succeeded();
+                Some(value)
+            }
+            Err(_) => {
+                errors.fetch_add(1, Ordering::Relaxed);
+                circuit.failed(Instant::now());
+                None
+            }
+        }
+    }
+
+    /// Counts what can not be decoded.
+    fn sound<T>(&self, decoded: Option<T>) -> Option<T> {
+        if decoded.is_none() {
+            self.inner.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        decoded
+    }
+
+    fn client(&self) -> &Client {
+        self.inner.connections.pool.next_connected()
+    }
+}

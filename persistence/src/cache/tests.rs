@@ -1,0 +1,7 @@
+//! The protocol against a real Redis.
+
+mod form;
+mod model;
+mod protocol;
+mod trouble;
+mod world;

@@ -1,0 +1,197 @@
+//! One rule of the protocol after the other.
+
+use florin_engine::JournalSeq;
+
+use super::world::{World, begin, flush};
+use crate::cache::CacheError;
+
+#[tokio::test]
+async fn an_entry_is_current_as_of_what_is_covered() {
+    let mut world = World::new().await;
+    world.ledger.create(1..=8);
+    world.missed(1).await;
+    world.flush().await.unwrap();
+    for id in 1..=8 {
+        assert_eq!(world.found(id).await.as_of, JournalSeq(1));
+    }
+    world.ledger.change([1, 2]);
+    world.ledger.change([2, 3]);
+    assert_eq!(world.found(2).await.as_of, JournalSeq(1), "not flushed yet");
+    world.flush().await.unwrap();
+    for id in 1..=8 {
+        assert_eq!(world.found(id).await.as_of, JournalSeq(3), "account {id}");
+    }
+    world.ledger.change([]);
+    world.flush().await.unwrap();
+    let found = world.found(2).await;
+    assert_eq!((found.as_of, found.unchanged_since), (JournalSeq(4), JournalSeq(3)));
+    assert_eq!(world.reader.counts().errors, 0);
+    // The epoch, its slots, and two parts of each account; nothing stays when nobody comes any more.
+    let keys = world.keys("");
+    assert_eq!(keys.len(), 2 + 2 * 8);
+    for key in keys {
+        let left: i64 = world.redis.command(&["PTTL", &key]).parse().unwrap();
+        assert!((1..=3_600_000).contains(&left), "{key} stays for {left} ms");
+    }
+}
+
+#[tokio::test]
+async fn an_account_older_than_the_epoch_is_brought_in_by_a_reader() {
+    let mut world = World::new().await;
+    world.ledger.create([1, 2]);
+    world.begin().await.unwrap();
+    let miss = world.missed(1).await;
+    assert!(world.fill(miss, 1, 1).await);
+    assert_eq!(world.found(1).await.as_of, JournalSeq(1));
+    // Of account 2 the journal only tells what moves.
+    world.ledger.change([1, 2]);
+    world.flush().await.unwrap();
+    assert_eq!(world.found(1).await.as_of, JournalSeq(2));
+    let miss = world.missed(2).await;
+    // The store is late, so its balances are not taken; its static part is.
+    assert!(!world.fill(miss, 2, 1).await);
+    assert_eq!(world.found(2).await.as_of, JournalSeq(2));
+}
+
+#[tokio::test]
+async fn a_fill_from_before_the_epoch_is_refused() {
+    let mut world = World::new().await;
+    world.ledger.create([1]);
+    world.ledger.change([1]);
+    world.begin().await.unwrap();
+    let miss = world.missed(1).await;
+    assert!(!world.fill(miss, 1, 1).await);
+    world.missed(1).await;
+    assert!(world.fill(miss, 1, 2).await);
+    world.found(1).await;
+}
+
+#[tokio::test]
+async fn a_late_fill_is_refused_even_when_the_newer_entry_was_evicted() {
+    let mut world = World::new().await;
+    world.ledger.create([1, 2]);
+    world.begin().await.unwrap();
+    let miss = world.missed(1).await;
+    world.ledger.change([1]);
+    world.flush().await.unwrap();
+    world.evict(":a:1");
+    // The store still stands where the epoch began; that account 1 changed since only its slot knows.
+    assert!(!world.fill(miss, 1, 1).await);
+    world.missed(1).await;
+    assert!(world.fill(miss, 1, 2).await);
+    assert_eq!(world.found(1).await.as_of, JournalSeq(2));
+    // Account 2 did not change, so the store is right about it, late as it is.
+    let miss = world.missed(2).await;
+    assert!(world.fill(miss, 2, 1).await);
+    assert_eq!(world.found(2).await.as_of, JournalSeq(2));
+}
+
+#[tokio::test]
+async fn a_fill_takes_no_newer_version_away() {
+    let mut world = World::new().await;
+    world.ledger.create([1]);
+    world.begin().await.unwrap();
+    let miss = world.missed(1).await;
+    world.ledger.change([1]);
+    // One reader's store is ahead of the cache, another's is behind.
+    assert!(world.fill(miss, 1, 2).await);
+    assert!(!world.fill(miss, 1, 1).await);
+    assert_eq!(world.found(1).await.as_of, JournalSeq(2));
+}
+
+#[tokio::test]
+async fn a_fill_belongs_to_the_epoch_that_was_missed_in() {
+    let mut world = World::new().await;
+    world.ledger.create([1]);
+    world.begin().await.unwrap();
+    let miss = world.missed(1).await;
+    world.begin().await.unwrap();
+    assert!(!world.fill(miss, 1, 1).await);
+    world.missed(1).await;
+    // Nor is one account brought in for another.
+    let miss = world.missed(2).await;
+    assert!(!world.fill(miss, 1, 1).await);
+    world.missed(1).await;
+}
+
+#[tokio::test]
+async fn an_old_writer_that_wakes_up_writes_nothing_more() {
+    let mut world = World::new().await;
+    world.ledger.create([1]);
+    world.flush().await.unwrap();
+    let stale = world.ledger.batch(JournalSeq::NONE);
+
+    let newer = world.another_writer();
+    let mut old = std::mem::replace(&mut world.writer, newer);
+    world.begin().await.unwrap();
+    world.ledger.change([1]);
+    world.flush().await.unwrap();
+    let miss = world.missed(1).await;
+    assert!(world.fill(miss, 1, 2).await || world.read(1).await.is_ok());
+    let keys = world.keys("");
+
+    assert!(matches!(flush(&mut old, &stale).await, Err(CacheError::EpochLost)));
+    let fenced = begin(&mut old, JournalSeq(9)).await;
+    assert!(matches!(fenced, Err(CacheError::Fenced { covered: JournalSeq(2) })), "{fenced:?}");
+    assert!(matches!(flush(&mut old, &stale).await, Err(CacheError::EpochLost)));
+    assert_eq!(world.keys("").len(), keys.len(), "it left something");
+    assert_eq!(world.found(1).await.as_of, JournalSeq(2));
+    world.flush().await.unwrap();
+
+    // Once the other one is gone and its epoch has expired, it may.
+    world.evict(":epoch");
+    begin(&mut old, JournalSeq(1)).await.unwrap();
+    // And the newer one takes it back when it comes again.
+    assert!(matches!(world.flush().await, Err(CacheError::EpochLost)));
+    world.begin().await.unwrap();
+    assert!(matches!(begin(&mut old, JournalSeq(9)).await, Err(CacheError::Fenced { .. })));
+}
+
+#[tokio::test]
+async fn a_writer_whose_journal_ends_earlier_waits_for_the_epoch_to_expire() {
+    let mut world = World::new().await;
+    world.ledger.create([1]);
+    world.ledger.change([1]);
+    world.flush().await.unwrap();
+    let mut behind = world.another_writer();
+    let fenced = begin(&mut behind, JournalSeq(1)).await;
+    assert!(matches!(fenced, Err(CacheError::Fenced { covered: JournalSeq(2) })), "{fenced:?}");
+    world.flush().await.unwrap();
+    let left: u64 = world.redis.command(&["PTTL", &world.keys(":epoch")[0]]).parse().unwrap();
+    assert!((1..=30_000).contains(&left), "{left}");
+    world.evict(":epoch");
+    begin(&mut behind, JournalSeq(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_page_is_kept_for_its_version_only() {
+    let mut world = World::new().await;
+    world.ledger.create([1]);
+    world.ledger.change([1]);
+    world.ledger.change([]);
+    world.flush().await.unwrap();
+    let found = world.found(1).await;
+    let (page, query) = (b"rows".to_vec(), b"limit=2".as_slice());
+    assert_eq!((found.unchanged_since, found.as_of), (JournalSeq(2), JournalSeq(3)));
+    assert_eq!(world.reader.page(&found, query).await, None);
+    // A page from before the last change, or from behind what the cache knows, may be of another version.
+    for as_of in [1, 4] {
+        let put = world.reader.put_page(&found, query, JournalSeq(as_of), page.clone()).await;
+        assert!(!put, "as of {as_of}");
+    }
+    let too_large = vec![0; crate::cache::PAGE_BYTES_MAX + 1];
+    assert!(!world.reader.put_page(&found, query, JournalSeq(2), too_large).await);
+    assert_eq!(world.keys(":p:*"), [""; 0]);
+    assert!(world.reader.put_page(&found, query, JournalSeq(2), page.clone()).await);
+    assert_eq!(world.reader.page(&found, query).await, Some(page.clone()));
+    assert_eq!(world.reader.page(&found, b"limit=3").await, None);
+    // It stays right when others change, and is not asked for any more when its account does.
+    world.ledger.change([]);
+    world.flush().await.unwrap();
+    let found = world.found(1).await;
+    assert_eq!(world.reader.page(&found, query).await, Some(page));
+    world.ledger.change([1]);
+    world.flush().await.unwrap();
+    let found = world.found(1).await;
+    assert_eq!(world.reader.page(&found, query).await, None);
+}

@@ -1,0 +1,405 @@
+//! The store in a PostgreSQL schema, which may be on another machine, and which many may read.
+//!
+//! **One writer.** Two processes must never fill one store, also when one of them was stopped for an hour, cut off from the
+//! network, or restored from a copy of the data directory. The row `checkpoint` names the directory that the store belongs to
+//! and an *epoch*, and each claim adds one to it. A batch begins by moving the checkpoint under its writer's epoch, which locks
+//! the row until the end of the batch; when that moves no row, the batch is rolled back. So a claim waits for the batch that
+//! is being committed, and from its commit on the writer before it can not write one more row: it finds another epoch, and that
+//! is [`StoreError::Fenced`], after which its process has to end.
+//!
+//! The epoch alone would let a second process take over from a living one by mistake. So the sessions of a writer share an
+//! advisory lock that belongs to its directory and epoch, and a claim first asks for that lock alone: while a session of the
+//! writer lives, the claim is refused with its address ([`StoreError::ClaimedByOther`]). The server ends the session of a
+//! process that died at once, and that of a machine that is gone within half a minute, as its keepalives are not answered.
+//! [`TakeOver::Force`] ends the sessions instead of waiting. A new writer has the lock of its own epoch before anyone can see that
+//! epoch, and a claim that finds another epoch than it asked for begins anew, so two claims at once do not both succeed.
+//! Losing the lock is not losing the claim: the epoch governs, and the lock is shared again with the next connection.
+//!
+//! Advisory locks belong to sessions: a pooler between must keep a session's server connection (in PgBouncer `pool_mode = session`).
+//!
+//! **Exactly once, durably.** Rows and checkpoint are committed together with `synchronous_commit` on, so what the checkpoint
+//! says is on the server's disk. When the answer to a commit is lost, the old connection may still commit after a new one has
+//! asked; the next batch then waits for the row and finds the checkpoint moved.
+//!
+//! **Nothing hangs.** The server's own time-outs end what it knows of; every wait on it has a bound here as well, for a server
+//! that is stopped or cut off. After an error, or when a future is dropped in the middle, the connection is closed, and the
+//! server rolls back.
+
+mod apply;
+mod binary;
+mod claim;
+mod columns;
+mod connect;
+mod copy;
+mod jsonb;
+mod options;
+mod queries;
+mod schema;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use florin_engine::{
+    AccountId, JournalSeq, LedgerId, Metadata, Timestamp, Transaction, TransferId,
+};
+use sqlx::postgres::{PgConnection, PgRow};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use self::apply::Claim;
+use self::columns::Reader;
+use self::connect::{Sessions, within};
+use self::copy::Writer;
+pub use self::options::{PostgresOptions, SCHEMA};
+use self::snapshot::{Readers, Snapshot, Sql};
+use super::batch::StoreBatch;
+use super::columns::Columns;
+use super::decode;
+use super::error::StoreError;
+use super::filter::{AccountFilter, BalanceFilter, TimeRange, TransferFilter};
+use super::page::{AsOf, List, ListKind, Page, PageRequest};
+use super::rows::{
+    BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
+};
+use super::span::Span;
+use super::{Sizes, TakeOver};
+
+/// How long the guard's session is asked whether it lives.
+const GUARD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A schema of a PostgreSQL database as a store.
+pub(super) struct Postgres {
+    sessions: Arc<Sessions>,
+    /// Whose store it must be; none when it is only read.
+    directory: Option<Uuid>,
+    sizes: Sizes,
+    writing: Mutex<Writing>,
+    readers: Readers,
+}
+
+/// What this process has of a claim.
+#[derive(Default)]
+struct Writing {
+    claim: Option<Claim>,
+    /// A session that does nothing but share the lock, so that an error of a batch does not let it go.
+    guard: Option<PgConnection>,
+    /// None after a failure: the next batch opens a new connection, which knows nothing of what the old one was in the middle of.
+    writer: Option<Writer>,
+    /// Where the store stands, when that is known for certain.
+    committed: Option<JournalSeq>,
+}
+
+impl Postgres {
+    /// Nothing is contacted yet.
+    pub(super) fn new(
+        options: PostgresOptions,
+        directory: Option<Uuid>,
+        sizes: Sizes,
+    ) -> Result<Postgres, StoreError> {
+        let sessions = Arc::new(Sessions::new(options)?);
+        let readers = Readers::new(Arc::clone(&sessions));
+        Ok(Postgres { sessions, directory, sizes, writing: Mutex::default(), readers })
+    }
+
+    pub(super) async fn claim(&self, take_over: TakeOver) -> Result<Checkpoint, StoreError> {
+        let directory = self.directory.ok_or(StoreError::NotClaimed)?;
+        let mut writing = self.writing.lock().await;
+        // A claim of one's own is given up first, and with it its sessions.
+        *writing = Writing::default();
+        let claimed = claim::claim(&self.sessions, directory, take_over).await?;
+        writing.claim = Some(Claim { directory, epoch: claimed.epoch, sizes: self.sizes });
+        writing.guard = Some(claimed.guard);
+        self.checkpoint().await
+    }
+
+    pub(super) async fn directory(&self) -> Result<Uuid, StoreError> {
+        match self.directory {
+            Some(directory) => Ok(directory),
+            None => self.read(async |snapshot| Ok(snapshot.directory())).await,
+        }
+    }
+
+    pub(super) async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
+        let sql = Sql::new("SELECT frame_hash, timestamp, epoch FROM checkpoint");
+        let (rows, seq) = self.fetch(sql).await?;
+        let row = rows.first().ok_or(StoreError::Unreadable { what: "checkpoint" })?;
+        let mut columns = Reader::new(row);
+        let frame_hash = columns.blob("frame_hash")?;
+        Ok(Checkpoint {
+            seq,
+            frame_hash: frame_hash
+                .try_into()
+                .map_err(|_| StoreError::Unreadable { what: "frame_hash" })?,
+            timestamp: Timestamp(columns.u64("timestamp")?),
+            epoch: columns.u64("epoch")?,
+        })
+    }
+
+    pub(super) async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut writing = self.writing.lock().await;
+        let claim = writing.claim.ok_or(StoreError::NotClaimed)?;
+        // Not known again before the commit is answered.
+        writing.committed = None;
+        let mut writer = match writing.writer.take() {
+            Some(writer) => writer,
+            None => self.open_writer(&mut writing, &claim).await?,
+        };
+        let limit = writer.limit;
+        let begin = sqlx::raw_sql("BEGIN ISOLATION LEVEL READ COMMITTED");
+        within(limit, "beginning a batch", begin.execute(&mut writer.connection)).await?;
+        apply::write(&mut writer, &claim, batch).await?;
+        let commit = sqlx::raw_sql("COMMIT");
+        within(limit, "committing a batch", commit.execute(&mut writer.connection)).await?;
+        writing.committed = Some(batch.upto());
+        writing.writer = Some(writer);
+        Ok(())
+    }
+
+    /// A connection for batches, with the lock shared by it and by the guard.
+    async fn open_writer(
+        &self,
+        writing: &mut Writing,
+        claim: &Claim,
+    ) -> Result<Writer, StoreError> {
+        let limit = self.sessions.options.write_timeout;
+        let open = async || {
+            let mut connection = self.sessions.connect_writer().await?;
+            let share = claim::share_lock(&mut connection, claim.directory, claim.epoch);
+            tokio::time::timeout(limit, share)
+                .await
+                .unwrap_or_else(|_| Err(connect::timed_out(limit, "claiming the store")))?;
+            Ok::<_, StoreError>(connection)
+        };
+        let writer = Writer::new(open().await?, limit);
+        let guarded = match writing.guard.take() {
+            Some(guard) => claim::if_alive(GUARD_PATIENCE, guard).await,
+            None => None,
+        };
+        writing.guard = match guarded {
+            Some(guard) => Some(guard),
+            None => Some(open().await?),
+        };
+        Ok(writer)
+    }
+
+    /// A commit is durable when it is answered, so this only tells how far they went.
+    pub(super) async fn sync(&self) -> Result<JournalSeq, StoreError> {
+        let mut writing = self.writing.lock().await;
+        let ours = writing.claim.ok_or(StoreError::NotClaimed)?.epoch;
+        if let Some(committed) = writing.committed {
+            return Ok(committed);
+        }
+        let Checkpoint { seq, epoch: found, .. } = self.checkpoint().await?;
+        // What another writer has stored says nothing about this process's journal.
+        if found != ours {
+            return Err(StoreError::Fenced { ours, found });
+        }
+        writing.committed = Some(seq);
+        Ok(seq)
+    }
+
+    pub(super) async fn transfers(
+        &self,
+        filter: &TransferFilter,
+        page: &PageRequest,
+    ) -> Result<Page<StoredTransfer>, StoreError> {
+        let list = List { kind: ListKind::Transfers, filter_digest: filter.digest() };
+        let span = Span::new(filter.time, page.order, page.position(list)?);
+        let read = self.read(async |snapshot| {
+            let span = match filter.transaction {
+                None => Some(span),
+                Some(id) => find_transaction(snapshot, id).await?.map(|found| {
+                    span.within(found.stored.transaction.timestamp.0, found.last_timestamp)
+                }),
+            };
+            let rows = match span {
+                None => Vec::new(),
+                Some(span) => snapshot.fetch(queries::transfers(filter, page, span)).await?,
+            };
+            Ok((rows, snapshot.as_of()))
+        });
+        let (rows, as_of) = read.await?;
+        let transfers = all(&rows, decode::transfer)?;
+        Ok(page.page(list, as_of, transfers, |stored: &StoredTransfer| stored.transfer.timestamp.0))
+    }
+
+    pub(super) async fn accounts(
+        &self,
+        filter: &AccountFilter,
+        page: &PageRequest,
+    ) -> Result<Page<StoredAccount>, StoreError> {
+        let list = List { kind: ListKind::Accounts, filter_digest: filter.digest() };
+        let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
+        let (rows, as_of) = self.fetch(queries::accounts(filter, page, span)).await?;
+        let accounts = all(&rows, decode::account)?;
+        Ok(page.page(list, as_of, accounts, |stored: &StoredAccount| stored.account.timestamp.0))
+    }
+
+    pub(super) async fn balances(
+        &self,
+        account: AccountId,
+        filter: &BalanceFilter,
+        page: &PageRequest,
+    ) -> Result<Page<BalanceAt>, StoreError> {
+        let list = List { kind: ListKind::Balances, filter_digest: filter.digest(account) };
+        let mut span = Span::new(filter.time, page.order, page.position(list)?);
+        if let Some(at) = filter.at {
+            span = span.within(0, at.0);
+        }
+        let (rows, as_of) = self.fetch(queries::balances(account, filter, page, span)).await?;
+        let balances = all(&rows, decode::balance_at)?;
+        Ok(page.page(list, as_of, balances, |balance: &BalanceAt| balance.timestamp.0))
+    }
+
+    pub(super) async fn ledgers(
+        &self,
+        page: &PageRequest,
+    ) -> Result<Page<StoredLedger>, StoreError> {
+        let list = List { kind: ListKind::Ledgers, filter_digest: 0 };
+        let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
+        let (rows, as_of) = self.fetch(queries::ledgers(page, span)).await?;
+        let ledgers = all(&rows, decode::ledger)?;
+        Ok(page.page(list, as_of, ledgers, |stored: &StoredLedger| stored.ledger.timestamp.0))
+    }
+
+    pub(super) async fn ledger(
+        &self,
+        id: LedgerId,
+    ) -> Result<AsOf<Option<StoredLedger>>, StoreError> {
+        let mut sql = Sql::new("SELECT ");
+        sql.push(queries::LEDGER_COLUMNS).push(" FROM ledgers l WHERE l.id = ").bind(id.0);
+        self.first(sql, |columns| decode::ledger(columns)).await
+    }
+
+    pub(super) async fn account(
+        &self,
+        id: AccountId,
+    ) -> Result<AsOf<Option<StoredAccount>>, StoreError> {
+        let mut sql = Sql::new("SELECT ");
+        sql.push(queries::ACCOUNT_COLUMNS);
+        sql.push(" FROM accounts a JOIN balances b ON b.account_id = a.id WHERE a.id = ");
+        sql.bind(binary::Value::id(id.0));
+        self.first(sql, |columns| decode::account(columns)).await
+    }
+
+    pub(super) async fn account_metadata(
+        &self,
+        id: AccountId,
+    ) -> Result<AsOf<Option<Metadata>>, StoreError> {
+        let sql = Sql::new("SELECT metadata_text, metadata_digest FROM accounts WHERE id = ")
+            .with(binary::Value::id(id.0));
+        let AsOf { as_of, value } = self.first(sql, |mut columns| columns.metadata()).await?;
+        Ok(AsOf { as_of, value: value.flatten() })
+    }
+
+    pub(super) async fn transfer(
+        &self,
+        id: TransferId,
+    ) -> Result<AsOf<Option<StoredTransfer>>, StoreError> {
+        self.first(queries::transfer(id.0), |columns| decode::transfer(columns)).await
+    }
+
+    pub(super) async fn transaction(
+        &self,
+        id: TransferId,
+    ) -> Result<AsOf<Option<StoredTransaction>>, StoreError> {
+        let read = self.read(async |snapshot| {
+            let found = find_transaction(snapshot, id).await?;
+            Ok(AsOf { as_of: snapshot.as_of(), value: found.map(|found| found.stored) })
+        });
+        read.await
+    }
+
+    pub(super) async fn transfers_of_transaction(
+        &self,
+        id: TransferId,
+    ) -> Result<AsOf<Vec<StoredTransfer>>, StoreError> {
+        let read = self.read(async |snapshot| {
+            let mut rows = Vec::new();
+            if let Some(found) = find_transaction(snapshot, id).await? {
+                let transaction = &found.stored.transaction;
+                let (count, first) = (transaction.transfers, transaction.timestamp.0);
+                let legs = queries::legs(id.0, count, first, found.last_timestamp);
+                rows = snapshot.fetch(legs).await?;
+            }
+            Ok(AsOf { as_of: snapshot.as_of(), value: all(&rows, decode::transfer)? })
+        });
+        read.await
+    }
+
+    pub(super) async fn keyed_record(
+        &self,
+        seq: JournalSeq,
+    ) -> Result<AsOf<Option<Vec<u8>>>, StoreError> {
+        let sql = Sql::new("SELECT record FROM keyed_records WHERE seq = ")
+            .with(columns::bigint(seq.0, "seq")?);
+        self.first(sql, |mut columns| columns.blob("record")).await
+    }
+
+    /// One read in one snapshot, of this directory's store.
+    async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Snapshot) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let expected = self.directory;
+        let read = self.readers.read(async |snapshot| match (expected, snapshot.directory()) {
+            (Some(expected), found) if found != expected => {
+                Err(StoreError::ForeignDirectory { found, expected })
+            }
+            _ => work(snapshot).await,
+        });
+        read.await
+    }
+
+    /// One statement in a snapshot of its own.
+    async fn fetch(&self, sql: Sql) -> Result<(Vec<PgRow>, JournalSeq), StoreError> {
+        let read = self.read(async |snapshot| Ok((snapshot.fetch(sql).await?, snapshot.as_of())));
+        read.await
+    }
+
+    /// The one row of a statement, if there is one.
+    async fn first<T>(
+        &self,
+        sql: Sql,
+        decode: impl FnOnce(Reader<'_>) -> Result<T, StoreError>,
+    ) -> Result<AsOf<Option<T>>, StoreError> {
+        let (rows, as_of) = self.fetch(sql).await?;
+        let value = rows.first().map(|row| decode(Reader::new(row))).transpose()?;
+        Ok(AsOf { as_of, value })
+    }
+}
+
+fn all<'r, T>(
+    rows: &'r [PgRow],
+    decode: impl Fn(Reader<'r>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    rows.iter().map(|row| decode(Reader::new(row))).collect()
+}
+
+struct FoundTransaction {
+    stored: StoredTransaction,
+    last_timestamp: u64,
+}
+
+async fn find_transaction(
+    snapshot: &mut Snapshot,
+    id: TransferId,
+) -> Result<Option<FoundTransaction>, StoreError> {
+    let rows = snapshot.fetch(queries::transaction(id.0)).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let mut columns = Reader::new(row);
+    let timestamp = Timestamp(columns.u64("timestamp")?);
+    let transfers = columns.u32("transfers")?;
+    let last_timestamp = columns.u64("last_timestamp")?;
+    let seq = JournalSeq(columns.u64("seq")?);
+    let metadata = columns.metadata()?;
+    let transaction = Transaction { id, transfers, timestamp, metadata };
+    Ok(Some(FoundTransaction { stored: StoredTransaction { transaction, seq }, last_timestamp }))
+}

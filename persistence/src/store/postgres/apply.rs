@@ -1,0 +1,442 @@
+//! Applying a batch: all its rows and the checkpoint, in one SQL transaction.
+
+use florin_engine::{AccountAfter, JournalSeq, Metadata, Transfer};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::{PgQueryResult, PgRow};
+use uuid::Uuid;
+
+use super::binary::{Array, Binary, Kind, Value};
+use super::columns::{Reader, bigint};
+use super::connect::within;
+use super::copy::{Table, Writer};
+use super::jsonb;
+use super::snapshot::Sql;
+use crate::store::Sizes;
+use crate::store::batch::StoreBatch;
+use crate::store::blocks::blocks;
+use crate::store::columns::Columns;
+use crate::store::error::StoreError;
+
+/// Under which claim the writer writes, and how it cuts the rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) directory: Uuid,
+    pub(super) epoch: u64,
+    pub(super) sizes: Sizes,
+}
+
+/// Writes everything of `batch`. The caller has begun the SQL transaction, and commits it, or closes the connection.
+pub(super) async fn write(
+    writer: &mut Writer,
+    claim: &Claim,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    move_checkpoint(writer, claim, batch).await?;
+    copy_ledgers(writer, batch).await?;
+    copy_accounts(writer, batch).await?;
+    if let Some(run) = choose_run(writer, claim, batch).await? {
+        copy_transfers(writer, run, &batch.transfers).await?;
+        copy_transactions(writer, run, batch).await?;
+        copy_history(writer, run, batch).await?;
+    }
+    write_amount_blocks(writer, claim, batch).await?;
+    write_balances(writer, batch).await?;
+    write_totals(writer, batch).await?;
+    copy_keyed(writer, batch).await
+}
+
+async fn execute(
+    writer: &mut Writer,
+    doing: &'static str,
+    sql: Sql,
+) -> Result<PgQueryResult, StoreError> {
+    // The text is put together from constants of this crate; what a record holds is always bound.
+    let query = sqlx::query_with(AssertSqlSafe(sql.text), sql.arguments);
+    within(writer.limit, doing, query.execute(&mut writer.connection)).await
+}
+
+async fn fetch(writer: &mut Writer, doing: &'static str, sql: Sql) -> Result<PgRow, StoreError> {
+    let query = sqlx::query_with(AssertSqlSafe(sql.text), sql.arguments);
+    within(writer.limit, doing, query.fetch_one(&mut writer.connection)).await
+}
+
+/// The fence: unless exactly the one row that stands where the batch begins is moved, nothing of the batch is written.
+async fn move_checkpoint(
+    writer: &mut Writer,
+    claim: &Claim,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let doing = "moving the checkpoint";
+    let mut sql = Sql::new("UPDATE checkpoint SET seq = ");
+    sql.bind(bigint(batch.upto.0, "seq")?);
+    sql.push(", frame_hash = ").bind(Value::bytea(&batch.frame_hash));
+    sql.push(", timestamp = ").bind(bigint(batch.timestamp.0, "timestamp")?);
+    sql.push(" WHERE ledger_uuid = ").bind(Value::id(claim.directory.as_u128()));
+    sql.push(" AND epoch = ").bind(bigint(claim.epoch, "epoch")?);
+    sql.push(" AND seq = ").bind(bigint(batch.after.0, "seq")?);
+    if execute(writer, doing, sql).await?.rows_affected() == 1 {
+        return Ok(());
+    }
+    let row =
+        fetch(writer, doing, Sql::new("SELECT ledger_uuid, epoch, seq FROM checkpoint")).await?;
+    let mut columns = Reader::new(&row);
+    let found = Uuid::from_u128(columns.id("ledger_uuid")?);
+    if found != claim.directory {
+        return Err(StoreError::ForeignDirectory { found, expected: claim.directory });
+    }
+    let found = columns.u64("epoch")?;
+    if found != claim.epoch {
+        return Err(StoreError::Fenced { ours: claim.epoch, found });
+    }
+    Err(StoreError::NotAtCheckpoint { after: batch.after, found: JournalSeq(columns.u64("seq")?) })
+}
+
+/// What a `text` can not hold.
+const NUL: char = '\0';
+
+async fn copy_ledgers(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
+    let table = Table {
+        copy: "COPY ledgers (id, timestamp, seq, accounts, scale, currency, name, name_exact, posted, pending)
+               FROM STDIN (FORMAT binary)",
+        columns: 10,
+        doing: "inserting ledgers",
+    };
+    writer
+        .copy(&table, &batch.ledgers, |(ledger, seq), row| {
+            row.bigint(i64::from(ledger.id.0))
+                .bigint(bigint(ledger.timestamp.0, "timestamp")?)
+                .bigint(bigint(seq.0, "seq")?)
+                .bigint(0)
+                .integer(i32::from(ledger.scale.digits()))
+                .text(&ledger.currency);
+            if ledger.name.contains(NUL) {
+                row.text(&ledger.name.replace(NUL, "\u{2400}")).bytea(ledger.name.as_bytes());
+            } else {
+                row.text(&ledger.name).null();
+            }
+            row.numeric(0).numeric(0);
+            Ok(())
+        })
+        .await
+}
+
+async fn copy_accounts(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
+    let table = Table {
+        copy: "COPY accounts (timestamp, seq, ledger, code, id, user_data_128, user_data_64, user_data_32,
+                   metadata_digest, metadata_text, metadata)
+               FROM STDIN (FORMAT binary)",
+        columns: 11,
+        doing: "inserting accounts",
+    };
+    writer
+        .copy(&table, &batch.accounts, |(account, seq), row| {
+            row.bigint(bigint(account.timestamp.0, "timestamp")?)
+                .bigint(bigint(seq.0, "seq")?)
+                .bigint(i64::from(account.ledger.0))
+                .integer(i32::from(account.code.0))
+                .id(account.id.0);
+            references(row, account.user_data_128, account.user_data_64, account.user_data_32);
+            metadata(row, account.metadata.as_ref());
+            Ok(())
+        })
+        .await
+}
+
+/// The caller's references; zero is NULL, so that no index holds it.
+fn references(row: &mut Binary, data_128: u128, data_64: u64, data_32: u32) {
+    if data_128 == 0 {
+        row.null()
+    } else {
+        row.id(data_128)
+    };
+    if data_64 == 0 {
+        row.null()
+    } else {
+        row.numeric(u128::from(data_64))
+    };
+    if data_32 == 0 {
+        row.null()
+    } else {
+        row.bigint(i64::from(data_32))
+    };
+}
+
+fn metadata(row: &mut Binary, metadata: Option<&Metadata>) {
+    let Some(Metadata { text, digest }) = metadata else {
+        row.null().null().null();
+        return;
+    };
+    row.bigint(digest.cast_signed()).text(text);
+    if jsonb::fits(text) {
+        row.jsonb(text)
+    } else {
+        row.null()
+    };
+}
+
+/// The run that the batch's rows belong to: the newest, or a new one when that is full. None when the batch needs none.
+async fn choose_run(
+    writer: &mut Writer,
+    claim: &Claim,
+    batch: &StoreBatch,
+) -> Result<Option<i32>, StoreError> {
+    if batch.transfers.is_empty() && batch.transactions.is_empty() && batch.history.is_empty() {
+        return Ok(None);
+    }
+    let (first, last) = match (batch.transfers.first(), batch.transfers.last()) {
+        (Some((first, _)), Some((last, _))) => (first.timestamp, last.timestamp),
+        _ => (batch.timestamp, batch.timestamp),
+    };
+    let mut sql = Sql::new(
+        "INSERT INTO runs (run, first_timestamp, last_timestamp, transfers)
+         SELECT coalesce((SELECT CASE WHEN transfers < ",
+    );
+    sql.bind(bigint(claim.sizes.run_transfers, "transfers")?);
+    sql.push(" THEN run ELSE run + 1 END FROM runs ORDER BY run DESC LIMIT 1), 1), ");
+    sql.bind(bigint(first.0, "timestamp")?).push(", ").bind(bigint(last.0, "timestamp")?);
+    sql.push(", ").bind(batch.transfers.len() as i64);
+    sql.push(
+        " ON CONFLICT (run) DO UPDATE SET
+            first_timestamp = least(runs.first_timestamp, excluded.first_timestamp),
+            last_timestamp = greatest(runs.last_timestamp, excluded.last_timestamp),
+            transfers = runs.transfers + excluded.transfers
+         RETURNING run",
+    );
+    let row = fetch(writer, "choosing a run", sql).await?;
+    let run = Reader::new(&row).u32("run")?;
+    i32::try_from(run).map(Some).map_err(|_| StoreError::Unreadable { what: "run" })
+}
+
+async fn copy_transfers(
+    writer: &mut Writer,
+    run: i32,
+    transfers: &[(Transfer, JournalSeq)],
+) -> Result<(), StoreError> {
+    let table = Table {
+        copy: "COPY transfers (timestamp, seq, ledger, run, code, flags, id, debit_account_id, credit_account_id,
+                   amount, effective_at, transaction_id, user_data_128, user_data_64, user_data_32,
+                   metadata_digest, metadata_text, metadata)
+               FROM STDIN (FORMAT binary)",
+        columns: 18,
+        doing: "inserting transfers",
+    };
+    writer
+        .copy(&table, transfers, |(transfer, seq), row| {
+            row.bigint(bigint(transfer.timestamp.0, "timestamp")?)
+                .bigint(bigint(seq.0, "seq")?)
+                .bigint(i64::from(transfer.ledger.0))
+                .integer(run)
+                .integer(i32::from(transfer.code.0))
+                .integer(i32::from(transfer.flags.bits()))
+                .id(transfer.id.0)
+                .id(transfer.debit_account_id.0)
+                .id(transfer.credit_account_id.0)
+                .numeric(transfer.amount.minor_units());
+            match transfer.effective_at {
+                Some(at) => row.bigint(bigint(at.0, "effective_at")?),
+                None => row.null(),
+            };
+            match transfer.transaction_id {
+                Some(id) => row.id(id.0),
+                None => row.null(),
+            };
+            references(row, transfer.user_data_128, transfer.user_data_64, transfer.user_data_32);
+            metadata(row, transfer.metadata.as_ref());
+            Ok(())
+        })
+        .await
+}
+
+async fn copy_transactions(
+    writer: &mut Writer,
+    run: i32,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let table = Table {
+        copy: "COPY transactions (timestamp, last_timestamp, seq, transfers, run, id, metadata_digest, metadata_text, metadata)
+               FROM STDIN (FORMAT binary)",
+        columns: 9,
+        doing: "inserting transactions",
+    };
+    writer
+        .copy(&table, &batch.transactions, |given, row| {
+            let transaction = &given.transaction;
+            row.bigint(bigint(transaction.timestamp.0, "timestamp")?)
+                .bigint(bigint(given.last_timestamp.0, "timestamp")?)
+                .bigint(bigint(given.seq.0, "seq")?)
+                .bigint(i64::from(transaction.transfers))
+                .integer(run)
+                .id(transaction.id.0);
+            metadata(row, transaction.metadata.as_ref());
+            Ok(())
+        })
+        .await
+}
+
+async fn copy_history(writer: &mut Writer, run: i32, batch: &StoreBatch) -> Result<(), StoreError> {
+    let table = Table {
+        copy:
+            "COPY balance_history (timestamp, seq, version, run, flags, account_id, overdraft_limit,
+                   debits_pending, debits_posted, credits_pending, credits_posted)
+               FROM STDIN (FORMAT binary)",
+        columns: 11,
+        doing: "inserting balance history",
+    };
+    writer
+        .copy(&table, &batch.history, |given, row| {
+            let AccountAfter { id, ledger: _, flags, overdraft_limit, version, balances } =
+                given.after;
+            row.bigint(bigint(given.timestamp.0, "timestamp")?)
+                .bigint(bigint(given.seq.0, "seq")?)
+                .bigint(bigint(version, "version")?)
+                .integer(run)
+                .integer(i32::from(flags.bits()))
+                .id(id.0)
+                .numeric(overdraft_limit.minor_units())
+                .numeric(balances.debits_pending.minor_units())
+                .numeric(balances.debits_posted.minor_units())
+                .numeric(balances.credits_pending.minor_units())
+                .numeric(balances.credits_posted.minor_units());
+            Ok(())
+        })
+        .await
+}
+
+async fn copy_keyed(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
+    let table = Table {
+        copy: "COPY keyed_records (seq, record) FROM STDIN (FORMAT binary)",
+        columns: 2,
+        doing: "inserting keyed records",
+    };
+    writer
+        .copy(&table, &batch.keyed, |(seq, record), row| {
+            row.bigint(bigint(seq.0, "seq")?).bytea(record);
+            Ok(())
+        })
+        .await
+}
+
+/// Columns that go in as arrays, one element for each row.
+struct Columnar<const N: usize>([Array; N]);
+
+impl<const N: usize> Columnar<N> {
+    fn new(kinds: [Kind; N], rows: usize) -> Columnar<N> {
+        Columnar(kinds.map(|kind| Array::new(kind, rows)))
+    }
+
+    /// Adds `SELECT * FROM UNNEST(…)` to the text.
+    fn select(self, sql: &mut Sql) {
+        let places: Vec<String> = self.0.into_iter().map(|array| sql.place(array)).collect();
+        sql.push(" SELECT * FROM UNNEST(").push(&places.join(", ")).push(")");
+    }
+}
+
+async fn write_balances(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
+    if batch.balances.is_empty() {
+        return Ok(());
+    }
+    let mut rows: Vec<_> = batch.balances.values().collect();
+    rows.sort_unstable_by_key(|after| after.id);
+    let numeric = Kind::Numeric;
+    let kinds =
+        [Kind::Uuid, Kind::Bigint, Kind::Integer, numeric, numeric, numeric, numeric, numeric];
+    let mut columns = Columnar::new(kinds, rows.len());
+    for AccountAfter { id, ledger: _, flags, overdraft_limit, version, balances } in rows {
+        let [ids, versions, all_flags, limits, debits_pending, debits, credits_pending, credits] =
+            &mut columns.0;
+        ids.next().id(id.0);
+        versions.next().bigint(bigint(*version, "version")?);
+        all_flags.next().integer(i32::from(flags.bits()));
+        limits.next().numeric(overdraft_limit.minor_units());
+        debits_pending.next().numeric(balances.debits_pending.minor_units());
+        debits.next().numeric(balances.debits_posted.minor_units());
+        credits_pending.next().numeric(balances.credits_pending.minor_units());
+        credits.next().numeric(balances.credits_posted.minor_units());
+    }
+    let mut sql = Sql::new(
+        "INSERT INTO balances (account_id, version, flags, overdraft_limit,
+            debits_pending, debits_posted, credits_pending, credits_posted)",
+    );
+    columns.select(&mut sql);
+    sql.push(
+        " ON CONFLICT (account_id) DO UPDATE SET
+            version = excluded.version, flags = excluded.flags, overdraft_limit = excluded.overdraft_limit,
+            debits_pending = excluded.debits_pending, debits_posted = excluded.debits_posted,
+            credits_pending = excluded.credits_pending, credits_posted = excluded.credits_posted",
+    );
+    execute(writer, "writing balances", sql).await.map(drop)
+}
+
+async fn write_totals(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
+    if batch.totals.is_empty() {
+        return Ok(());
+    }
+    let kinds = [Kind::Bigint, Kind::Bigint, Kind::Numeric, Kind::Numeric];
+    let mut columns = Columnar::new(kinds, batch.totals.len());
+    for (ledger, totals) in &batch.totals {
+        let [ids, accounts, posted, pending] = &mut columns.0;
+        ids.next().bigint(i64::from(ledger.0));
+        accounts.next().bigint(bigint(totals.accounts, "accounts")?);
+        posted.next().numeric(totals.posted);
+        pending.next().numeric(totals.pending);
+    }
+    let mut sql = Sql::new(
+        "UPDATE ledgers l SET accounts = t.accounts, posted = t.posted, pending = t.pending FROM (",
+    );
+    columns.select(&mut sql);
+    sql.push(") AS t (id, accounts, posted, pending) WHERE l.id = t.id");
+    let written = execute(writer, "writing totals", sql).await?.rows_affected();
+    if written == batch.totals.len() as u64 {
+        Ok(())
+    } else {
+        Err(StoreError::Unreadable { what: "totals of a ledger that does not exist" })
+    }
+}
+
+async fn write_amount_blocks(
+    writer: &mut Writer,
+    claim: &Claim,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let doing = "summing up amounts";
+    let most = claim.sizes.block_transfers;
+    let amount = |amount: florin_engine::Amount| Value::numeric(amount.minor_units());
+    let mut new = Vec::new();
+    for (ledger, mut of_ledger) in blocks(&batch.transfers, most) {
+        // Small batches would make small blocks: the first one goes into the ledger's newest, while that is not full.
+        if let Some(first) = of_ledger.first() {
+            let mut sql = Sql::new("UPDATE amount_blocks SET last_timestamp = ");
+            sql.bind(bigint(first.last.0, "timestamp")?);
+            sql.push(", transfers = transfers + ").bind(bigint(first.transfers, "transfers")?);
+            sql.push(", min_amount = least(min_amount, ").bind(amount(first.min));
+            sql.push("), max_amount = greatest(max_amount, ").bind(amount(first.max));
+            let ledger = sql.place(ledger.0);
+            sql.push(&format!(
+                ") WHERE ledger = {ledger} AND first_timestamp =
+                    (SELECT max(first_timestamp) FROM amount_blocks WHERE ledger = {ledger}) AND transfers < "
+            ));
+            sql.bind(bigint(most, "transfers")?);
+            if execute(writer, doing, sql).await?.rows_affected() == 1 {
+                of_ledger.remove(0);
+            }
+        }
+        new.extend(of_ledger.into_iter().map(|block| (ledger, block)));
+    }
+    let table = Table {
+        copy: "COPY amount_blocks (ledger, first_timestamp, last_timestamp, transfers, min_amount, max_amount)
+               FROM STDIN (FORMAT binary)",
+        columns: 6,
+        doing,
+    };
+    writer
+        .copy(&table, &new, |(ledger, block), row| {
+            row.bigint(i64::from(ledger.0))
+                .bigint(bigint(block.first.0, "timestamp")?)
+                .bigint(bigint(block.last.0, "timestamp")?)
+                .bigint(bigint(block.transfers, "transfers")?)
+                .numeric(block.min.minor_units())
+                .numeric(block.max.minor_units());
+            Ok(())
+        })
+        .await
+}
