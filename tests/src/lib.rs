@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`server`] runs the program on a directory of its own, [`http`] asks and reads answers, [`wire`] writes
 //! bytes that no decent client would, [`bank`] puts it into the words of the domain, [`load`] keeps accounts of what a crowd
-//! of clients was told, [`postgres`] is a database server of its own, [`compare`] and [`random`] serve them.
+//! of clients was told, [`postgres`] and [`redis`] are servers of its own, to serve and to break, [`compare`] and [`random`] serve
+//! them all.
 
 pub mod bank;
 pub mod compare;
