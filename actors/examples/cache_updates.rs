@@ -49,7 +49,7 @@ async fn main() {
     let (done, mut waiting) = tokio::sync::mpsc::unbounded_channel();
     while started.elapsed() < Duration::from_secs(seconds) {
         let due = (started.elapsed().as_secs_f64() * rate as f64) as u64;
-        for _ in sent..due {
+        while sent < due {
             sent += 1;
             let from = random.below(accounts);
             let to = (from + 1 + random.below(accounts - 1)) % accounts;

@@ -1,5 +1,4 @@
 //! The protocol against a real Redis.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod form;
 mod model;
