@@ -66,8 +66,8 @@ pub enum StoreError {
         /// Its encoding.
         found: String,
     },
-    /// The database's address can not be used.
-    #[error("the database can not be addressed: {reason}")]
+    /// The database's address or its server can not be used.
+    #[error("the database can not be used: {reason}")]
     Options {
         /// What is wrong with it; never holds the password.
         reason: String,

@@ -14,6 +14,8 @@ use crate::store::TakeOver;
 use crate::store::error::StoreError;
 
 const CLAIMING: &str = "claiming the store";
+/// The functions of the views have bodies that older servers can not read.
+const VERSION_MIN: i32 = 140_000;
 /// How often a claim looks whether the writer before it is gone.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -81,11 +83,16 @@ async fn within_store<T>(
 
 /// Refuses a database that can not hold a store; warns of a server that forgets.
 async fn inspect(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let (encoding, fsync): (String, String) =
-        sqlx::query_as("SELECT current_setting('server_encoding'), current_setting('fsync')")
-            .fetch_one(connection)
-            .await
-            .map_err(|source| database_error(CLAIMING, source))?;
+    let (version, encoding, fsync): (i32, String, String) = sqlx::query_as(
+        "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding'), current_setting('fsync')",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(|source| database_error(CLAIMING, source))?;
+    if version < VERSION_MIN {
+        let reason = format!("PostgreSQL 14 or newer is needed, and this is {}", version / 10_000);
+        return Err(StoreError::Options { reason });
+    }
     if encoding != "UTF8" {
         return Err(StoreError::NotUtf8 { found: encoding });
     }

@@ -450,6 +450,29 @@ async fn a_server_that_takes_no_writes_or_no_connections_is_away() {
 }
 
 #[tokio::test]
+async fn connections_are_as_secret_as_the_url_says() {
+    let server = Server::start();
+    let address = format!("postgres://florin@127.0.0.1:{}/postgres", server.port());
+    let with = |words: &str| {
+        let options = PostgresOptions::new(format!("{address}?{words}"));
+        PostgresOptions { claim_timeout: Duration::from_millis(100), ..options }
+    };
+    let error = postgres(with("sslmode=require")).claim(TakeOver::WhenFree).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Passing, "{error:?}");
+
+    let trusted = server.use_tls();
+    let verified = format!("sslmode=verify-full&sslrootcert={}", trusted.display());
+    let store = claimed(with(&verified)).await;
+    let secret = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name LIKE 'florin writer%'";
+    assert_eq!(server.psql("postgres", secret), "t");
+    store.checkpoint().await.unwrap();
+    // A certificate that nobody vouches for.
+    let error = postgres(with("sslmode=verify-full")).claim(TakeOver::WhenFree).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Passing, "{error:?}");
+    assert!(matches!(error, StoreError::Away { source: sqlx::Error::Tls(_) | sqlx::Error::Io(_) }));
+}
+
+#[tokio::test]
 async fn strange_texts_are_kept_exactly_and_never_stop_the_store() {
     let place = Kind::Postgres.place();
     let mut world = World::new(29);
