@@ -20,6 +20,7 @@ mod pending;
 mod record;
 mod rejection;
 mod state;
+mod status;
 mod transfer;
 
 pub use account::{Account, AccountAfter, AccountFlags, Balances};
@@ -40,6 +41,7 @@ pub use record::{
 };
 pub use rejection::{Field, Rejection, RejectionNumberError};
 pub use state::{LedgerState, ReplayError, RestoreError, State, StateHeader};
+pub use status::TransferStatus;
 pub use transfer::{
     Inherited, Metadata, Transaction, Transfer, TransferFlags, metadata_digest, transaction_digest,
 };

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use florin_engine::{
     AccountAfter, AccountCreated, AccountFlags, AccountId, Balances, Event, JournalSeq, Ledger,
-    LedgerId, LedgerTotals, Metadata, Record, Timestamp, Transaction, Transfer,
+    LedgerId, LedgerTotals, Metadata, Record, Settlement, Timestamp, Transaction, Transfer,
+    TransferId,
 };
 
 use super::rows::{BalanceAt, StoredAccount, StoredLedger};
@@ -23,6 +24,7 @@ pub struct StoreBatch {
     pub(super) history: Vec<BalanceAt>,
     pub(super) transfers: Vec<(Transfer, JournalSeq)>,
     pub(super) transactions: Vec<TransactionRow>,
+    pub(super) settlements: Vec<SettlementRow>,
     pub(super) keyed: Vec<(JournalSeq, Box<[u8]>)>,
 }
 
@@ -31,6 +33,15 @@ pub(super) struct TransactionRow {
     pub(super) transaction: Transaction,
     /// The last timestamp of its command: no leg stands later.
     pub(super) last_timestamp: Timestamp,
+    pub(super) seq: JournalSeq,
+}
+
+/// What became of a pending transfer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SettlementRow {
+    pub(super) pending_id: TransferId,
+    pub(super) settlement: Settlement,
+    pub(super) timestamp: Timestamp,
     pub(super) seq: JournalSeq,
 }
 
@@ -60,6 +71,7 @@ impl StoreBatch {
             history: Vec::new(),
             transfers: Vec::new(),
             transactions: Vec::new(),
+            settlements: Vec::new(),
             keyed: Vec::new(),
         }
     }
@@ -91,7 +103,7 @@ impl StoreBatch {
                     self.accounts.push((created.clone(), seq));
                 }
                 Event::TransferPosted(posted) => {
-                    self.transfers.push((posted.transfer.clone(), seq))
+                    self.push_transfer(posted.transfer.clone(), seq);
                 }
                 Event::TransactionCreated(transaction) => self.transactions.push(TransactionRow {
                     transaction: transaction.clone(),
@@ -101,7 +113,12 @@ impl StoreBatch {
                 // The exact index of decided ids keeps burned ones.
                 Event::IdBurned(_) => {}
                 // What it released stands in the accounts after.
-                Event::TransferExpired(_) => {}
+                Event::TransferExpired(expired) => self.settlements.push(SettlementRow {
+                    pending_id: expired.id,
+                    settlement: Settlement::Expired,
+                    timestamp: expired.timestamp,
+                    seq,
+                }),
             }
         }
         for after in &record.accounts {
@@ -125,6 +142,22 @@ impl StoreBatch {
             self.keyed.push((seq, bytes.into()));
         }
         Ok(())
+    }
+
+    /// Whether it has rows that belong to a run.
+    pub(super) fn needs_run(&self) -> bool {
+        !(self.transfers.is_empty()
+            && self.transactions.is_empty()
+            && self.settlements.is_empty()
+            && self.history.is_empty())
+    }
+
+    pub(super) fn push_transfer(&mut self, transfer: Transfer, seq: JournalSeq) {
+        if let Some((pending_id, settlement)) = transfer.settles() {
+            let timestamp = transfer.timestamp;
+            self.settlements.push(SettlementRow { pending_id, settlement, timestamp, seq });
+        }
+        self.transfers.push((transfer, seq));
     }
 
     /// Adds a ledger as it is, without the records that made it so: for a store that is rebuilt.
@@ -209,6 +242,7 @@ impl StoreBatch {
             + self.history.len()
             + self.transfers.len()
             + self.transactions.len()
+            + self.settlements.len()
             + self.keyed.len()
     }
 

@@ -8,8 +8,8 @@ use super::error::StoreError;
 pub(super) trait Columns {
     /// A count, position or time, or NULL.
     fn optional_u64(&mut self, what: &'static str) -> Result<Option<u64>, StoreError>;
-    /// An amount or a total in minor units.
-    fn minor_units(&mut self, what: &'static str) -> Result<u128, StoreError>;
+    /// An amount or a total in minor units, or NULL.
+    fn optional_minor_units(&mut self, what: &'static str) -> Result<Option<u128>, StoreError>;
     /// An id, or NULL.
     fn optional_id(&mut self, what: &'static str) -> Result<Option<u128>, StoreError>;
     /// A reference of the caller's of 128, 64 or 32 bits, however the database keeps zero.
@@ -31,6 +31,17 @@ pub(super) trait Columns {
 
     fn u16(&mut self, what: &'static str) -> Result<u16, StoreError> {
         u16::try_from(self.u64(what)?).map_err(|_| StoreError::Unreadable { what })
+    }
+
+    fn minor_units(&mut self, what: &'static str) -> Result<u128, StoreError> {
+        self.optional_minor_units(what)?.ok_or(StoreError::Unreadable { what })
+    }
+
+    fn optional_amount(&mut self, what: &'static str) -> Result<Option<Amount>, StoreError> {
+        match self.optional_minor_units(what)? {
+            None => Ok(None),
+            Some(units) => Amount::try_new(units).map(Some).ok_or(StoreError::Unreadable { what }),
+        }
     }
 
     fn amount(&mut self, what: &'static str) -> Result<Amount, StoreError> {

@@ -2,11 +2,11 @@
 
 use florin_engine::{
     Account, AccountFlags, AccountId, Balances, Code, Inherited, JournalSeq, Ledger, LedgerId,
-    LedgerTotals, Scale, Timestamp, Transaction, Transfer, TransferFlags, TransferId,
+    LedgerTotals, Scale, Settlement, Timestamp, Transaction, Transfer, TransferFlags, TransferId,
     metadata_digest,
 };
 
-use super::batch::TransactionRow;
+use super::batch::{SettlementRow, TransactionRow};
 use super::columns::Columns;
 use super::error::StoreError;
 use super::rows::{BalanceAt, StoredAccount, StoredLedger, StoredTransfer};
@@ -26,15 +26,28 @@ pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, Stor
     let effective_at = columns.optional_u64("effective_at")?.map(Timestamp);
     let transaction_id = columns.optional_id("transaction_id")?.map(TransferId);
     let metadata = columns.metadata()?;
+    let amount_requested = columns.optional_amount("amount_requested")?.unwrap_or(amount);
+    let pending_id = TransferId(columns.optional_id("pending_id")?.unwrap_or(0));
+    let inherited = columns.optional_u64("inherited")?.unwrap_or(0);
+    let inherited = u16::try_from(inherited)
+        .ok()
+        .and_then(Inherited::try_from_bits)
+        .ok_or(StoreError::Unreadable { what: "inherited" })?;
+    let timeout = columns.optional_u64("timeout")?.unwrap_or(0);
+    let timeout = u32::try_from(timeout).map_err(|_| StoreError::Unreadable { what: "timeout" })?;
+    let settlement = match columns.optional_u64("settlement")? {
+        None => None,
+        Some(number) => Some(settlement(number)?),
+    };
     let transfer = Transfer {
         id,
         debit_account_id,
         credit_account_id,
         amount,
-        amount_requested: amount,
-        pending_id: TransferId(0),
-        inherited: Inherited::empty(),
-        timeout: 0,
+        amount_requested,
+        pending_id,
+        inherited,
+        timeout,
         user_data_128,
         user_data_64,
         user_data_32,
@@ -46,7 +59,34 @@ pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, Stor
         transaction_id,
         metadata,
     };
-    Ok(StoredTransfer { transfer, seq })
+    Ok(StoredTransfer { transfer, seq, settlement })
+}
+
+/// How the tables keep what became of a pending transfer.
+pub(super) fn settlement_number(settlement: Settlement) -> u32 {
+    match settlement {
+        Settlement::Posted => 1,
+        Settlement::Voided => 2,
+        Settlement::Expired => 3,
+    }
+}
+
+fn settlement(number: u64) -> Result<Settlement, StoreError> {
+    match number {
+        1 => Ok(Settlement::Posted),
+        2 => Ok(Settlement::Voided),
+        3 => Ok(Settlement::Expired),
+        _ => Err(StoreError::Unreadable { what: "settlement" }),
+    }
+}
+
+pub(super) fn expired(mut columns: impl Columns) -> Result<SettlementRow, StoreError> {
+    Ok(SettlementRow {
+        pending_id: TransferId(columns.id("pending_id")?),
+        settlement: Settlement::Expired,
+        timestamp: Timestamp(columns.u64("timestamp")?),
+        seq: JournalSeq(columns.u64("seq")?),
+    })
 }
 
 fn references(columns: &mut impl Columns) -> Result<(u128, u64, u32), StoreError> {

@@ -1,13 +1,13 @@
 //! All rows of a store, in batches for another one.
 //!
-//! Tables are read one after another, but for what fills the runs: transfers, transactions and balance history go over together in the
-//! order of time, since a list asks the runs one after another and expects each to be later than the one before.
+//! Tables are read one after another, but for what fills the runs: transfers, transactions, expiries and balance history go over together in
+//! the order of time, since a list asks the runs one after another and expects each to be later than the one before.
 
 use std::collections::VecDeque;
 
 use florin_engine::JournalSeq;
 
-use super::batch::{StoreBatch, TransactionRow};
+use super::batch::{SettlementRow, StoreBatch, TransactionRow};
 use super::error::StoreError;
 use super::postgres::PostgresExport;
 use super::rows::{BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransfer};
@@ -26,6 +26,7 @@ pub struct Export {
     stage: Stage,
     transfers: Lane<StoredTransfer>,
     transactions: Lane<TransactionRow>,
+    expired: Lane<SettlementRow>,
     history: Lane<BalanceAt>,
 }
 
@@ -86,6 +87,7 @@ impl Export {
             stage: Stage::Ledgers,
             transfers: Lane::EMPTY,
             transactions: Lane::EMPTY,
+            expired: Lane::EMPTY,
             history: Lane::EMPTY,
         }
     }
@@ -150,6 +152,7 @@ impl Export {
     async fn push_moves(&mut self, batch: &mut StoreBatch) -> Result<(), StoreError> {
         let transfer = |row: &StoredTransfer| row.transfer.timestamp.0;
         let transaction = |row: &TransactionRow| row.transaction.timestamp.0;
+        let expiry = |row: &SettlementRow| row.timestamp.0;
         let moment = |row: &BalanceAt| row.timestamp.0;
         while batch.rows() < BATCH_ROWS_TARGET {
             if self.transfers.needs_more() {
@@ -158,11 +161,15 @@ impl Export {
             if self.transactions.needs_more() {
                 self.transactions.fill(self.tables.transactions().await?);
             }
+            if self.expired.needs_more() {
+                self.expired.fill(self.tables.expired().await?);
+            }
             if self.history.needs_more() {
                 self.history.fill(self.tables.history().await?);
             }
             if self.transfers.has_ended()
                 && self.transactions.has_ended()
+                && self.expired.has_ended()
                 && self.history.has_ended()
             {
                 break;
@@ -171,17 +178,22 @@ impl Export {
                 .transfers
                 .horizon(transfer)
                 .min(self.transactions.horizon(transaction))
+                .min(self.expired.horizon(expiry))
                 .min(self.history.horizon(moment));
             let transfers = self.transfers.take_until(horizon, transfer);
             let transactions = self.transactions.take_until(horizon, transaction);
+            let expired = self.expired.take_until(horizon, expiry);
             let history = self.history.take_until(horizon, moment);
             let newest = [
                 transfers.last().map(|row| row.transfer.timestamp),
                 transactions.last().map(|row| row.transaction.timestamp),
+                expired.last().map(|row| row.timestamp),
                 history.last().map(|row| row.timestamp),
             ];
             batch.timestamp = newest.into_iter().flatten().fold(batch.timestamp, Ord::max);
-            batch.transfers.extend(transfers.into_iter().map(|row| (row.transfer, row.seq)));
+            // Posts and voids say themselves what they settled.
+            transfers.into_iter().for_each(|row| batch.push_transfer(row.transfer, row.seq));
+            batch.settlements.extend(expired);
             batch.transactions.extend(transactions);
             batch.history.extend(history);
         }
@@ -208,6 +220,7 @@ tables! {
     accounts -> Vec<StoredAccount>,
     transfers -> Vec<StoredTransfer>,
     transactions -> Vec<TransactionRow>,
+    expired -> Vec<SettlementRow>,
     history -> Vec<BalanceAt>,
     keyed -> Vec<(JournalSeq, Box<[u8]>)>,
     end -> (),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use florin_engine::{
     Account, AccountFlags, AccountId, Amount, Balances, JournalSeq, Ledger, LedgerTotals,
-    Timestamp, Transaction, Transfer,
+    Settlement, Timestamp, Transaction, Transfer, TransferStatus,
 };
 
 /// A transfer and where it was decided.
@@ -14,6 +14,16 @@ pub struct StoredTransfer {
     pub transfer: Transfer,
     /// The position of its command.
     pub seq: JournalSeq,
+    /// What became of it, if it was pending and is not open.
+    pub settlement: Option<Settlement>,
+}
+
+impl StoredTransfer {
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> TransferStatus {
+        TransferStatus::of(&self.transfer, self.settlement)
+    }
 }
 
 /// An account as of the snapshot, with its metadata.

@@ -1,6 +1,6 @@
 //! Applying a batch: all its rows and the checkpoint, in one SQL transaction.
 
-use florin_engine::{AccountAfter, JournalSeq, Metadata, Transfer};
+use florin_engine::{AccountAfter, Inherited, JournalSeq, Metadata, Transfer};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgQueryResult, PgRow};
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use crate::store::Sizes;
 use crate::store::batch::StoreBatch;
 use crate::store::blocks::blocks;
 use crate::store::columns::Columns;
+use crate::store::decode::settlement_number;
 use crate::store::error::StoreError;
 use crate::store::rows::BalanceAt;
 
@@ -38,6 +39,7 @@ pub(super) async fn write(
     if let Some(run) = choose_run(writer, claim, batch).await? {
         append_transfers(writer, run, &batch.transfers).await?;
         append_transactions(writer, run, batch).await?;
+        append_settlements(writer, run, batch).await?;
         append_history(writer, run, batch).await?;
     }
     write_amount_blocks(writer, claim, batch).await?;
@@ -186,6 +188,30 @@ fn references(row: &mut Binary, data_128: u128, data_64: u64, data_32: u32) {
     };
 }
 
+/// What only transfers in two phases have; NULL for all others.
+fn two_phase(row: &mut Binary, transfer: &Transfer) {
+    if transfer.amount_requested == transfer.amount {
+        row.null()
+    } else {
+        row.numeric(transfer.amount_requested.minor_units())
+    };
+    if transfer.pending_id.0 == 0 {
+        row.null()
+    } else {
+        row.id(transfer.pending_id.0)
+    };
+    if transfer.inherited == Inherited::empty() {
+        row.null()
+    } else {
+        row.integer(i32::from(transfer.inherited.bits()))
+    };
+    if transfer.timeout == 0 {
+        row.null()
+    } else {
+        row.bigint(i64::from(transfer.timeout))
+    };
+}
+
 fn metadata(row: &mut Binary, metadata: Option<&Metadata>) {
     let Some(Metadata { text, digest }) = metadata else {
         row.null().null().null();
@@ -205,7 +231,7 @@ async fn choose_run(
     claim: &Claim,
     batch: &StoreBatch,
 ) -> Result<Option<i32>, StoreError> {
-    if batch.transfers.is_empty() && batch.transactions.is_empty() && batch.history.is_empty() {
+    if !batch.needs_run() {
         return Ok(None);
     }
     let (first, last) = match (batch.transfers.first(), batch.transfers.last()) {
@@ -258,6 +284,10 @@ async fn append_transfers(
             ("metadata_digest", Kind::Bigint),
             ("metadata_text", Kind::Text),
             ("metadata", Kind::Jsonb),
+            ("amount_requested", Kind::Numeric),
+            ("pending_id", Kind::Uuid),
+            ("inherited", Kind::Integer),
+            ("timeout", Kind::Bigint),
         ],
         doing: "inserting transfers",
     };
@@ -283,6 +313,7 @@ async fn append_transfers(
             };
             references(row, transfer.user_data_128, transfer.user_data_64, transfer.user_data_32);
             metadata(row, transfer.metadata.as_ref());
+            two_phase(row, transfer);
             Ok(())
         })
         .await
@@ -318,6 +349,34 @@ async fn append_transactions(
                 .integer(run)
                 .id(transaction.id.0);
             metadata(row, transaction.metadata.as_ref());
+            Ok(())
+        })
+        .await
+}
+
+async fn append_settlements(
+    writer: &mut Writer,
+    run: i32,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let table = Table {
+        name: "settlements",
+        columns: &[
+            ("timestamp", Kind::Bigint),
+            ("seq", Kind::Bigint),
+            ("run", Kind::Integer),
+            ("kind", Kind::Integer),
+            ("pending_id", Kind::Uuid),
+        ],
+        doing: "inserting settlements",
+    };
+    writer
+        .append(&table, &batch.settlements, |settled, row| {
+            row.bigint(bigint(settled.timestamp.0, "timestamp")?)
+                .bigint(bigint(settled.seq.0, "seq")?)
+                .integer(run)
+                .integer(settlement_number(settled.settlement) as i32)
+                .id(settled.pending_id.0);
             Ok(())
         })
         .await

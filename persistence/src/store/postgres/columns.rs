@@ -52,9 +52,11 @@ impl Columns for Reader<'_> {
         value.map_err(|_| StoreError::Unreadable { what })
     }
 
-    fn minor_units(&mut self, what: &'static str) -> Result<u128, StoreError> {
-        let bytes = self.bytes(what)?;
-        bytes.and_then(whole_numeric).ok_or(StoreError::Unreadable { what })
+    fn optional_minor_units(&mut self, what: &'static str) -> Result<Option<u128>, StoreError> {
+        match self.bytes(what)? {
+            None => Ok(None),
+            Some(bytes) => whole_numeric(bytes).map(Some).ok_or(StoreError::Unreadable { what }),
+        }
     }
 
     fn optional_id(&mut self, what: &'static str) -> Result<Option<u128>, StoreError> {

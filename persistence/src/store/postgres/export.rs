@@ -10,7 +10,7 @@ use super::columns::Reader;
 use super::connect::{Sessions, timed_out};
 use super::queries::{ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSFER_COLUMNS};
 use super::snapshot::{Snapshot, Sql};
-use crate::store::batch::TransactionRow;
+use crate::store::batch::{SettlementRow, TransactionRow};
 use crate::store::columns::Columns;
 use crate::store::decode;
 use crate::store::error::StoreError;
@@ -76,6 +76,11 @@ impl PostgresExport {
             "SELECT timestamp, id, transfers, last_timestamp, seq, metadata_text, metadata_digest
             FROM transactions ORDER BY timestamp";
         self.chunk("transactions_cursor", query, |row| decode::transaction(row)).await
+    }
+
+    pub(in crate::store) async fn expired(&mut self) -> Result<Vec<SettlementRow>, StoreError> {
+        let query = "SELECT pending_id, timestamp, seq FROM settlements WHERE kind = 3 ORDER BY run, timestamp";
+        self.chunk("expired_cursor", query, |row| decode::expired(row)).await
     }
 
     pub(in crate::store) async fn history(&mut self) -> Result<Vec<BalanceAt>, StoreError> {

@@ -28,7 +28,7 @@ pub(super) async fn begin(writer: &mut Writer, claim: &Claim) -> Result<(), Stor
     if execute(writer, "beginning a rebuild", sql).await?.rows_affected() != 1 {
         return Err(refusal(writer, claim).await?);
     }
-    let empty = "TRUNCATE ledgers, accounts, balances, transfers, runs, amount_blocks, balance_history, transactions, keyed_records";
+    let empty = "TRUNCATE ledgers, accounts, balances, transfers, runs, amount_blocks, balance_history, transactions, settlements, keyed_records";
     execute(writer, "emptying the store", Sql::new(empty)).await.map(drop)
 }
 
@@ -83,6 +83,7 @@ pub(super) async fn cut(writer: &mut Writer, to: &StoreBatch) -> Result<(), Stor
     for text in [
         "DELETE FROM transfers WHERE timestamp > $1",
         "DELETE FROM transactions WHERE timestamp > $1",
+        "DELETE FROM settlements WHERE timestamp > $1",
         "DELETE FROM balance_history WHERE timestamp > $1",
         "DELETE FROM balances b USING accounts a WHERE b.account_id = a.id AND a.timestamp > $1",
         "DELETE FROM accounts WHERE timestamp > $1",

@@ -13,6 +13,7 @@ use super::snapshot::Sql;
 use crate::store::batch::StoreBatch;
 use crate::store::blocks::blocks;
 use crate::store::columns::Columns;
+use crate::store::decode::settlement_number;
 use crate::store::error::StoreError;
 
 /// Under which claim the writer writes.
@@ -54,6 +55,7 @@ pub(super) async fn write(
     insert_transactions(connection, batch).await?;
     if let Some(run) = claim_run(connection, claim, batch).await? {
         fill_lookups(connection, run, batch).await?;
+        insert_settlements(connection, run, batch).await?;
         insert_history(connection, run, batch).await?;
     }
     insert_amount_blocks(connection, claim, &batch.transfers).await?;
@@ -175,8 +177,8 @@ async fn insert_transfers(
         head: "INSERT OR FAIL INTO transfers
                (timestamp, id, debit_account_id, credit_account_id, amount, ledger, code, flags, seq,
                 user_data_128, user_data_64, user_data_32, effective_at, transaction_id,
-                metadata, metadata_digest) VALUES ",
-        columns: 16,
+                metadata, metadata_digest, amount_requested, pending_id, inherited, timeout) VALUES ",
+        columns: 20,
         tail: "",
         doing: "inserting transfers",
     };
@@ -201,6 +203,9 @@ fn is_plain(transfer: &Transfer) -> bool {
         && transfer.effective_at.is_none()
         && transfer.transaction_id.is_none()
         && transfer.metadata.is_none()
+        && transfer.amount_requested == transfer.amount
+        && transfer.pending_id.0 == 0
+        && transfer.timeout == 0
 }
 
 fn plain_row(transfer: &Transfer, seq: JournalSeq, row: &mut RowColumns) -> Result<(), StoreError> {
@@ -229,7 +234,42 @@ fn full_row(transfer: &Transfer, seq: JournalSeq, row: &mut RowColumns) -> Resul
         .add(transfer.transaction_id.map_or(Column::Null, |id| columns::id(id.0)))
         .add(columns::metadata_text(transfer.metadata.as_ref()))
         .add(columns::metadata_digest(transfer.metadata.as_ref()));
+    let requested = match transfer.amount_requested == transfer.amount {
+        true => Column::Null,
+        false => columns::amount(transfer.amount_requested),
+    };
+    let pending_id = match transfer.pending_id.0 {
+        0 => Column::Null,
+        id => columns::id(id),
+    };
+    row.add(requested).add(pending_id).add(transfer.inherited.bits()).add(transfer.timeout);
     Ok(())
+}
+
+async fn insert_settlements(
+    connection: &mut SqliteConnection,
+    run: i64,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    let insert = Insert {
+        head: "INSERT OR FAIL INTO settlements (run, pending_id, kind, timestamp, seq) VALUES ",
+        columns: 5,
+        tail: "",
+        doing: "inserting settlements",
+    };
+    let mut rows: Vec<_> = batch.settlements.iter().collect();
+    rows.sort_unstable_by_key(|settled| settled.pending_id);
+    insert
+        .run(connection, &rows, |settled, values| {
+            values
+                .add(run)
+                .add(columns::id(settled.pending_id.0))
+                .add(settlement_number(settled.settlement))
+                .add(integer(settled.timestamp.0, "timestamp")?)
+                .add(integer(settled.seq.0, "seq")?);
+            Ok(())
+        })
+        .await
 }
 
 async fn insert_transactions(
@@ -265,7 +305,7 @@ async fn claim_run(
     claim: &Claim,
     batch: &StoreBatch,
 ) -> Result<Option<i64>, StoreError> {
-    if batch.transfers.is_empty() && batch.transactions.is_empty() && batch.history.is_empty() {
+    if !batch.needs_run() {
         return Ok(None);
     }
     let doing = "choosing a run";

@@ -146,13 +146,14 @@ impl Columns for Reader<'_> {
         }
     }
 
-    fn minor_units(&mut self, what: &'static str) -> Result<u128, StoreError> {
+    fn optional_minor_units(&mut self, what: &'static str) -> Result<Option<u128>, StoreError> {
         let column = self.column(what)?;
         let digits = match &column {
+            Column::Null => return Ok(None),
             Column::Text(text) if text.len() == AMOUNT_DIGITS => AMOUNT_DIGITS,
             _ => TOTAL_DIGITS,
         };
-        number(column, digits).ok_or(StoreError::Unreadable { what })
+        number(column, digits).map(Some).ok_or(StoreError::Unreadable { what })
     }
 
     fn optional_id(&mut self, what: &'static str) -> Result<Option<u128>, StoreError> {

@@ -33,6 +33,7 @@ fn migrations() -> Migrator {
         migration(1, "tables", include_str!("../../../migrations/sqlite/0001_tables.sql")),
         migration(2, "views", include_str!("../../../migrations/sqlite/0002_views.sql")),
         migration(3, "rebuild", include_str!("../../../migrations/sqlite/0003_rebuild.sql")),
+        migration(4, "two_phase", include_str!("../../../migrations/sqlite/0004_two_phase.sql")),
     ])
 }
 

@@ -8,7 +8,7 @@ use super::columns::{Reader, integer};
 use super::connect::{self, database_error};
 use super::queries::{ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSFER_COLUMNS};
 use super::snapshot::{self, Sql};
-use crate::store::batch::TransactionRow;
+use crate::store::batch::{SettlementRow, TransactionRow};
 use crate::store::columns::Columns;
 use crate::store::decode;
 use crate::store::error::StoreError;
@@ -24,6 +24,8 @@ pub(in crate::store) struct SqliteExport {
     accounts_after: u64,
     transfers_after: u64,
     transactions_after: u64,
+    /// The rowid of `expiry_order` that was read last; none before that table is made.
+    expired_after: Option<i64>,
     /// The rowid of `history_order` that was read last; none before that table is made.
     history_after: Option<i64>,
     keyed_after: u64,
@@ -46,6 +48,7 @@ impl SqliteExport {
             accounts_after: 0,
             transfers_after: 0,
             transactions_after: 0,
+            expired_after: None,
             history_after: None,
             keyed_after: 0,
         };
@@ -93,17 +96,30 @@ impl SqliteExport {
         Ok(rows)
     }
 
+    pub(in crate::store) async fn expired(&mut self) -> Result<Vec<SettlementRow>, StoreError> {
+        let order = "CREATE TEMP TABLE expiry_order AS SELECT pending_id, timestamp, seq FROM settlements WHERE kind = 3 ORDER BY run, timestamp";
+        let after = self.made(self.expired_after, order).await?;
+        let sql = Sql::new(
+            "SELECT pending_id, timestamp, seq FROM expiry_order WHERE rowid > ? ORDER BY rowid LIMIT ?",
+        );
+        let rows = self.rows(sql.with(after).with(CHUNK_ROWS), |row| decode::expired(row)).await?;
+        self.expired_after = Some(after + rows.len() as i64);
+        Ok(rows)
+    }
+
+    /// How far a temporary table is read, which is made first.
+    async fn made(&mut self, after: Option<i64>, order: &str) -> Result<i64, StoreError> {
+        match after {
+            Some(after) => Ok(after),
+            None => fetch(&mut self.connection, Sql::new(order)).await.map(|_| 0),
+        }
+    }
+
     /// The table is in the order of accounts, so the order of time is made first, in a temporary table.
     pub(in crate::store) async fn history(&mut self) -> Result<Vec<BalanceAt>, StoreError> {
-        let after = match self.history_after {
-            Some(after) => after,
-            None => {
-                let order = "CREATE TEMP TABLE history_order AS
-                    SELECT run, account_id, timestamp FROM balance_history ORDER BY run, timestamp";
-                fetch(&mut self.connection, Sql::new(order)).await?;
-                0
-            }
-        };
+        let order = "CREATE TEMP TABLE history_order AS
+            SELECT run, account_id, timestamp FROM balance_history ORDER BY run, timestamp";
+        let after = self.made(self.history_after, order).await?;
         let mut sql = Sql::new("SELECT ");
         sql.push(BALANCE_COLUMNS).push(
             " FROM history_order o CROSS JOIN balance_history h

@@ -12,7 +12,7 @@ use crate::store::columns::Columns;
 use crate::store::error::StoreError;
 use crate::store::rows::Beyond;
 
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "ledgers",
     "accounts",
     "balances",
@@ -26,12 +26,14 @@ const TABLES: [&str; 14] = [
     "amount_blocks",
     "balance_history",
     "transactions",
+    "settlements",
     "keyed_records",
 ];
 /// What is in the order of time, or has its time beside it.
-const BY_TIME: [&str; 8] = [
+const BY_TIME: [&str; 9] = [
     "transfers",
     "transactions",
+    "settlements",
     "balance_history",
     "decided_ids",
     "account_transfers",

@@ -36,8 +36,7 @@ pub(super) async fn check_whole(world: &World, store: &Store) -> JournalSeq {
             break;
         }
     }
-    let expected: Vec<_> =
-        world.transfers.iter().filter(|stored| stored.seq <= checkpoint.seq).cloned().collect();
+    let expected = world.transfers_at(checkpoint.seq);
     assert_eq!(shown, expected);
     for (seq, record, keyed) in &world.records {
         let keyed = keyed.clone().filter(|_| *seq <= checkpoint.seq);

@@ -240,7 +240,11 @@ async fn rows_that_arrive_between_pages_neither_shift_nor_repeat(kind: Kind) {
                 .cloned()
                 .collect::<Vec<_>>(),
         };
-        assert_eq!(shown, expected);
+        // What has become of them meanwhile is shown as it is when each page is read.
+        let bare = |rows: Vec<StoredTransfer>| -> Vec<_> {
+            rows.into_iter().map(|stored| (stored.seq, stored.transfer)).collect()
+        };
+        assert_eq!(bare(shown), bare(expected));
     }
 }
 

@@ -4,7 +4,7 @@ use florin_engine::{Balances, Event, JournalSeq, LedgerId, MajorUnits, Timestamp
 use florin_tests::postgres::Postgres as Server;
 
 use super::sqlite_file::{scale_of, shown_id};
-use super::world::{AMOUNTS, IDS, World, amount};
+use super::world::{AMOUNTS, IDS, World, amount, flag_names};
 use super::{Kind, Place};
 
 struct Psql {
@@ -61,12 +61,12 @@ async fn transfers_read_as_money_ids_and_times() {
                 shown_id(transfer.debit_account_id.0),
                 shown_id(transfer.credit_account_id.0),
                 transfer.amount.display(scale_of(&world, transfer.ledger)).to_string(),
-                "posted".to_owned(),
+                stored.status().name().to_owned(),
                 transfer.transaction_id.map_or("null".to_owned(), |id| shown_id(id.0)),
                 shown_id(transfer.user_data_128),
                 transfer.user_data_64.to_string(),
                 transfer.user_data_32.to_string(),
-                if transfer.flags.bits() == 1 { "linked" } else { "" }.to_owned(),
+                flag_names(transfer.flags),
                 transfer.code.0.to_string(),
                 transfer.metadata.as_ref().map_or("none".to_owned(), |text| number(&text.text)),
             ]

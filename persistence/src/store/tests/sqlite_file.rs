@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use uuid::Uuid;
 
-use super::world::{AMOUNTS, IDS, World, amount};
+use super::world::{AMOUNTS, IDS, World, amount, flag_names};
 use super::{DIRECTORY, SMALL, open, raw};
 use crate::store::{Store, StoreError, StoreErrorKind};
 
@@ -140,12 +140,12 @@ async fn transfers_read_as_money_ids_and_times() {
                 shown_id(transfer.debit_account_id.0),
                 shown_id(transfer.credit_account_id.0),
                 transfer.amount.display(scale_of(&world, transfer.ledger)).to_string(),
-                "posted".to_owned(),
+                stored.status().name().to_owned(),
                 transfer.transaction_id.map_or("null".to_owned(), |id| shown_id(id.0)),
                 shown_id(transfer.user_data_128),
                 transfer.user_data_64.to_string(),
                 transfer.user_data_32.to_string(),
-                if transfer.flags.bits() == 1 { "linked" } else { "" }.to_owned(),
+                flag_names(transfer.flags),
                 transfer.code.0.to_string(),
                 transfer.metadata.as_ref().map_or("none".to_owned(), |text| text.text.to_string()),
             ]
@@ -407,7 +407,7 @@ async fn a_newer_schema_is_refused_in_one_sentence() {
     let error = refused(directory.path(), DIRECTORY).await;
     assert_eq!(
         error.to_string(),
-        "the store has schema version 9, and this program knows versions up to 3: use the newer program"
+        "the store has schema version 9, and this program knows versions up to 4: use the newer program"
     );
 }
 

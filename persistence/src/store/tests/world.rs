@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use florin_engine::{
     Account, AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event,
-    IdBurned, JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, Record, Scale,
-    Timestamp, Transaction, Transfer, TransferFlags, TransferId, TransferPosted, metadata_digest,
+    IdBurned, Inherited, JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, Record,
+    Scale, Settlement, Timestamp, Transaction, Transfer, TransferExpired, TransferFlags,
+    TransferId, TransferPosted, metadata_digest,
 };
 
 use crate::store::{
@@ -64,7 +65,9 @@ pub(super) struct World {
     pub(super) records: Vec<(JournalSeq, Record, Option<Vec<u8>>)>,
     pub(super) ledgers: Vec<StoredLedger>,
     pub(super) accounts: BTreeMap<AccountId, StoredAccount>,
+    /// With what has become of them by the end.
     pub(super) transfers: Vec<StoredTransfer>,
+    settled: BTreeMap<TransferId, JournalSeq>,
     pub(super) transactions: Vec<StoredTransaction>,
     pub(super) history: Vec<BalanceAt>,
 }
@@ -79,6 +82,7 @@ impl World {
             ledgers: Vec::new(),
             accounts: BTreeMap::new(),
             transfers: Vec::new(),
+            settled: BTreeMap::new(),
             transactions: Vec::new(),
             history: Vec::new(),
         };
@@ -213,6 +217,12 @@ impl World {
             self.push(timestamp, vec![Event::IdBurned(burned)], Vec::new());
             return;
         }
+        if self.random.one_in(8)
+            && let Some(pending) = self.open_pending()
+        {
+            self.expire(pending);
+            return;
+        }
         let timestamp = self.tick();
         let count = 1 + self.random.below(12);
         let mut events = Vec::new();
@@ -238,12 +248,54 @@ impl World {
             let debit_account = position(transfer.debit_account_id);
             let credit_account = position(transfer.credit_account_id);
             let seq = self.next_seq();
-            self.transfers.push(StoredTransfer { transfer: transfer.clone(), seq });
+            if let Some((id, settlement)) = transfer.settles() {
+                self.settle(id, settlement);
+            }
+            let stored = StoredTransfer { transfer: transfer.clone(), seq, settlement: None };
+            self.transfers.push(stored);
             let posted = TransferPosted { transfer, debit_account, credit_account };
             events.push(Event::TransferPosted(posted));
         }
         let accounts = touched.into_iter().map(|id| self.change(id, timestamp)).collect();
         self.push(timestamp, events, accounts);
+    }
+
+    /// One of the transfers that are pending and open.
+    fn open_pending(&mut self) -> Option<Transfer> {
+        let open: Vec<usize> = (0..self.transfers.len())
+            .filter(|at| {
+                let stored = &self.transfers[*at];
+                stored.settlement.is_none()
+                    && stored.transfer.flags.contains(TransferFlags::PENDING)
+            })
+            .collect();
+        if open.is_empty() {
+            return None;
+        }
+        let at = open[self.random.below(open.len())];
+        Some(self.transfers[at].transfer.clone())
+    }
+
+    fn settle(&mut self, id: TransferId, settlement: Settlement) {
+        let stored = self.transfers.iter_mut().find(|stored| stored.transfer.id == id).unwrap();
+        assert_eq!(stored.settlement.replace(settlement), None);
+        let seq = self.next_seq();
+        self.settled.insert(id, seq);
+    }
+
+    fn expire(&mut self, pending: Transfer) {
+        let timestamp = self.tick();
+        self.settle(pending.id, Settlement::Expired);
+        let expired = TransferExpired {
+            id: pending.id,
+            debit_account: 0,
+            credit_account: 1,
+            amount: pending.amount,
+            timestamp,
+        };
+        let touched = [pending.debit_account_id, pending.credit_account_id];
+        let accounts = touched.map(|id| self.change(id, timestamp)).into();
+        self.push(timestamp, vec![Event::TransferExpired(expired)], accounts);
     }
 
     fn new_id(&mut self) -> TransferId {
@@ -284,6 +336,24 @@ impl World {
             metadata: self.metadata(),
             ..Transfer::default()
         };
+        if self.random.one_in(3) {
+            transfer.flags = TransferFlags::PENDING;
+            transfer.timeout = self.random.pick(&[0, 1, u32::MAX]);
+        } else if self.random.one_in(3)
+            && let Some(pending) = self.open_pending()
+        {
+            transfer.pending_id = pending.id;
+            transfer.debit_account_id = pending.debit_account_id;
+            transfer.credit_account_id = pending.credit_account_id;
+            transfer.flags = self.random.pick(&[
+                TransferFlags::POST_PENDING_TRANSFER,
+                TransferFlags::VOID_PENDING_TRANSFER,
+            ]);
+            transfer.inherited = Inherited::AMOUNT;
+        } else if self.random.one_in(5) {
+            transfer.flags = TransferFlags::BALANCING_DEBIT;
+            transfer.amount_requested = AMOUNTS.map(self::amount)[self.random.below(8)];
+        }
         if plain {
             transfer.user_data_128 = 0;
             transfer.user_data_64 = 0;
@@ -325,6 +395,19 @@ impl World {
         after
     }
 
+    /// The transfers up to a position, as they were then.
+    pub(super) fn transfers_at(&self, seq: JournalSeq) -> Vec<StoredTransfer> {
+        let there = self.transfers.iter().filter(|stored| stored.seq <= seq);
+        let then = |stored: &StoredTransfer| {
+            let is_settled = self.settled.get(&stored.transfer.id).is_some_and(|at| *at <= seq);
+            StoredTransfer {
+                settlement: stored.settlement.filter(|_| is_settled),
+                ..stored.clone()
+            }
+        };
+        there.map(then).collect()
+    }
+
     /// The records after `after` up to `upto`, as a batch.
     pub(super) fn batch(&self, after: JournalSeq, upto: JournalSeq) -> StoreBatch {
         let mut batch = StoreBatch::new(after);
@@ -336,6 +419,12 @@ impl World {
         batch.set_frame_hash(frame_hash(upto));
         batch
     }
+}
+
+/// The flags as views show them.
+pub(super) fn flag_names(flags: TransferFlags) -> String {
+    let named = TransferFlags::NAMES.iter().filter(|(flag, _)| flags.contains(*flag));
+    named.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn frame_hash(seq: JournalSeq) -> [u8; 16] {
