@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use florin_engine::{
     Account, AccountId, AmountTextError, Asking, Command, CommandKey, Decision, Event, Field,
-    ItemOutcome, JournalSeq, LedgerId, Record, Rejection, Scale, Timestamp, Transaction, Transfer,
-    TransferId, Unreadable, Verdict, WHOLE_TRANSACTION, metadata_digest,
+    ItemOutcome, JournalSeq, LedgerId, Record, Rejection, Scale, Settlement, Timestamp,
+    Transaction, Transfer, TransferId, Unreadable, Verdict, WHOLE_TRANSACTION, metadata_digest,
 };
 use florin_persistence::store::Store;
 use tokio::sync::oneshot;
@@ -40,7 +40,7 @@ pub struct Answer {
     pub timestamp: Timestamp,
     /// How many items the command had.
     pub items: u32,
-    /// The items that were not created, by index in order; never [`ItemOutcome::Differs`].
+    /// The items that were not created, by index in order; never [`ItemOutcome::Differs`] or [`ItemOutcome::Settled`].
     pub exceptions: Vec<(u32, ItemOutcome)>,
     /// What happened.
     pub record: Option<Record>,
@@ -433,9 +433,18 @@ impl Florin {
         let Decision { timestamp, items, mut exceptions, asked, record } = decision;
         let mut asked = asked.into_iter();
         for (index, outcome) in &mut exceptions {
-            let ItemOutcome::Differs { seq: first } = *outcome else { continue };
-            let (_, asked) = asked.next().expect("what differs says what was asked for, in order");
-            *outcome = self.conflict(first, *index, &asked.asking()).await.map_err(history_away)?;
+            let mut asked =
+                || asked.next().expect("what is left open says what was asked for, in order").1;
+            *outcome = match *outcome {
+                ItemOutcome::Exists { .. } | ItemOutcome::Rejected(_) => continue,
+                ItemOutcome::Differs { seq: first } => {
+                    self.conflict(first, *index, &asked().asking()).await
+                }
+                ItemOutcome::Settled { seq: pending, settlement } => {
+                    self.settled(pending, settlement, &asked().asking()).await
+                }
+            }
+            .map_err(history_away)?;
         }
         Ok(Answer { seq, timestamp, items, exceptions, record, replay: Replay::First })
     }
@@ -450,16 +459,27 @@ impl Florin {
     ) -> Result<ItemOutcome, HistoryError> {
         let id = asked.item.id;
         let missing = HistoryError::Missing { seq: seq.0 };
-        let field = if index == WHOLE_TRANSACTION {
-            let (first, _) = self.running.history.transaction(seq, id).await?;
-            let first = metadata_digest(first.ok_or(missing)?.transaction.metadata.as_ref());
-            let same_metadata = first == metadata_digest(asked.item.metadata.as_ref());
-            if same_metadata { Field::Transfers } else { Field::Metadata }
-        } else {
+        if index != WHOLE_TRANSACTION {
             let (first, _) = self.running.history.transfer(seq, id).await?;
-            asked.first_difference(first.as_ref().ok_or(missing.clone())?).ok_or(missing)?
-        };
+            return Ok(conflicting(seq, asked, &first.ok_or(missing)?));
+        }
+        let (first, _) = self.running.history.transaction(seq, id).await?;
+        let first = metadata_digest(first.ok_or(missing)?.transaction.metadata.as_ref());
+        let same_metadata = first == metadata_digest(asked.item.metadata.as_ref());
+        let field = if same_metadata { Field::Transfers } else { Field::Metadata };
         Ok(ItemOutcome::Rejected(Rejection::exists_with_different(field)))
+    }
+
+    /// Why a post or void is refused whose pending transfer, decided at `seq`, was settled before.
+    async fn settled(
+        &self,
+        seq: JournalSeq,
+        settlement: Settlement,
+        asked: &Asking<'_>,
+    ) -> Result<ItemOutcome, HistoryError> {
+        let (pending, _) = self.running.history.transfer(seq, asked.item.pending_id).await?;
+        let pending = pending.ok_or(HistoryError::Missing { seq: seq.0 })?;
+        Ok(ItemOutcome::Rejected(asked.refused_as_settled(&pending, settlement)))
     }
 
     /// The answer that was given when the record at `seq` was decided, for the same command.
@@ -472,10 +492,8 @@ impl Florin {
         let mut exceptions =
             record.key.as_ref().map(|key| key.exceptions.clone()).unwrap_or_default();
         for (index, outcome) in &mut exceptions {
-            if let ItemOutcome::Differs { seq: first } = *outcome {
-                *outcome =
-                    self.conflict_again(first, *index, command).await.map_err(history_away)?;
-            }
+            let again = self.outcome_again(*outcome, *index, command).await;
+            *outcome = again.map_err(history_away)?;
         }
         let items = items_of(&record, &exceptions);
         let timestamp = record.timestamp;
@@ -489,22 +507,42 @@ impl Florin {
         })
     }
 
-    /// Finds again in which field an item of a batch differs: the record says only where its id was decided.
-    async fn conflict_again(
+    /// Finds again what the record leaves open of the outcome of an item of a batch: in which field it differs, or why it can not settle
+    /// its pending transfer.
+    async fn outcome_again(
         &self,
-        seq: JournalSeq,
+        outcome: ItemOutcome,
         index: u32,
         command: &Command,
     ) -> Result<ItemOutcome, HistoryError> {
+        let (ItemOutcome::Differs { seq } | ItemOutcome::Settled { seq, .. }) = outcome else {
+            return Ok(outcome);
+        };
         let missing = HistoryError::Missing { seq: seq.0 };
         let Command::CreateTransfers(items) = command else { return Err(missing) };
         let item = items.get(index as usize).ok_or(missing.clone())?;
-        let (first, _) = self.running.history.transfer(seq, item.id).await?;
+        let id = match outcome {
+            ItemOutcome::Settled { .. } => item.pending_id,
+            _ => item.id,
+        };
+        let (first, _) = self.running.history.transfer(seq, id).await?;
         let first = first.ok_or(missing.clone())?;
-        let scale = self.scale(first.ledger).ok_or(missing.clone())?;
+        let scale = self.scale(first.ledger).ok_or(missing)?;
         let asked = Asking::against(item, &first, scale);
-        let field = asked.first_difference(&first).ok_or(missing)?;
-        Ok(ItemOutcome::Rejected(Rejection::exists_with_different(field)))
+        Ok(match outcome {
+            ItemOutcome::Settled { settlement, .. } => {
+                ItemOutcome::Rejected(asked.refused_as_settled(&first, settlement))
+            }
+            _ => conflicting(seq, &asked, &first),
+        })
+    }
+}
+
+/// What asking again under the id of the transfer that was decided `first`, at `seq`, comes to.
+fn conflicting(seq: JournalSeq, asked: &Asking<'_>, first: &Transfer) -> ItemOutcome {
+    match asked.first_difference(first) {
+        Some(field) => ItemOutcome::Rejected(Rejection::exists_with_different(field)),
+        None => ItemOutcome::Exists { seq, timestamp: first.timestamp },
     }
 }
 
@@ -519,6 +557,8 @@ fn items_of(record: &Record, exceptions: &[(u32, ItemOutcome)]) -> u32 {
             }
             // Its item is among the exceptions.
             Event::IdBurned(_) => {}
+            // An item of the shard's own command, which nobody asks for again.
+            Event::TransferExpired(_) => items += 1,
         }
     }
     items

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use florin_engine::{
-    Decided, DecidedBefore, DecidedKind, JournalSeq, Record, Timestamp, TransferId,
+    Decided, DecidedBefore, DecidedKind, DecidedSpace, JournalSeq, Record, Timestamp, TransferId,
 };
 use florin_persistence::decided::{self, DecidedIndex, Entry, Namespace};
 
@@ -46,6 +46,10 @@ impl DecidedBefore for IndexOnDisk {
     fn key(&mut self, hash: u128) -> Option<Decided> {
         self.get(Namespace::Key, hash)
     }
+
+    fn settled(&mut self, id: TransferId) -> Option<Decided> {
+        self.get(Namespace::Settled, id.0)
+    }
 }
 
 impl IndexedIds for IndexOnDisk {
@@ -61,13 +65,12 @@ pub(crate) fn entries_of(seq: JournalSeq, record: &Record, entries: &mut Vec<Ent
     });
 }
 
-/// Ids and keys are spaces of their own.
+/// Where the index keeps what is of this kind.
 pub(crate) fn namespace_of(kind: DecidedKind) -> Namespace {
-    match kind {
-        DecidedKind::Key => Namespace::Key,
-        DecidedKind::Transfer | DecidedKind::Transaction | DecidedKind::Burned => {
-            Namespace::Transfer
-        }
+    match kind.space() {
+        DecidedSpace::Transfer => Namespace::Transfer,
+        DecidedSpace::Key => Namespace::Key,
+        DecidedSpace::Settled => Namespace::Settled,
     }
 }
 

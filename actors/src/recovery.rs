@@ -19,7 +19,7 @@ use florin_persistence::journal::{
 };
 use florin_persistence::record::{self, RecordError};
 use florin_persistence::snapshot::files::{self, FromStart, SnapshotFileError};
-use florin_persistence::snapshot::{SnapshotError, SnapshotReader};
+use florin_persistence::snapshot::{Held, SnapshotError, SnapshotReader};
 use florin_persistence::store::StoreError;
 
 use crate::clock::Clock;
@@ -183,11 +183,20 @@ pub(crate) fn load(snapshot: SnapshotReader<FromStart>) -> Result<State, OpenErr
     let header = *snapshot.header();
     let ledgers = snapshot.ledgers().iter().cloned();
     let ledgers = ledgers.map(|(ledger, totals)| LedgerState { ledger, totals }).collect();
-    let begin = StateHeader { seq: header.seq, timestamp: header.last_timestamp, ledgers };
+    let begin = StateHeader {
+        seq: header.seq,
+        timestamp: header.last_timestamp,
+        newest_transfer: header.newest_transfer,
+        ledgers,
+    };
     let mut state = State::restore(begin, hash_seed());
-    for account in snapshot {
-        let account = account.map_err(|error: SnapshotError| SnapshotFileError::Read(error))?;
-        state.restore_account(account);
+    for held in snapshot {
+        match held.map_err(|error: SnapshotError| SnapshotFileError::Read(error))? {
+            Held::Account(account) => state.restore_account(account),
+            Held::Pending(pending) => state.restore_pending(&pending).map_err(|error| {
+                OpenError::Mismatch(format!("in the snapshot at {}, {error}", header.seq.0))
+            })?,
+        }
     }
     if state.state_hash() == header.state_hash {
         Ok(state)

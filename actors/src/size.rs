@@ -22,6 +22,7 @@ pub(crate) fn record_bytes_max(command: &Command) -> u64 {
             metadata(transaction.metadata.as_ref())
                 + transaction.transfers.iter().map(transfer).sum::<usize>()
         }
+        Command::ExpirePending(expire) => expire.limit as usize * TRANSFER_BYTES_MAX,
         Command::OpenAccount(open) => {
             account(&open.account) + ACCOUNT_BYTES_MAX + TRANSFER_BYTES_MAX
         }

@@ -17,15 +17,18 @@ impl AccountFlags {
     pub const CREDITS_MUST_NOT_EXCEED_DEBITS: AccountFlags = AccountFlags(1 << 2);
     /// Its balances after each command are kept and can be queried.
     pub const HISTORY: AccountFlags = AccountFlags(1 << 3);
-    /// Takes part in no more transfers.
+    /// Brought in from elsewhere, with the moment of its creation there.
+    pub const IMPORTED: AccountFlags = AccountFlags(1 << 4);
+    /// Takes part in no more transfers, but for those that void a pending one.
     pub const CLOSED: AccountFlags = AccountFlags(1 << 5);
 
     /// Every flag with its name, in the order of their bits.
-    pub const NAMES: [(AccountFlags, &'static str); 5] = [
+    pub const NAMES: [(AccountFlags, &'static str); 6] = [
         (AccountFlags::LINKED, "linked"),
         (AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS, "debits_must_not_exceed_credits"),
         (AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS, "credits_must_not_exceed_debits"),
         (AccountFlags::HISTORY, "history"),
+        (AccountFlags::IMPORTED, "imported"),
         (AccountFlags::CLOSED, "closed"),
     ];
 
@@ -38,7 +41,7 @@ impl AccountFlags {
     /// The flags of these bits, unless a bit has no meaning.
     #[must_use]
     pub const fn try_from_bits(bits: u16) -> Option<AccountFlags> {
-        if bits & !0b10_1111 == 0 { Some(AccountFlags(bits)) } else { None }
+        if bits & !0b11_1111 == 0 { Some(AccountFlags(bits)) } else { None }
     }
 
     /// The bits, as in the durable format.

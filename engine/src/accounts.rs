@@ -12,6 +12,11 @@ use crate::ids::AccountId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot(u32);
 
+impl Slot {
+    /// Where the first account stands, or will.
+    pub(crate) const FIRST: Slot = Slot(0);
+}
+
 /// An account and what the state machine keeps beside it.
 pub(crate) struct Resident {
     pub(crate) account: Account,

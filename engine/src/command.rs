@@ -18,6 +18,8 @@ pub enum Command {
     CreateTransaction(CreateTransaction),
     /// Create an account together with its opening balance.
     OpenAccount(OpenAccount),
+    /// Release what pending transfers reserved whose time is over.
+    ExpirePending(ExpirePending),
 }
 
 impl Command {
@@ -32,6 +34,7 @@ impl Command {
             Command::CreateTransaction(transaction) => transaction.transfers.len() + 1,
             // The opening account, when it is the ledger's first, the account and its opening transfer.
             Command::OpenAccount(_) => 3,
+            Command::ExpirePending(expire) => expire.limit as usize,
         }
     }
 }
@@ -68,6 +71,8 @@ pub struct CreateAccount {
     pub user_data_64: u64,
     /// The caller's own reference.
     pub user_data_32: u32,
+    /// When an imported account was created, in the past; 0 for all others.
+    pub timestamp: Timestamp,
     /// The caller's own words about it.
     pub metadata: Option<Metadata>,
 }
@@ -85,6 +90,7 @@ impl CreateAccount {
             user_data_128: 0,
             user_data_64: 0,
             user_data_32: 0,
+            timestamp: Timestamp(0),
             metadata: None,
         }
     }
@@ -99,7 +105,7 @@ pub struct CreateTransfer {
     pub debit_account_id: AccountId,
     /// The account that receives.
     pub credit_account_id: AccountId,
-    /// How much.
+    /// How much. [`Amount::MAX`](crate::Amount::MAX) posts all that is pending, and balances as much as possible.
     pub amount: AmountInput,
     /// The ledger of both accounts; that of the debit account when absent.
     pub ledger: Option<LedgerId>,
@@ -107,9 +113,9 @@ pub struct CreateTransfer {
     pub code: Code,
     /// How it is decided.
     pub flags: TransferFlags,
-    /// The pending transfer that it settles; single-phase transfers have none.
+    /// The pending transfer that it posts or voids; 0 for all others. What a post or void leaves open, with zero or absent, is that one's.
     pub pending_id: TransferId,
-    /// Seconds until it expires; single-phase transfers have none.
+    /// Seconds until a pending transfer expires; 0 for never, and for all others.
     pub timeout: u32,
     /// The caller's own reference.
     pub user_data_128: u128,
@@ -119,6 +125,8 @@ pub struct CreateTransfer {
     pub user_data_32: u32,
     /// When it took effect outside.
     pub effective_at: Option<Timestamp>,
+    /// When an imported transfer was decided, in the past; 0 for all others.
+    pub timestamp: Timestamp,
     /// The caller's own words about it.
     pub metadata: Option<Metadata>,
 }
@@ -146,6 +154,7 @@ impl CreateTransfer {
             user_data_64: 0,
             user_data_32: 0,
             effective_at: None,
+            timestamp: Timestamp(0),
             metadata: None,
         }
     }
@@ -169,4 +178,13 @@ pub struct OpenAccount {
     pub account: CreateAccount,
     /// Its opening balance.
     pub balance: AmountInput,
+}
+
+/// Release what pending transfers reserved whose time is over, those that are due first before the others.
+///
+/// Asked by the shard, not by a caller: when, [`State::next_expiry`](crate::State::next_expiry) tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpirePending {
+    /// The most transfers that this command lets expire: bounds how long it keeps others waiting, and its record.
+    pub limit: u32,
 }

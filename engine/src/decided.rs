@@ -9,19 +9,38 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::ids::{JournalSeq, Timestamp, TransferId};
+use crate::ids::{JournalSeq, LedgerId, Timestamp, TransferId};
+use crate::rejection::Rejection;
 
 /// What an id or key was decided to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// Where in the journal.
     pub seq: JournalSeq,
-    /// The digest of the content that it was decided for.
+    /// The digest of the content that it was decided for; of what became of a transfer later, the transfer's ledger.
     pub digest: u64,
     /// When: the timestamp that a retry is answered with.
     pub timestamp: Timestamp,
     /// What it names.
     pub kind: DecidedKind,
+}
+
+impl Decided {
+    /// What became at `seq` of a transfer of this ledger, to be remembered under its id.
+    pub(crate) fn ended(
+        seq: JournalSeq,
+        timestamp: Timestamp,
+        kind: DecidedKind,
+        ledger: LedgerId,
+    ) -> Decided {
+        Decided { seq, digest: u64::from(ledger.0), timestamp, kind }
+    }
+
+    /// The ledger of a transfer whose end this is: tells how many digits the amounts may have that a late post or void names.
+    pub(crate) fn ledger_of_ended(&self) -> Option<LedgerId> {
+        let is_end = self.kind.space() == DecidedSpace::Settled;
+        u32::try_from(self.digest).ok().filter(|_| is_end).map(LedgerId)
+    }
 }
 
 /// What a decided id names. The numbers are part of the durable format.
@@ -36,6 +55,56 @@ pub enum DecidedKind {
     Burned = 3,
     /// An idempotency key.
     Key = 4,
+    /// A pending transfer's end, under its own id in a space of its own: it was posted.
+    Posted = 5,
+    /// It was voided.
+    Voided = 6,
+    /// It expired.
+    Expired = 7,
+}
+
+/// Ids, keys and ends are spaces of their own: the same number may stand once in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecidedSpace {
+    /// Ids of transfers and transactions.
+    Transfer,
+    /// Idempotency keys.
+    Key,
+    /// What became of a transfer later, under its id.
+    Settled,
+}
+
+/// How a pending transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It was posted, in full or in part.
+    Posted,
+    /// It was voided.
+    Voided,
+    /// Its time was over.
+    Expired,
+}
+
+impl Settlement {
+    /// What a later post or void of the same transfer comes to.
+    #[must_use]
+    pub const fn rejection(self) -> Rejection {
+        match self {
+            Settlement::Posted => Rejection::PendingTransferAlreadyPosted,
+            Settlement::Voided => Rejection::PendingTransferAlreadyVoided,
+            Settlement::Expired => Rejection::PendingTransferExpired,
+        }
+    }
+
+    /// The kind under which it is remembered.
+    #[must_use]
+    pub const fn kind(self) -> DecidedKind {
+        match self {
+            Settlement::Posted => DecidedKind::Posted,
+            Settlement::Voided => DecidedKind::Voided,
+            Settlement::Expired => DecidedKind::Expired,
+        }
+    }
 }
 
 impl DecidedKind {
@@ -47,7 +116,38 @@ impl DecidedKind {
             2 => Some(DecidedKind::Transaction),
             3 => Some(DecidedKind::Burned),
             4 => Some(DecidedKind::Key),
+            5 => Some(DecidedKind::Posted),
+            6 => Some(DecidedKind::Voided),
+            7 => Some(DecidedKind::Expired),
             _ => None,
+        }
+    }
+
+    /// The space in which things of this kind are remembered.
+    #[must_use]
+    pub const fn space(self) -> DecidedSpace {
+        match self {
+            DecidedKind::Transfer | DecidedKind::Transaction | DecidedKind::Burned => {
+                DecidedSpace::Transfer
+            }
+            DecidedKind::Key => DecidedSpace::Key,
+            DecidedKind::Posted | DecidedKind::Voided | DecidedKind::Expired => {
+                DecidedSpace::Settled
+            }
+        }
+    }
+
+    /// How the pending transfer ended, if this is such an end.
+    #[must_use]
+    pub const fn settlement(self) -> Option<Settlement> {
+        match self {
+            DecidedKind::Posted => Some(Settlement::Posted),
+            DecidedKind::Voided => Some(Settlement::Voided),
+            DecidedKind::Expired => Some(Settlement::Expired),
+            DecidedKind::Transfer
+            | DecidedKind::Transaction
+            | DecidedKind::Burned
+            | DecidedKind::Key => None,
         }
     }
 }
@@ -60,6 +160,8 @@ pub trait DecidedBefore {
     fn transfer(&mut self, id: TransferId) -> Option<Decided>;
     /// What the key with this hash was used for, if it is indexed.
     fn key(&mut self, hash: u128) -> Option<Decided>;
+    /// What became of the transfer with this id later, if that is indexed.
+    fn settled(&mut self, id: TransferId) -> Option<Decided>;
 }
 
 /// A history without an index: every id is recent.
@@ -71,6 +173,10 @@ impl DecidedBefore for NothingBefore {
     }
 
     fn key(&mut self, _hash: u128) -> Option<Decided> {
+        None
+    }
+
+    fn settled(&mut self, _id: TransferId) -> Option<Decided> {
         None
     }
 }

@@ -6,12 +6,17 @@
 mod account;
 mod accounts;
 mod amount;
+mod apply;
+mod asking;
 mod command;
 mod decide;
 mod decided;
 mod fixed;
 mod ids;
 mod ledger;
+mod moments;
+mod moved;
+mod pending;
 mod record;
 mod rejection;
 mod state;
@@ -19,20 +24,22 @@ mod transfer;
 
 pub use account::{Account, AccountAfter, AccountFlags, Balances};
 pub use amount::{Amount, AmountInput, AmountTextError, MajorUnits, Scale, SignedAmount};
+pub use asking::{Asked, Asking};
 pub use command::{
-    Command, CreateAccount, CreateLedger, CreateTransaction, CreateTransfer, OpenAccount,
+    Command, CreateAccount, CreateLedger, CreateTransaction, CreateTransfer, ExpirePending,
+    OpenAccount,
 };
 pub use decide::{Unreadable, WHOLE_TRANSACTION};
-pub use decided::{Decided, DecidedBefore, DecidedKind, NothingBefore};
+pub use decided::{Decided, DecidedBefore, DecidedKind, DecidedSpace, NothingBefore, Settlement};
 pub use ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
 pub use ledger::{Ledger, LedgerTotals, ledger_state_hash};
+pub use pending::PendingTransfer;
 pub use record::{
     AccountCreated, CommandKey, Decision, Event, IdBurned, ItemOutcome, Key, KeyRule, KeyUse,
-    LedgerAfter, Record, TransferPosted, Verdict,
+    LedgerAfter, Record, TransferExpired, TransferPosted, Verdict,
 };
 pub use rejection::{Field, Rejection, RejectionNumberError};
-pub use state::{LedgerState, ReplayError, State, StateHeader};
+pub use state::{LedgerState, ReplayError, RestoreError, State, StateHeader};
 pub use transfer::{
-    Asked, Asking, Metadata, Transaction, Transfer, TransferFlags, metadata_digest,
-    transaction_digest,
+    Inherited, Metadata, Transaction, Transfer, TransferFlags, metadata_digest, transaction_digest,
 };

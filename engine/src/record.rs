@@ -2,12 +2,13 @@
 
 use crate::account::{AccountAfter, AccountFlags};
 use crate::amount::Amount;
+use crate::asking::Asked;
 use crate::command::Command;
-use crate::decided::{Decided, DecidedKind};
+use crate::decided::{Decided, DecidedKind, Settlement};
 use crate::ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
 use crate::ledger::{Ledger, LedgerTotals};
 use crate::rejection::Rejection;
-use crate::transfer::{Asked, Metadata, Transaction, Transfer, transaction_digest};
+use crate::transfer::{Metadata, Transaction, Transfer, transaction_digest};
 
 /// What one command decided. Its position is given by where it stands in the journal.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,12 +34,14 @@ pub enum Event {
     LedgerCreated(Ledger),
     /// An account was created.
     AccountCreated(AccountCreated),
-    /// Money moved.
+    /// Money moved, was reserved, or a reservation was settled: which of them, the transfer's flags say.
     TransferPosted(TransferPosted),
     /// The legs that follow, `transfers` of them, all happened.
     TransactionCreated(Transaction),
     /// A transient rejection used up this id for ever.
     IdBurned(IdBurned),
+    /// The time of a pending transfer was over: what it reserved is released.
+    TransferExpired(TransferExpired),
 }
 
 /// An account as it begins: its content, with its amounts resolved, and no money.
@@ -75,6 +78,21 @@ pub struct TransferPosted {
     pub debit_account: u32,
     /// Index of the credit account in [`Record::accounts`].
     pub credit_account: u32,
+}
+
+/// A pending transfer that expired, and where its two accounts stand in [`Record::accounts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferExpired {
+    /// The pending transfer.
+    pub id: TransferId,
+    /// Index of the debit account in [`Record::accounts`].
+    pub debit_account: u32,
+    /// Index of the credit account in [`Record::accounts`].
+    pub credit_account: u32,
+    /// How much was released.
+    pub amount: Amount,
+    /// When.
+    pub timestamp: Timestamp,
 }
 
 /// An id that is refused for ever.
@@ -143,13 +161,23 @@ pub enum ItemOutcome {
         /// When it was created.
         timestamp: Timestamp,
     },
-    /// Its id was decided at this position for other content; which field differs is found by reading it there.
+    /// Its id was decided at this position for other content; which field differs is found by reading it there, with
+    /// [`Asking::first_difference`](crate::Asking::first_difference). Where none does, it exists: a balancing transfer, a post or a void can ask for the
+    /// same in other words.
     Differs {
         /// Where it was decided.
         seq: JournalSeq,
     },
     /// The rules refuse it.
     Rejected(Rejection),
+    /// It would post or void a transfer that was settled before. Which refusal that is depends on what it names of that transfer:
+    /// [`Asking::refused_as_settled`](crate::Asking::refused_as_settled) finds it by reading the transfer.
+    Settled {
+        /// Where the pending transfer was decided.
+        seq: JournalSeq,
+        /// How it ended.
+        settlement: Settlement,
+    },
 }
 
 /// What came of a command.
@@ -180,21 +208,28 @@ pub struct Decision {
     pub items: u32,
     /// The items that were not created, by index in order.
     pub exceptions: Vec<(u32, ItemOutcome)>,
-    /// What was asked for by the items whose outcome is [`ItemOutcome::Differs`], to find the field in.
+    /// What was asked for by the items whose outcome is [`ItemOutcome::Differs`] or [`ItemOutcome::Settled`], to find the answer with.
     pub asked: Vec<(u32, Asked)>,
     /// What to journal; `None` where nothing happened.
     pub record: Option<Record>,
 }
 
 impl Record {
-    /// Gives each id and key that this record, standing at `seq`, decided for ever, in order.
+    /// Gives each id, key and end of a transfer that this record, standing at `seq`, decided for ever, in order. Which of them, and so in which
+    /// space, its kind says.
     pub fn each_decided(&self, seq: JournalSeq, mut give: impl FnMut(u128, Decided)) {
         for (index, event) in self.events.iter().enumerate() {
-            let (id, digest, timestamp, kind) = match event {
-                Event::TransferPosted(posted) => {
-                    let transfer = &posted.transfer;
-                    let digest = transfer.content_digest();
-                    (transfer.id, digest, transfer.timestamp, DecidedKind::Transfer)
+            match event {
+                Event::TransferPosted(TransferPosted { transfer, .. }) => {
+                    let (digest, timestamp) = (transfer.content_digest(), transfer.timestamp);
+                    let kind = DecidedKind::Transfer;
+                    give(transfer.id.0, Decided { seq, digest, timestamp, kind });
+                    if let Some((pending_id, settlement)) = transfer.settles() {
+                        give(
+                            pending_id.0,
+                            Decided::ended(seq, timestamp, settlement.kind(), transfer.ledger),
+                        );
+                    }
                 }
                 Event::TransactionCreated(transaction) => {
                     let following = self.events[index + 1..].iter();
@@ -206,12 +241,22 @@ impl Record {
                         _ => None,
                     });
                     let digest = transaction_digest(transaction.metadata.as_ref(), legs);
-                    (transaction.id, digest, transaction.timestamp, DecidedKind::Transaction)
+                    let (timestamp, kind) = (transaction.timestamp, DecidedKind::Transaction);
+                    give(transaction.id.0, Decided { seq, digest, timestamp, kind });
                 }
-                Event::IdBurned(burned) => (burned.id, 0, burned.timestamp, DecidedKind::Burned),
-                Event::LedgerCreated(_) | Event::AccountCreated(_) => continue,
-            };
-            give(id.0, Decided { seq, digest, timestamp, kind });
+                Event::IdBurned(burned) => {
+                    let (timestamp, kind) = (burned.timestamp, DecidedKind::Burned);
+                    give(burned.id.0, Decided { seq, digest: 0, timestamp, kind });
+                }
+                Event::TransferExpired(TransferExpired {
+                    id, timestamp, debit_account, ..
+                }) => {
+                    let ledger = self.accounts[*debit_account as usize].ledger;
+                    let kind = DecidedKind::Expired;
+                    give(id.0, Decided::ended(seq, *timestamp, kind, ledger));
+                }
+                Event::LedgerCreated(_) | Event::AccountCreated(_) => {}
+            }
         }
         if let Some(KeyUse { key, .. }) = &self.key {
             let kind = DecidedKind::Key;
@@ -229,7 +274,7 @@ impl Event {
             Event::AccountCreated(created) => created.metadata.as_ref(),
             Event::TransferPosted(posted) => posted.transfer.metadata.as_ref(),
             Event::TransactionCreated(transaction) => transaction.metadata.as_ref(),
-            Event::LedgerCreated(_) | Event::IdBurned(_) => None,
+            Event::LedgerCreated(_) | Event::IdBurned(_) | Event::TransferExpired(_) => None,
         }
     }
 }

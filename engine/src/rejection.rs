@@ -255,6 +255,60 @@ rejections! {
     ExceedsCredits { available: SignedAmount, requested: SignedAmount, ledger: LedgerId } = 48, "exceeds_credits", "The debit account has not enough available.";
     /// The credit account can not take so much. Transient: burns the id.
     ExceedsDebits { available: SignedAmount, requested: SignedAmount, ledger: LedgerId } = 49, "exceeds_debits", "The credit account has not enough available.";
+    /// The first event of the batch is imported, and this one is not.
+    ImportedEventExpected = 50, "imported_event_expected", "The batch imports, as its first event says, but this event is not imported.";
+    /// The first event of the batch is not imported, and this one is.
+    ImportedEventNotExpected = 51, "imported_event_not_expected", "The batch does not import, as its first event says, but this event is imported.";
+    /// A `timestamp` on an event that is not imported.
+    TimestampMustBeZero = 52, "timestamp_must_be_zero", "Only an imported event brings its timestamp.";
+    /// An imported timestamp of 0 or of 2^63 nanoseconds and more.
+    ImportedEventTimestampOutOfRange = 53, "imported_event_timestamp_out_of_range", "An imported event's timestamp is from 1 to 2^63-1 nanoseconds.";
+    /// An imported timestamp that is not in the past.
+    ImportedEventTimestampMustNotAdvance = 54, "imported_event_timestamp_must_not_advance", "An imported event's timestamp must be in the past.";
+    /// A post or void of nothing.
+    PendingIdMustNotBeZero = 55, "pending_id_must_not_be_zero", "A post or void names the pending transfer that it settles.";
+    /// The pending transfer's id is 2^128−1.
+    PendingIdMustNotBeIntMax = 56, "pending_id_must_not_be_int_max", "The pending_id is 2^128-1.";
+    /// A transfer that would settle itself.
+    PendingIdMustBeDifferent = 57, "pending_id_must_be_different", "The pending_id is the transfer's own id.";
+    /// A closing transfer that is not pending.
+    ClosingTransferMustBePending = 58, "closing_transfer_must_be_pending", "A transfer that closes an account must be pending, so that its void opens the account again.";
+    /// No such transfer. Transient: burns the id.
+    PendingTransferNotFound = 59, "pending_transfer_not_found", "There is no transfer with the pending_id.";
+    /// The transfer to settle is none that waits for it.
+    PendingTransferNotPending = 60, "pending_transfer_not_pending", "The transfer with the pending_id is not a pending one.";
+    /// Another debit account than that of the pending transfer.
+    PendingTransferHasDifferentDebitAccountId = 61, "pending_transfer_has_different_debit_account_id", "The pending transfer has a different debit_account_id.";
+    /// Another credit account than that of the pending transfer.
+    PendingTransferHasDifferentCreditAccountId = 62, "pending_transfer_has_different_credit_account_id", "The pending transfer has a different credit_account_id.";
+    /// Another ledger than that of the pending transfer.
+    PendingTransferHasDifferentLedger = 63, "pending_transfer_has_different_ledger", "The pending transfer is in a different ledger.";
+    /// Another code than that of the pending transfer.
+    PendingTransferHasDifferentCode = 64, "pending_transfer_has_different_code", "The pending transfer has a different code.";
+    /// More than what is pending.
+    ExceedsPendingTransferAmount { pending: SignedAmount, requested: SignedAmount, ledger: LedgerId } = 65, "exceeds_pending_transfer_amount", "The amount is more than the pending transfer's.";
+    /// A void of less than all that is pending.
+    PendingTransferHasDifferentAmount { pending: SignedAmount, requested: SignedAmount, ledger: LedgerId } = 66, "pending_transfer_has_different_amount", "A void releases all of its pending transfer, whose amount is a different one.";
+    /// Settled before, by a post.
+    PendingTransferAlreadyPosted = 67, "pending_transfer_already_posted", "The pending transfer was posted before.";
+    /// Settled before, by a void.
+    PendingTransferAlreadyVoided = 68, "pending_transfer_already_voided", "The pending transfer was voided before.";
+    /// Its time is over.
+    PendingTransferExpired = 69, "pending_transfer_expired", "The pending transfer's timeout is over.";
+    /// An imported timestamp at or before that of the newest of its kind, or of another event.
+    ImportedEventTimestampMustNotRegress = 70, "imported_event_timestamp_must_not_regress", "An imported event's timestamp must be after that of the newest of its kind, and be its own.";
+    /// An imported transfer from before its debit account.
+    ImportedEventTimestampMustPostdateDebitAccount = 71, "imported_event_timestamp_must_postdate_debit_account", "An imported transfer's timestamp must be after that of its debit account.";
+    /// An imported transfer from before its credit account.
+    ImportedEventTimestampMustPostdateCreditAccount = 72, "imported_event_timestamp_must_postdate_credit_account", "An imported transfer's timestamp must be after that of its credit account.";
+    /// An imported pending transfer with a timeout.
+    ImportedEventTimeoutMustBeZero = 73, "imported_event_timeout_must_be_zero", "An imported transfer has no timeout: it would be over, or end in the future of another clock.";
+    /// The debit account's pending debits would pass the largest amount.
+    OverflowsDebitsPending = 74, "overflows_debits_pending", "The debit account's debits_pending would pass 2^96-1 minor units.";
+    /// The credit account's pending credits would pass the largest amount.
+    OverflowsCreditsPending = 75, "overflows_credits_pending", "The credit account's credits_pending would pass 2^96-1 minor units.";
+    /// It would expire after the last moment there is.
+    OverflowsTimeout = 76, "overflows_timeout", "The transfer's timeout would end after the last moment there is, 2^63-1 nanoseconds.";
 }
 
 impl Rejection {
@@ -265,6 +319,7 @@ impl Rejection {
             self,
             Rejection::DebitAccountNotFound
                 | Rejection::CreditAccountNotFound
+                | Rejection::PendingTransferNotFound
                 | Rejection::DebitAccountAlreadyClosed
                 | Rejection::CreditAccountAlreadyClosed
                 | Rejection::ExceedsCredits { .. }
@@ -340,7 +395,7 @@ mod tests {
     #[test]
     fn what_is_no_rejection_is_refused() {
         assert_eq!(rebuilt(0, &[]), Err(RejectionNumberError::Unknown { number: 0 }));
-        assert_eq!(rebuilt(50, &[]), Err(RejectionNumberError::Unknown { number: 50 }));
+        assert_eq!(rebuilt(77, &[]), Err(RejectionNumberError::Unknown { number: 77 }));
         assert_eq!(rebuilt(36, &[1 << 32]), Err(RejectionNumberError::Figure { number: 36 }));
         assert_eq!(rebuilt(36, &[-1]), Err(RejectionNumberError::Figure { number: 36 }));
     }

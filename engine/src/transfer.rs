@@ -1,14 +1,14 @@
-//! A transfer: one movement of money from a debit account to a credit account. It never changes.
+//! A transfer: one movement of money from a debit account to a credit account, or of a reservation of it. It never changes.
 
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::amount::{Amount, Scale};
-use crate::command::CreateTransfer;
-use crate::fixed::FixedFields;
+use crate::amount::Amount;
+use crate::asking::Content;
+use crate::decided::Settlement;
 use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
-use crate::rejection::Field;
+use crate::pending::expires_at;
 
 /// How a transfer is decided. The bits are those of the reference, and part of the durable format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,9 +17,45 @@ pub struct TransferFlags(u16);
 impl TransferFlags {
     /// Part of an all-or-nothing chain with the next event of its batch.
     pub const LINKED: TransferFlags = TransferFlags(1 << 0);
+    /// Reserves the amount until it is posted or voided, or expires.
+    pub const PENDING: TransferFlags = TransferFlags(1 << 1);
+    /// Moves what a pending transfer reserved, all or a part; the rest is released.
+    pub const POST_PENDING_TRANSFER: TransferFlags = TransferFlags(1 << 2);
+    /// Releases what a pending transfer reserved.
+    pub const VOID_PENDING_TRANSFER: TransferFlags = TransferFlags(1 << 3);
+    /// Moves no more than leaves the debit account's debits, pending ones too, within its credits posted.
+    pub const BALANCING_DEBIT: TransferFlags = TransferFlags(1 << 4);
+    /// Moves no more than leaves the credit account's credits, pending ones too, within its debits posted.
+    pub const BALANCING_CREDIT: TransferFlags = TransferFlags(1 << 5);
+    /// Closes the debit account, until it is voided or expires.
+    pub const CLOSING_DEBIT: TransferFlags = TransferFlags(1 << 6);
+    /// Closes the credit account, until it is voided or expires.
+    pub const CLOSING_CREDIT: TransferFlags = TransferFlags(1 << 7);
+    /// Brought in from elsewhere, with the moment at which it was decided there.
+    pub const IMPORTED: TransferFlags = TransferFlags(1 << 8);
 
     /// Every flag with its name, in the order of their bits.
-    pub const NAMES: [(TransferFlags, &'static str); 1] = [(TransferFlags::LINKED, "linked")];
+    pub const NAMES: [(TransferFlags, &'static str); 9] = [
+        (TransferFlags::LINKED, "linked"),
+        (TransferFlags::PENDING, "pending"),
+        (TransferFlags::POST_PENDING_TRANSFER, "post_pending_transfer"),
+        (TransferFlags::VOID_PENDING_TRANSFER, "void_pending_transfer"),
+        (TransferFlags::BALANCING_DEBIT, "balancing_debit"),
+        (TransferFlags::BALANCING_CREDIT, "balancing_credit"),
+        (TransferFlags::CLOSING_DEBIT, "closing_debit"),
+        (TransferFlags::CLOSING_CREDIT, "closing_credit"),
+        (TransferFlags::IMPORTED, "imported"),
+    ];
+
+    /// A post or a void.
+    pub(crate) const SETTLING: TransferFlags =
+        TransferFlags::POST_PENDING_TRANSFER.with(TransferFlags::VOID_PENDING_TRANSFER);
+    /// Its amount is the most that it moves.
+    pub(crate) const BALANCING: TransferFlags =
+        TransferFlags::BALANCING_DEBIT.with(TransferFlags::BALANCING_CREDIT);
+    /// It closes an account.
+    pub(crate) const CLOSING: TransferFlags =
+        TransferFlags::CLOSING_DEBIT.with(TransferFlags::CLOSING_CREDIT);
 
     /// No flag.
     #[must_use]
@@ -30,7 +66,7 @@ impl TransferFlags {
     /// The flags of these bits, unless a bit has no meaning.
     #[must_use]
     pub const fn try_from_bits(bits: u16) -> Option<TransferFlags> {
-        if bits & !0b1 == 0 { Some(TransferFlags(bits)) } else { None }
+        if bits & !0b1_1111_1111 == 0 { Some(TransferFlags(bits)) } else { None }
     }
 
     /// The bits, as in the durable format.
@@ -43,6 +79,24 @@ impl TransferFlags {
     #[must_use]
     pub const fn contains(self, flags: TransferFlags) -> bool {
         self.0 & flags.0 == flags.0
+    }
+
+    /// Whether one of `flags` is set.
+    #[must_use]
+    pub const fn intersects(self, flags: TransferFlags) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    /// How it ends a pending transfer, if it does.
+    #[must_use]
+    pub const fn settlement(self) -> Option<Settlement> {
+        if self.contains(TransferFlags::POST_PENDING_TRANSFER) {
+            Some(Settlement::Posted)
+        } else if self.contains(TransferFlags::VOID_PENDING_TRANSFER) {
+            Some(Settlement::Voided)
+        } else {
+            None
+        }
     }
 
     /// These flags and `flags`.
@@ -77,8 +131,70 @@ pub fn metadata_digest(metadata: Option<&Metadata>) -> u64 {
     metadata.map_or(0, |metadata| metadata.digest)
 }
 
-/// One movement, as decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a post or void has in common with its pending transfer: with it a retry is recognized without that one.
+/// The bits are part of the durable format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Inherited(u16);
+
+impl Inherited {
+    /// `debit_account_id` was left open, so taken over.
+    pub const DEBIT_ACCOUNT_ID: Inherited = Inherited(1 << 0);
+    /// `credit_account_id` was left open, so taken over.
+    pub const CREDIT_ACCOUNT_ID: Inherited = Inherited(1 << 1);
+    /// All of the amount was asked for, whatever it is.
+    pub const AMOUNT: Inherited = Inherited(1 << 2);
+    /// `ledger` was left open, so taken over.
+    pub const LEDGER: Inherited = Inherited(1 << 3);
+    /// `code` was left open, so taken over.
+    pub const CODE: Inherited = Inherited(1 << 4);
+    /// `user_data_128` was left open, so taken over.
+    pub const USER_DATA_128: Inherited = Inherited(1 << 5);
+    /// `user_data_64` was left open, so taken over.
+    pub const USER_DATA_64: Inherited = Inherited(1 << 6);
+    /// `user_data_32` was left open, so taken over.
+    pub const USER_DATA_32: Inherited = Inherited(1 << 7);
+    /// The amount was named, and is all of it.
+    pub const SAME_AMOUNT: Inherited = Inherited(1 << 8);
+    /// `user_data_128` was named, and is the same.
+    pub const SAME_USER_DATA_128: Inherited = Inherited(1 << 9);
+    /// `user_data_64` was named, and is the same.
+    pub const SAME_USER_DATA_64: Inherited = Inherited(1 << 10);
+    /// `user_data_32` was named, and is the same.
+    pub const SAME_USER_DATA_32: Inherited = Inherited(1 << 11);
+
+    /// Nothing.
+    #[must_use]
+    pub const fn empty() -> Inherited {
+        Inherited(0)
+    }
+
+    /// What these bits say, unless a bit has no meaning.
+    #[must_use]
+    pub const fn try_from_bits(bits: u16) -> Option<Inherited> {
+        if bits >> 12 == 0 { Some(Inherited(bits)) } else { None }
+    }
+
+    /// The bits, as in the durable format.
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Whether one of `others` holds.
+    #[must_use]
+    pub const fn intersects(self, others: Inherited) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    /// This and `other`, where that `holds`.
+    #[must_use]
+    pub(crate) const fn with(self, other: Inherited, holds: bool) -> Inherited {
+        if holds { Inherited(self.0 | other.0) } else { self }
+    }
+}
+
+/// One movement, as decided: of money, or of a reservation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transfer {
     /// Its name, decided once for ever.
     pub id: TransferId,
@@ -86,8 +202,16 @@ pub struct Transfer {
     pub debit_account_id: AccountId,
     /// The account that receives.
     pub credit_account_id: AccountId,
-    /// How much moved.
+    /// How much moved, or is reserved, or was released by a void.
     pub amount: Amount,
+    /// The most that was to move, where the transfer balances; else the amount.
+    pub amount_requested: Amount,
+    /// The pending transfer that it posts or voids; 0 where it does neither.
+    pub pending_id: TransferId,
+    /// What it has in common with that one.
+    pub inherited: Inherited,
+    /// Seconds until it expires; 0 where it does not, or is not pending.
+    pub timeout: u32,
     /// The caller's own reference.
     pub user_data_128: u128,
     /// The caller's own reference.
@@ -102,7 +226,7 @@ pub struct Transfer {
     pub flags: TransferFlags,
     /// When it took effect outside, if the caller said so.
     pub effective_at: Option<Timestamp>,
-    /// When it was decided: unique, increasing in the order of decisions.
+    /// When it was decided: unique, increasing in the order of decisions; an imported one's is as given.
     pub timestamp: Timestamp,
     /// The transaction that it is a leg of.
     pub transaction_id: Option<TransferId>,
@@ -111,198 +235,23 @@ pub struct Transfer {
 }
 
 impl Transfer {
+    /// From when on it can no longer be settled, if it is pending and expires.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        expires_at(self.timestamp, self.timeout)
+    }
+
+    /// How it ended a pending transfer, and which, if it did.
+    #[must_use]
+    pub fn settles(&self) -> Option<(TransferId, Settlement)> {
+        self.flags.settlement().map(|settlement| (self.pending_id, settlement))
+    }
+
     /// The digest of what the caller asked for: equal for the same content, whatever the moment it was decided at.
     /// Kept in the index of decided ids, so part of the durable format.
     #[must_use]
     pub fn content_digest(&self) -> u64 {
-        Content {
-            debit_account_id: self.debit_account_id,
-            credit_account_id: self.credit_account_id,
-            amount: self.amount,
-            pending_id: TransferId(0),
-            user_data_128: self.user_data_128,
-            user_data_64: self.user_data_64,
-            user_data_32: self.user_data_32,
-            timeout: 0,
-            ledger: self.ledger,
-            code: self.code,
-            flags: self.flags,
-            effective_at: self.effective_at,
-            metadata_digest: metadata_digest(self.metadata.as_ref()),
-            is_leg: self.transaction_id.is_some(),
-        }
-        .digest()
-    }
-}
-
-/// All that makes two uses of a transfer id the same.
-struct Content {
-    debit_account_id: AccountId,
-    credit_account_id: AccountId,
-    amount: Amount,
-    pending_id: TransferId,
-    user_data_128: u128,
-    user_data_64: u64,
-    user_data_32: u32,
-    timeout: u32,
-    ledger: LedgerId,
-    code: Code,
-    flags: TransferFlags,
-    effective_at: Option<Timestamp>,
-    metadata_digest: u64,
-    is_leg: bool,
-}
-
-impl Content {
-    #[inline]
-    fn digest(&self) -> u64 {
-        FixedFields::<144>::new()
-            .put(self.debit_account_id.0.to_le_bytes())
-            .put(self.credit_account_id.0.to_le_bytes())
-            .put(self.amount.minor_units().to_le_bytes())
-            .put(self.pending_id.0.to_le_bytes())
-            .put(self.user_data_128.to_le_bytes())
-            .put(self.user_data_64.to_le_bytes())
-            .put(self.user_data_32.to_le_bytes())
-            .put(self.timeout.to_le_bytes())
-            .put(self.ledger.0.to_le_bytes())
-            .put(self.code.0.to_le_bytes())
-            .put(self.flags.bits().to_le_bytes())
-            .put(self.effective_at.map_or(u64::MAX, |at| at.0).to_le_bytes())
-            .put(self.metadata_digest.to_le_bytes())
-            .put([u8::from(self.is_leg)])
-            .hash()
-    }
-}
-
-/// A transfer as it is asked for, with what the caller left open filled in.
-#[derive(Clone, Copy, Debug)]
-pub struct Asking<'a> {
-    /// What was asked for.
-    pub item: &'a CreateTransfer,
-    /// Its amount in minor units.
-    pub amount: Amount,
-    /// Its ledger, the debit account's where it named none; 0 where neither is known.
-    pub ledger: LedgerId,
-    /// The transaction that it is a leg of.
-    pub transaction_id: Option<TransferId>,
-}
-
-/// [`Asking`], kept to compare it later with the transfer that has its id already.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Asked {
-    /// What was asked for.
-    pub item: CreateTransfer,
-    /// Its amount in minor units.
-    pub amount: Amount,
-    /// Its ledger.
-    pub ledger: LedgerId,
-    /// The transaction that it is a leg of.
-    pub transaction_id: Option<TransferId>,
-}
-
-impl Asked {
-    /// The same, borrowed.
-    #[must_use]
-    pub fn asking(&self) -> Asking<'_> {
-        Asking {
-            item: &self.item,
-            amount: self.amount,
-            ledger: self.ledger,
-            transaction_id: self.transaction_id,
-        }
-    }
-}
-
-impl<'a> Asking<'a> {
-    /// What `item` asks for, where its id names `existing` already: what it leaves open is what `existing` has.
-    /// An amount that `scale` can not hold counts as none.
-    #[must_use]
-    pub fn against(item: &'a CreateTransfer, existing: &Transfer, scale: Scale) -> Asking<'a> {
-        Asking {
-            item,
-            amount: item.amount.resolve(scale).unwrap_or(Amount::ZERO),
-            ledger: item.ledger.unwrap_or(existing.ledger),
-            transaction_id: None,
-        }
-    }
-
-    /// [`Transfer::content_digest`] of what is asked for.
-    #[must_use]
-    pub fn content_digest(&self) -> u64 {
-        let item = self.item;
-        Content {
-            debit_account_id: item.debit_account_id,
-            credit_account_id: item.credit_account_id,
-            amount: self.amount,
-            pending_id: item.pending_id,
-            user_data_128: item.user_data_128,
-            user_data_64: item.user_data_64,
-            user_data_32: item.user_data_32,
-            timeout: item.timeout,
-            ledger: self.ledger,
-            code: item.code,
-            flags: item.flags,
-            effective_at: item.effective_at,
-            metadata_digest: metadata_digest(item.metadata.as_ref()),
-            is_leg: self.transaction_id.is_some(),
-        }
-        .digest()
-    }
-
-    /// To be kept.
-    #[must_use]
-    pub fn to_asked(&self) -> Asked {
-        let Asking { item, amount, ledger, transaction_id } = *self;
-        Asked { item: item.clone(), amount, ledger, transaction_id }
-    }
-
-    /// The transfer that this becomes when nothing speaks against it.
-    #[must_use]
-    pub fn decided(&self, timestamp: Timestamp) -> Transfer {
-        let item = self.item;
-        Transfer {
-            id: item.id,
-            debit_account_id: item.debit_account_id,
-            credit_account_id: item.credit_account_id,
-            amount: self.amount,
-            user_data_128: item.user_data_128,
-            user_data_64: item.user_data_64,
-            user_data_32: item.user_data_32,
-            ledger: self.ledger,
-            code: item.code,
-            flags: item.flags,
-            effective_at: item.effective_at,
-            timestamp,
-            transaction_id: self.transaction_id,
-            metadata: item.metadata.clone(),
-        }
-    }
-
-    /// The first field, in the documented order, in which this differs from the transfer that has its id.
-    #[must_use]
-    pub fn first_difference(&self, existing: &Transfer) -> Option<Field> {
-        let item = self.item;
-        let metadata = metadata_digest(item.metadata.as_ref());
-        // Minor units of different ledgers can not be compared.
-        let same_ledger = self.ledger == existing.ledger;
-        let differences = [
-            (item.flags != existing.flags, Field::Flags),
-            (item.pending_id.0 != 0, Field::PendingId),
-            (item.timeout != 0, Field::Timeout),
-            (item.debit_account_id != existing.debit_account_id, Field::DebitAccountId),
-            (item.credit_account_id != existing.credit_account_id, Field::CreditAccountId),
-            (same_ledger && self.amount != existing.amount, Field::Amount),
-            (item.user_data_128 != existing.user_data_128, Field::UserData128),
-            (item.user_data_64 != existing.user_data_64, Field::UserData64),
-            (item.user_data_32 != existing.user_data_32, Field::UserData32),
-            (!same_ledger, Field::Ledger),
-            (item.code != existing.code, Field::Code),
-            (item.effective_at != existing.effective_at, Field::EffectiveAt),
-            (metadata != metadata_digest(existing.metadata.as_ref()), Field::Metadata),
-            (self.transaction_id.is_some() != existing.transaction_id.is_some(), Field::Kind),
-        ];
-        differences.into_iter().find_map(|(differs, field)| differs.then_some(field))
+        Content::of(self).digest()
     }
 }
 

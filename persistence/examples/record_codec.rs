@@ -61,22 +61,18 @@ fn batch(random: &mut Random, transfers: u32) -> Record {
             }
             indices[number]
         });
+        let amount = Amount::from_minor(random.below(10_000));
         events.push(Event::TransferPosted(TransferPosted {
             transfer: Transfer {
                 id: TransferId(random.id()),
                 debit_account_id: accounts[debit_account as usize].id,
                 credit_account_id: accounts[credit_account as usize].id,
-                amount: Amount::from_minor(random.below(10_000)),
-                user_data_128: 0,
-                user_data_64: 0,
-                user_data_32: 0,
+                amount,
+                amount_requested: amount,
                 ledger: LedgerId(1),
                 code: Code(1),
-                flags: TransferFlags::empty(),
-                effective_at: None,
                 timestamp: timestamp.plus(u64::from(at)),
-                transaction_id: None,
-                metadata: None,
+                ..Transfer::default()
             },
             debit_account,
             credit_account,

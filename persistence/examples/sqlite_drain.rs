@@ -136,16 +136,11 @@ impl Source {
                 debit_account_id: self.accounts[debit].id,
                 credit_account_id: self.accounts[credit].id,
                 amount,
-                user_data_128: 0,
-                user_data_64: 0,
-                user_data_32: 0,
+                amount_requested: amount,
                 ledger: LedgerId(1),
                 code: Code(1),
-                flags: TransferFlags::empty(),
-                effective_at: None,
                 timestamp: self.clock,
-                transaction_id: None,
-                metadata: None,
+                ..Transfer::default()
             };
             events.push(Event::TransferPosted(TransferPosted {
                 transfer,

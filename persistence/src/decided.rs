@@ -83,6 +83,8 @@ pub enum Namespace {
     Transfer,
     /// Idempotency keys.
     Key,
+    /// What became of a transfer later, under its id.
+    Settled,
 }
 
 impl Namespace {
@@ -93,6 +95,7 @@ impl Namespace {
         match self {
             Namespace::Transfer => 1,
             Namespace::Key => 2,
+            Namespace::Settled => 3,
         }
     }
 }

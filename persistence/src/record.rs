@@ -23,12 +23,13 @@
 //! | 3 transfer posted | presence, id, index of the debit account, index of the credit account, amount, code, timestamp, what is present |
 //! | 4 transaction created | presence, id, count of legs, timestamp, what is present; its legs follow as transfers posted |
 //! | 5 id burned | id, rejection, timestamp |
+//! | 6 transfer expired | id, index of the debit account, index of the credit account, amount, timestamp |
 //!
-//! An outcome is one byte and: 0 exists (position, timestamp of 8 bytes), 1 differs (position), 2 rejected (number, its figures as signed varints).
+//! An outcome is one byte and: 0 exists (position, timestamp of 8 bytes), 1 differs (position), 2 rejected (number, its figures as signed varints),
+//! 3 settled (position; one byte: 1 posted, 2 voided, 3 expired).
 //!
 //! What is present stands in the order of the presence bits. A field that would say nothing (zero, no text) is absent. Numbers of bits, kinds,
-//! outcomes and rejections are added to, never changed; those marked *reserved* have their place and are refused until the
-//! engine has what they are for.
+//! outcomes and rejections are added to, never changed; those marked *reserved* are refused.
 //!
 //! | bit | account in the table | account created | transfer posted | transaction created |
 //! | --- | --- | --- | --- | --- |
@@ -38,17 +39,19 @@
 //! | 3 | debits pending | user data 64 | user data 64 | |
 //! | 4 | credits pending | user data 32 | user data 32 | |
 //! | 5 | | metadata | metadata | |
-//! | 6 | | *reserved*: imported timestamp (8 bytes) | *reserved*: pending id (16 bytes) | |
-//! | 7 | | | *reserved*: timeout, in seconds | |
-//! | 8 | | | *reserved*: expires at, as distance from the record's timestamp | |
-//! | 9 | | | *reserved*: amount requested, where balancing or a part posted made it another | |
-//! | 10 | | | *reserved*: accounts closed or reopened, bit 0 debit and bit 1 credit | |
-//! | 11 | | | *reserved*: imported timestamp (8 bytes) | |
+//! | 6 | | *reserved* | pending id (16 bytes) | |
+//! | 7 | | | timeout, in seconds | |
+//! | 8 | | | *reserved* | |
+//! | 9 | | | amount requested, where balancing made it another | |
+//! | 10 | | | *reserved* | |
+//! | 11 | | | *reserved* | |
 //! | 12 | | | effective at (8 bytes) | |
 //! | 13 | | | transaction id (16 bytes), where bit 1 does not say it | |
 //! | 14 | | | ledger, where not that of the debit account | |
+//! | 15 | | | what a post or void has in common with its pending transfer ([`florin_engine::Inherited`]) | |
 //!
-//! Metadata is its text and its digest (8 bytes).
+//! Metadata is its text and its digest (8 bytes). The timestamp of something imported lies before the record's: its distance wraps, in ten bytes. When a
+//! pending transfer expires follows from its timestamp and timeout, and what it closes or its void opens again from its flags.
 
 pub(crate) mod bytes;
 mod decode;
@@ -56,7 +59,7 @@ mod encode;
 
 pub use bytes::{Malformed, Problem};
 pub use decode::{RecordError, decode};
-pub(crate) use decode::{account_flags, scale};
+pub(crate) use decode::{account_flags, scale, transfer_flags};
 pub use encode::encode;
 
 const VERSION: u8 = 1;
@@ -68,6 +71,7 @@ mod kind {
     pub(super) const TRANSFER_POSTED: u8 = 3;
     pub(super) const TRANSACTION_CREATED: u8 = 4;
     pub(super) const ID_BURNED: u8 = 5;
+    pub(super) const TRANSFER_EXPIRED: u8 = 6;
 }
 
 /// Kinds of outcomes.
@@ -75,6 +79,14 @@ mod outcome {
     pub(super) const EXISTS: u8 = 0;
     pub(super) const DIFFERS: u8 = 1;
     pub(super) const REJECTED: u8 = 2;
+    pub(super) const SETTLED: u8 = 3;
+}
+
+/// How a pending transfer ended.
+mod settlement {
+    pub(super) const POSTED: u8 = 1;
+    pub(super) const VOIDED: u8 = 2;
+    pub(super) const EXPIRED: u8 = 3;
 }
 
 /// Presence bits of an entry in the table of accounts.
@@ -106,18 +118,26 @@ mod transfer {
     pub(super) const USER_DATA_64: u64 = 1 << 3;
     pub(super) const USER_DATA_32: u64 = 1 << 4;
     pub(super) const METADATA: u64 = 1 << 5;
+    pub(super) const PENDING_ID: u64 = 1 << 6;
+    pub(super) const TIMEOUT: u64 = 1 << 7;
+    pub(super) const AMOUNT_REQUESTED: u64 = 1 << 9;
     pub(super) const EFFECTIVE_AT: u64 = 1 << 12;
     pub(super) const TRANSACTION_ID: u64 = 1 << 13;
     pub(super) const LEDGER: u64 = 1 << 14;
+    pub(super) const INHERITED: u64 = 1 << 15;
     pub(super) const KNOWN: u64 = FLAGS
         | LEG
         | USER_DATA_128
         | USER_DATA_64
         | USER_DATA_32
         | METADATA
+        | PENDING_ID
+        | TIMEOUT
+        | AMOUNT_REQUESTED
         | EFFECTIVE_AT
         | TRANSACTION_ID
-        | LEDGER;
+        | LEDGER
+        | INHERITED;
 }
 
 /// Presence bits of a transaction created.

@@ -5,12 +5,12 @@
 //! compares: the debits of each ledger with its credits and with its totals, and the state hash with that of the journal. A snapshot
 //! that is not exactly the state is neither finished nor taken.
 //!
-//! The file `<seq as 20 digits>.snap`, version 1, little-endian, varints and presence as in [`crate::record`]:
+//! The file `<seq as 20 digits>.snap`, version 2, little-endian, varints and presence as in [`crate::record`]:
 //!
 //! | part | content |
 //! | --- | --- |
-//! | header | magic `FLORSNAP`, version (4 bytes), uuid of the data directory (16), seq (8), hash of the frame that ends there (16), state hash (8), last timestamp (8), count of accounts (8), count of ledgers (8), CRC-32C of all before (4) |
-//! | blocks | kind (1), length (4), CRC-32C of kind, length and content (4), content: entries until its end. First all ledgers (kind 1), then all accounts (kind 2), of about 64 KiB each |
+//! | header | magic `FLORSNAP`, version (4 bytes), uuid of the data directory (16), seq (8), hash of the frame that ends there (16), state hash (8), last timestamp (8), count of accounts (8), count of ledgers (8), timestamp of the newest transfer (8), count of open pending transfers (8), CRC-32C of all before (4) |
+//! | blocks | kind (1), length (4), CRC-32C of kind, length and content (4), content: entries until its end. First all ledgers (kind 1), then all accounts (kind 2), then all open pending transfers (kind 4), of about 64 KiB each |
 //! | footer | kind 3 (1), count of accounts (8), BLAKE3 of all bytes before (32) |
 //!
 //! Entries stand in the order of their ids, which are given as distance from the one before in the same block.
@@ -19,6 +19,10 @@
 //! | --- | --- |
 //! | ledger | id, currency, scale (1), name, timestamp (8), totals: accounts, posted, pending |
 //! | account | presence, id, version, ledger, code, timestamp (8), debits posted, credits posted, what is present: 0 flags, 1 overdraft limit, 2 user data 128 (16), 3 user data 64, 4 user data 32, 5 metadata (its digest (8) and seq), 6 debits pending, 7 credits pending |
+//! | pending transfer | presence, id, debit account id (16), credit account id (16), amount, ledger, code, flags, timestamp (8), what is present: 0 user data 128 (16), 1 user data 64, 2 user data 32, 3 timeout |
+//!
+//! Version 1 had no pending transfers, nor the two fields of the header that came for them: its newest transfer counts as being as new as its newest
+//! command. It is read, and never written.
 //!
 //! The caller gives the file: it writes to [`temporary_name`], syncs the file, renames it to [`file_name`] and syncs the directory.
 
@@ -36,12 +40,14 @@ use uuid::Uuid;
 pub use audit::Discrepancy;
 pub use changes::{Changes, Contradiction};
 pub use merge::{FrameEnd, MergeError, merge};
-pub use read::{Damage, SnapshotError, SnapshotReader};
+pub use read::{Damage, Held, SnapshotError, SnapshotReader};
 pub use write::{SnapshotWriteError, SnapshotWriter};
 
 const MAGIC: [u8; 8] = *b"FLORSNAP";
-const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 88;
+const VERSION: u32 = 2;
+const HEADER_BYTES: usize = 104;
+/// The header of version 1, without its newest transfer and its count of pending ones.
+const HEADER_BYTES_1: usize = 88;
 const BLOCK_HEAD_BYTES: usize = 9;
 const FOOTER_BYTES: usize = 41;
 
@@ -55,6 +61,7 @@ mod kind {
     pub(super) const LEDGERS: u8 = 1;
     pub(super) const ACCOUNTS: u8 = 2;
     pub(super) const FOOTER: u8 = 3;
+    pub(super) const PENDING: u8 = 4;
 }
 
 /// Which state a snapshot holds.
@@ -70,8 +77,12 @@ pub struct SnapshotHeader {
     pub state_hash: u64,
     /// The last timestamp that was given out; those of later records are above it.
     pub last_timestamp: Timestamp,
+    /// The timestamp of the newest transfer, imported ones too.
+    pub newest_transfer: Timestamp,
     /// How many accounts it holds.
     pub accounts: u64,
+    /// How many open pending transfers it holds.
+    pub pending: u64,
 }
 
 /// The name of the snapshot at `seq`.

@@ -100,7 +100,9 @@ impl Answers<'_> {
             ItemOutcome::Rejected(rejection) => {
                 Err(self.refusal(*rejection, Some(id), Some(*index), answer))
             }
-            ItemOutcome::Differs { .. } => Err(broken("an unresolved difference")),
+            ItemOutcome::Differs { .. } | ItemOutcome::Settled { .. } => {
+                Err(broken("an unresolved difference"))
+            }
         }
     }
 

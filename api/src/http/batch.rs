@@ -67,7 +67,7 @@ impl Answers<'_> {
                     summary.rejected.push(self.rejected_item(index, id, rejection));
                     (id, rejection.code(), None)
                 }
-                Some(ItemOutcome::Differs { .. }) => {
+                Some(ItemOutcome::Differs { .. } | ItemOutcome::Settled { .. }) => {
                     return Err(broken("an unresolved difference"));
                 }
             };
@@ -132,7 +132,10 @@ impl<'a> DecidedIds<'a> {
         self.events.find_map(|event| match event {
             Event::TransferPosted(posted) => Some(posted.transfer.id.0),
             Event::AccountCreated(created) => Some(created.id.0),
-            Event::LedgerCreated(_) | Event::TransactionCreated(_) | Event::IdBurned(_) => None,
+            Event::LedgerCreated(_)
+            | Event::TransactionCreated(_)
+            | Event::IdBurned(_)
+            | Event::TransferExpired(_) => None,
         })
     }
 

@@ -9,7 +9,8 @@
 //! edge does not know the debit account's.
 
 use florin_engine::{
-    AmountInput, CreateAccount, CreateLedger, CreateTransfer, OpenAccount, metadata_digest,
+    AmountInput, CreateAccount, CreateLedger, CreateTransfer, OpenAccount, Timestamp,
+    metadata_digest,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -92,6 +93,7 @@ impl Fingerprint {
             user_data_128,
             user_data_64,
             user_data_32,
+            timestamp,
             metadata,
         } = account;
         self.id(id.0, Naming::Named);
@@ -103,6 +105,14 @@ impl Fingerprint {
         self.bytes(&user_data_64.to_le_bytes());
         self.bytes(&user_data_32.to_le_bytes());
         self.bytes(&metadata_digest(metadata.as_ref()).to_le_bytes());
+        self.imported(*timestamp);
+    }
+
+    /// Takes up the moment of what is imported; where nothing is, the fingerprint is what it was before there were imports.
+    fn imported(&mut self, timestamp: Timestamp) {
+        if timestamp.0 != 0 {
+            self.bytes(&timestamp.0.to_le_bytes());
+        }
     }
 
     /// Takes up a transfer.
@@ -121,6 +131,7 @@ impl Fingerprint {
             user_data_64,
             user_data_32,
             effective_at,
+            timestamp,
             metadata,
         } = transfer;
         self.id(id.0, naming);
@@ -143,6 +154,7 @@ impl Fingerprint {
         self.bytes(&user_data_32.to_le_bytes());
         self.bytes(&effective_at.map_or(u64::MAX, |at| at.0).to_le_bytes());
         self.bytes(&metadata_digest(metadata.as_ref()).to_le_bytes());
+        self.imported(*timestamp);
     }
 
     /// Takes up a transaction. A leg's id that follows from the transaction's counts when that one was named.

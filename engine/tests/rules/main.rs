@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod imported;
 mod properties;
 mod script;
 mod tables;
+mod two_phase;

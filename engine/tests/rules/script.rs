@@ -1,21 +1,66 @@
 //! A bank that is spoken to in one line of text, and answers in one.
 
+use std::collections::HashMap;
+
 use florin_engine::{
-    AccountFlags, AccountId, AmountInput, Asked, Code, Command, CreateAccount, CreateLedger,
-    CreateTransaction, CreateTransfer, Decision, Event, ItemOutcome, JournalSeq, LedgerId,
-    Metadata, NothingBefore, OpenAccount, Record, Rejection, Scale, State, Timestamp, Transfer,
-    TransferFlags, TransferId, Verdict, WHOLE_TRANSACTION,
+    AccountFlags, AccountId, Amount, AmountInput, Asked, Code, Command, CreateAccount,
+    CreateLedger, CreateTransaction, CreateTransfer, Decided, DecidedBefore, DecidedSpace,
+    Decision, Event, ExpirePending, ItemOutcome, JournalSeq, LedgerId, Metadata, OpenAccount,
+    PendingTransfer, Record, Rejection, Scale, State, Timestamp, Transfer, TransferFlags,
+    TransferId, Verdict, WHOLE_TRANSACTION,
 };
 
 /// A state with everything that was ever decided on it.
 pub(crate) struct TestBank {
     pub(crate) state: State,
     pub(crate) records: Vec<Record>,
+    pub(crate) now: Timestamp,
+    pub(crate) index: Index,
+}
+
+/// The index of decided ids, as a map.
+#[derive(Default)]
+pub(crate) struct Index {
+    transfers: HashMap<u128, Decided>,
+    keys: HashMap<u128, Decided>,
+    settled: HashMap<u128, Decided>,
+}
+
+impl Index {
+    pub(crate) fn add(&mut self, seq: JournalSeq, record: &Record) {
+        record.each_decided(seq, |id, decided| {
+            let space = match decided.kind.space() {
+                DecidedSpace::Transfer => &mut self.transfers,
+                DecidedSpace::Key => &mut self.keys,
+                DecidedSpace::Settled => &mut self.settled,
+            };
+            assert!(space.insert(id, decided).is_none(), "{id} is decided twice");
+        });
+    }
+}
+
+impl DecidedBefore for Index {
+    fn transfer(&mut self, id: TransferId) -> Option<Decided> {
+        self.transfers.get(&id.0).copied()
+    }
+
+    fn key(&mut self, hash: u128) -> Option<Decided> {
+        self.keys.get(&hash).copied()
+    }
+
+    fn settled(&mut self, id: TransferId) -> Option<Decided> {
+        self.settled.get(&id.0).copied()
+    }
 }
 
 impl Default for TestBank {
     fn default() -> TestBank {
-        let mut bank = TestBank { state: State::new(1), records: Vec::new() };
+        let mut bank = TestBank {
+            state: State::new(1),
+            records: Vec::new(),
+            now: Timestamp(0),
+            index: Index::default(),
+        };
         for (id, currency) in [(1, "USD"), (2, "EUR")] {
             let scale = Scale::try_new(2).unwrap();
             let (id, currency, name) = (LedgerId(id), currency.to_owned(), String::new());
@@ -27,12 +72,22 @@ impl Default for TestBank {
 
 impl TestBank {
     pub(crate) fn decide(&mut self, command: Command) -> Result<Decision, String> {
-        let verdict = self.state.decide(command, None, Timestamp(0), &mut NothingBefore);
+        let verdict = self.state.decide(command, None, self.now, &mut self.index);
         let Verdict::Decided(decision) = verdict.map_err(|error| error.to_string())? else {
             panic!("there are no keys here");
         };
         self.records.extend(decision.record.clone());
         Ok(decision)
+    }
+
+    /// Moves all that memory remembers of what was decided into the index.
+    pub(crate) fn forget(&mut self) {
+        self.index = Index::default();
+        for (record, seq) in self.records.iter().zip(1..) {
+            self.index.add(JournalSeq(seq), record);
+        }
+        self.state.forget_indexed(self.state.seq());
+        assert_eq!(self.state.recent_count(), 0);
     }
 
     /// Replays everything on a fresh state and compares.
@@ -45,6 +100,9 @@ impl TestBank {
         assert_eq!(replayed.seq(), self.state.seq());
         assert!(replayed.accounts().eq(self.state.accounts()));
         assert_eq!(replayed.ledgers(), self.state.ledgers());
+        assert_eq!(pending_of(&replayed), pending_of(&self.state));
+        assert_eq!(replayed.next_expiry(), self.state.next_expiry());
+        assert_eq!(replayed.newest_transfer(), self.state.newest_transfer());
         self.state.check_conservation().unwrap();
     }
 
@@ -106,6 +164,41 @@ impl TestBank {
                 let balance = account.balances.balance(account.flags);
                 format!("{} v{}", balance.display(Scale::try_new(2).unwrap()), account.version)
             }
+            // posted+pending of both sides
+            "amounts" => {
+                let account = self.state.account(AccountId(number(rest))).unwrap();
+                let show = |amount: Amount| amount.display(Scale::try_new(2).unwrap()).to_string();
+                let balances = &account.balances;
+                let closed = account.flags.contains(AccountFlags::CLOSED);
+                format!(
+                    "{}+{} {}+{}{}",
+                    show(balances.debits_posted),
+                    show(balances.debits_pending),
+                    show(balances.credits_posted),
+                    show(balances.credits_pending),
+                    if closed { " closed" } else { "" }
+                )
+            }
+            "now" => {
+                self.now = Timestamp(rest.parse().unwrap());
+                rest.to_owned()
+            }
+            "expire" => {
+                let limit = rest.parse().unwrap();
+                let expire = Command::ExpirePending(ExpirePending { limit });
+                let record = self.decide(expire).unwrap().record;
+                let expired =
+                    record.iter().flat_map(|record| &record.events).map(|event| match event {
+                        Event::TransferExpired(expired) => expired.id.0.to_string(),
+                        _ => panic!("nothing but expiry"),
+                    });
+                format!("expired {}", expired.collect::<Vec<_>>().join(","))
+            }
+            "next" => self.state.next_expiry().map_or("never".to_owned(), |at| at.0.to_string()),
+            "forget" => {
+                self.forget();
+                rest.to_owned()
+            }
             _ => panic!("no such verb: {verb}"),
         }
     }
@@ -150,8 +243,14 @@ impl TestBank {
                     .map_or(Some(florin_engine::Field::Flags), |first| {
                         asked.asking().first_difference(first)
                     });
-                let code = Rejection::exists_with_different(field.unwrap()).code();
+                let Some(field) = field else { return "exists".to_owned() };
+                let code = Rejection::exists_with_different(field).code();
                 code.replace("exists_with_different_", "differs in ")
+            }
+            ItemOutcome::Settled { settlement, .. } => {
+                let asked = &asked.last().unwrap().1;
+                let pending = self.transfer(asked.item.pending_id).unwrap();
+                asked.asking().refused_as_settled(pending, settlement).code().to_owned()
             }
             ItemOutcome::Rejected(rejection) => match rejection {
                 Rejection::ExceedsCredits { available, requested, .. }
@@ -191,6 +290,7 @@ fn account(text: &str) -> CreateAccount {
             "ud64" => account.user_data_64 = value.parse().unwrap(),
             "ud32" => account.user_data_32 = value.parse().unwrap(),
             "meta" => account.metadata = Some(metadata(value)),
+            "ts" => account.timestamp = Timestamp(value.parse().unwrap()),
             "flags" => {
                 account.flags = value
                     .split(',')
@@ -223,7 +323,13 @@ fn transfer(text: &str) -> CreateTransfer {
     for word in &words[3..] {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         match name {
-            "linked" => transfer.flags = TransferFlags::LINKED,
+            "post" | "void" => {
+                transfer.flags = transfer.flags.with(transfer_flag(name));
+                transfer.pending_id = TransferId(number(value));
+                transfer.code = Code(0);
+            }
+            "ts" => transfer.timestamp = Timestamp(value.parse().unwrap()),
+            _ if value.is_empty() => transfer.flags = transfer.flags.with(transfer_flag(name)),
             "ledger" => transfer.ledger = Some(LedgerId(value.parse().unwrap())),
             "code" => transfer.code = Code(value.parse().unwrap()),
             "pending_id" => transfer.pending_id = TransferId(value.parse().unwrap()),
@@ -237,6 +343,22 @@ fn transfer(text: &str) -> CreateTransfer {
         }
     }
     transfer
+}
+
+fn transfer_flag(name: &str) -> TransferFlags {
+    match name {
+        "post" => TransferFlags::POST_PENDING_TRANSFER,
+        "void" => TransferFlags::VOID_PENDING_TRANSFER,
+        _ => TransferFlags::NAMES.iter().find(|(_, known)| *known == name).unwrap().0,
+    }
+}
+
+/// The open pending transfers, by id.
+pub(crate) fn pending_of(state: &State) -> Vec<PendingTransfer> {
+    let mut pending: Vec<_> = state.all_pending().collect();
+    pending.sort_by_key(|pending| pending.id);
+    assert_eq!(pending.len(), state.pending_count());
+    pending
 }
 
 /// Runs a script of commands on a fresh bank, compares what each comes to, and replays what was journaled.

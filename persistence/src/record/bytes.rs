@@ -84,7 +84,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// More than the longest fixed part, which is that of a transfer with every field at its largest (below 170 bytes).
+    /// More than the longest fixed part, which is that of a transfer with every field at its largest (below 210 bytes).
     const CAPACITY: usize = 256;
 
     #[inline]
@@ -207,10 +207,6 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
         self.array::<1>().map(|[byte]| byte)
-    }
-
-    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
-        self.array().map(u32::from_le_bytes)
     }
 
     pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {

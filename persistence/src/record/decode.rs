@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use florin_engine::{
     AccountAfter, AccountCreated, AccountFlags, AccountId, Balances, Code, Event, IdBurned,
-    ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata,
-    Record, Rejection, RejectionNumberError, Scale, Timestamp, Transaction, Transfer,
-    TransferFlags, TransferId, TransferPosted,
+    Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals,
+    Metadata, Record, Rejection, RejectionNumberError, Scale, Settlement, Timestamp, Transaction,
+    Transfer, TransferExpired, TransferFlags, TransferId, TransferPosted,
 };
 
 use super::bytes::{Cursor, Malformed, Presence, Problem};
-use super::{VERSION, account, kind, outcome, touched, transaction, transfer};
+use super::{VERSION, account, kind, outcome, settlement, touched, transaction, transfer};
 
 /// Bytes that are no record. Behind valid checksums that is the work of a newer program, or a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -138,6 +138,7 @@ impl<'c> EventDecoder<'c, '_> {
                 Ok(Event::TransactionCreated(created))
             }
             kind::ID_BURNED => Ok(Event::IdBurned(self.burned()?)),
+            kind::TRANSFER_EXPIRED => Ok(Event::TransferExpired(self.expired()?)),
             unknown => Err(Malformed { offset, problem: Problem::UnknownKind(unknown) }),
         }
     }
@@ -161,6 +162,10 @@ impl<'c> EventDecoder<'c, '_> {
                 debit_account_id: debit.id,
                 credit_account_id: credit.id,
                 amount,
+                amount_requested: amount,
+                pending_id: TransferId(0),
+                inherited: Inherited::empty(),
+                timeout: 0,
                 user_data_128: 0,
                 user_data_64: 0,
                 user_data_32: 0,
@@ -194,6 +199,12 @@ impl<'c> EventDecoder<'c, '_> {
         moved.user_data_64 = present.read(transfer::USER_DATA_64, cursor, Cursor::varint)?;
         moved.user_data_32 = present.read(transfer::USER_DATA_32, cursor, Cursor::varint_u32)?;
         moved.metadata = metadata(cursor, present, transfer::METADATA)?;
+        let pending_id = present.read(transfer::PENDING_ID, cursor, Cursor::u128)?;
+        moved.pending_id = TransferId(pending_id);
+        moved.timeout = present.read(transfer::TIMEOUT, cursor, Cursor::varint_u32)?;
+        if present.has(transfer::AMOUNT_REQUESTED) {
+            moved.amount_requested = cursor.unlike(moved.amount, Cursor::amount)?;
+        }
         if present.has(transfer::EFFECTIVE_AT) {
             moved.effective_at = Some(Timestamp(cursor.u64()?));
         }
@@ -212,6 +223,7 @@ impl<'c> EventDecoder<'c, '_> {
             moved.ledger =
                 cursor.unlike(moved.ledger, |cursor| cursor.varint_u32().map(LedgerId))?;
         }
+        moved.inherited = present.read(transfer::INHERITED, cursor, inherited)?;
         Ok(())
     }
 
@@ -273,6 +285,15 @@ impl<'c> EventDecoder<'c, '_> {
         Ok(IdBurned { id, rejection, timestamp: self.timestamp()? })
     }
 
+    fn expired(&mut self) -> Result<TransferExpired, Malformed> {
+        let id = TransferId(self.cursor.u128()?);
+        let (debit_account, _) = self.account()?;
+        let (credit_account, _) = self.account()?;
+        let amount = self.cursor.amount()?;
+        let timestamp = self.timestamp()?;
+        Ok(TransferExpired { id, debit_account, credit_account, amount, timestamp })
+    }
+
     fn timestamp(&mut self) -> Result<Timestamp, Malformed> {
         Ok(Timestamp(self.timestamp.0.wrapping_add(self.cursor.varint()?)))
     }
@@ -303,8 +324,22 @@ fn item_outcome(cursor: &mut Cursor) -> Result<ItemOutcome, Malformed> {
         }
         outcome::DIFFERS => Ok(ItemOutcome::Differs { seq: JournalSeq(cursor.varint()?) }),
         outcome::REJECTED => rejection(cursor).map(ItemOutcome::Rejected),
+        outcome::SETTLED => {
+            let seq = JournalSeq(cursor.varint()?);
+            Ok(ItemOutcome::Settled { seq, settlement: settlement(cursor)? })
+        }
         unknown => Err(Malformed { offset, problem: Problem::UnknownKind(unknown) }),
     }
+}
+
+fn settlement(cursor: &mut Cursor) -> Result<Settlement, Malformed> {
+    let meaning = |byte| match byte {
+        settlement::POSTED => Ok(Settlement::Posted),
+        settlement::VOIDED => Ok(Settlement::Voided),
+        settlement::EXPIRED => Ok(Settlement::Expired),
+        unknown => Err(Problem::UnknownKind(unknown)),
+    };
+    cursor.checked(Cursor::byte, meaning)
 }
 
 fn rejection(cursor: &mut Cursor) -> Result<Rejection, Malformed> {
@@ -341,8 +376,13 @@ pub(crate) fn account_flags(cursor: &mut Cursor) -> Result<AccountFlags, Malform
     cursor.checked(Cursor::varint_u16, meaning)
 }
 
-fn transfer_flags(cursor: &mut Cursor) -> Result<TransferFlags, Malformed> {
+pub(crate) fn transfer_flags(cursor: &mut Cursor) -> Result<TransferFlags, Malformed> {
     let meaning = |bits| TransferFlags::try_from_bits(bits).ok_or(Problem::UnknownBit);
+    cursor.checked(Cursor::varint_u16, meaning)
+}
+
+fn inherited(cursor: &mut Cursor) -> Result<Inherited, Malformed> {
+    let meaning = |bits| Inherited::try_from_bits(bits).ok_or(Problem::UnknownBit);
     cursor.checked(Cursor::varint_u16, meaning)
 }
 

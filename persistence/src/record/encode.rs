@@ -2,11 +2,12 @@
 
 use florin_engine::{
     AccountAfter, AccountCreated, Amount, Event, IdBurned, ItemOutcome, KeyUse, Ledger,
-    LedgerAfter, LedgerId, Metadata, Record, Timestamp, Transaction, TransferId, TransferPosted,
+    LedgerAfter, LedgerId, Metadata, Record, Settlement, Timestamp, Transaction, TransferExpired,
+    TransferId, TransferPosted,
 };
 
 use super::bytes::{Presence, Scratch, put_text};
-use super::{VERSION, account, kind, outcome, touched, transaction, transfer};
+use super::{VERSION, account, kind, outcome, settlement, touched, transaction, transfer};
 
 /// Room for one entry of each kind, so that the output seldom grows more than once for a record.
 const HEADER_BYTES: usize = 64;
@@ -107,6 +108,7 @@ impl Encoder<'_> {
                 Event::AccountCreated(created) => self.account_created(created),
                 Event::TransactionCreated(created) => self.transaction_created(created),
                 Event::IdBurned(burned) => self.burned(burned),
+                Event::TransferExpired(expired) => self.expired(expired),
             }
         }
         self.assert_no_legs_due();
@@ -132,9 +134,13 @@ impl Encoder<'_> {
             (transfer::USER_DATA_64, moved.user_data_64 != 0),
             (transfer::USER_DATA_32, moved.user_data_32 != 0),
             (transfer::METADATA, moved.metadata.is_some()),
+            (transfer::PENDING_ID, moved.pending_id.0 != 0),
+            (transfer::TIMEOUT, moved.timeout != 0),
+            (transfer::AMOUNT_REQUESTED, moved.amount_requested != moved.amount),
             (transfer::EFFECTIVE_AT, moved.effective_at.is_some()),
             (transfer::TRANSACTION_ID, moved.transaction_id.is_some() && !is_leg),
             (transfer::LEDGER, moved.ledger != debit.ledger),
+            (transfer::INHERITED, moved.inherited.bits() != 0),
         ]);
         let scratch = &mut self.scratch;
         scratch.byte(kind::TRANSFER_POSTED);
@@ -160,6 +166,15 @@ impl Encoder<'_> {
         put_user_data(scratch, moved.user_data_128, moved.user_data_64, moved.user_data_32);
         self.metadata(moved.metadata.as_ref());
         let scratch = &mut self.scratch;
+        if present.has(transfer::PENDING_ID) {
+            scratch.array(moved.pending_id.0.to_le_bytes());
+        }
+        if present.has(transfer::TIMEOUT) {
+            scratch.varint(u64::from(moved.timeout));
+        }
+        if present.has(transfer::AMOUNT_REQUESTED) {
+            scratch.amount(moved.amount_requested);
+        }
         if let Some(effective_at) = moved.effective_at {
             scratch.array(effective_at.0.to_le_bytes());
         }
@@ -168,6 +183,9 @@ impl Encoder<'_> {
         }
         if present.has(transfer::LEDGER) {
             scratch.varint(u64::from(moved.ledger.0));
+        }
+        if present.has(transfer::INHERITED) {
+            scratch.varint(u64::from(moved.inherited.bits()));
         }
     }
 
@@ -224,6 +242,16 @@ impl Encoder<'_> {
         self.scratch.array(burned.id.0.to_le_bytes());
         self.scratch.varint(u64::from(burned.rejection));
         self.timestamp(burned.timestamp);
+        self.scratch.drain_to(self.out);
+    }
+
+    fn expired(&mut self, expired: &TransferExpired) {
+        self.scratch.byte(kind::TRANSFER_EXPIRED);
+        self.scratch.array(expired.id.0.to_le_bytes());
+        self.scratch.varint(u64::from(expired.debit_account));
+        self.scratch.varint(u64::from(expired.credit_account));
+        self.scratch.amount(expired.amount);
+        self.timestamp(expired.timestamp);
         self.scratch.drain_to(self.out);
     }
 
@@ -295,6 +323,15 @@ fn put_outcome(scratch: &mut Scratch, outcome: ItemOutcome) {
             scratch.byte(outcome::REJECTED);
             scratch.varint(u64::from(rejection.number()));
             rejection.each_figure(|figure| scratch.signed(figure));
+        }
+        ItemOutcome::Settled { seq, settlement } => {
+            scratch.byte(outcome::SETTLED);
+            scratch.varint(seq.0);
+            scratch.byte(match settlement {
+                Settlement::Posted => settlement::POSTED,
+                Settlement::Voided => settlement::VOIDED,
+                Settlement::Expired => settlement::EXPIRED,
+            });
         }
     }
 }

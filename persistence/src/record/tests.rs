@@ -3,7 +3,8 @@ use std::collections::HashMap;
 use florin_engine::{
     AccountAfter, AccountFlags, AccountId, Amount, Balances, Code, DecidedKind, Event, IdBurned,
     JournalSeq, Key, KeyUse, LedgerAfter, LedgerId, LedgerTotals, Metadata, Record, Timestamp,
-    Transaction, Transfer, TransferFlags, TransferId, TransferPosted, transaction_digest,
+    Transaction, Transfer, TransferExpired, TransferFlags, TransferId, TransferPosted,
+    transaction_digest,
 };
 use proptest::prelude::*;
 
@@ -63,22 +64,18 @@ fn batch(transfers: u32, accounts: u32) -> Record {
             found
         };
         let (debit_account, credit_account) = (index_of(debit_id), index_of(credit_id));
+        let amount = Amount::from_minor(next() % 10_000);
         record.events.push(Event::TransferPosted(TransferPosted {
             transfer: Transfer {
                 id: TransferId(u128::from(next()) << 64 | u128::from(next())),
                 debit_account_id: record.accounts[debit_account as usize].id,
                 credit_account_id: record.accounts[credit_account as usize].id,
-                amount: Amount::from_minor(next() % 10_000),
-                user_data_128: 0,
-                user_data_64: 0,
-                user_data_32: 0,
+                amount,
+                amount_requested: amount,
                 ledger: LedgerId(1),
                 code: Code(1),
-                flags: TransferFlags::empty(),
-                effective_at: None,
                 timestamp: record.timestamp.plus(at),
-                transaction_id: None,
-                metadata: None,
+                ..Transfer::default()
             },
             debit_account,
             credit_account,
@@ -148,7 +145,7 @@ fn what_is_no_record_says_where_and_why() {
         "11: a bit is set that has no meaning to this program",
     );
     check(
-        &[&HEAD[..], &[1, 2], &[0; 16], &[0, 0, 0, 0x10], &[0; 9]].concat(),
+        &[&HEAD[..], &[1, 2], &[0; 16], &[0, 0, 0, 0x40], &[0; 9]].concat(),
         "31: a bit is set that has no meaning to this program",
     );
     check(
@@ -156,11 +153,11 @@ fn what_is_no_record_says_where_and_why() {
         "31: a value is not in its shortest form",
     );
     check(
-        &[&one_account[..], &[1, 6], &[0; 30]].concat(),
-        "33: kind 6 is not known to this program",
+        &[&one_account[..], &[1, 9], &[0; 30]].concat(),
+        "33: kind 9 is not known to this program",
     );
-    // Each of the bits that the two-phase transfers to come have reserved, and the first beyond all.
-    for bit in [6, 7, 8, 9, 10, 11, 15_usize] {
+    // Each of the bits that are reserved, and the first beyond all.
+    for bit in [8, 10, 11, 16_usize] {
         let mut presence = vec![0x80; bit / 7];
         presence.push(1 << (bit % 7));
         check(
@@ -198,6 +195,21 @@ fn what_is_no_record_says_where_and_why() {
         &[&one_account[..], &[1, 5], &[0; 16], &[99, 0, 0]].concat(),
         "50: no rejection has the number 99",
     );
+    // The one form: no pending id of 0, no amount requested that is the amount.
+    check(&transfer(&[0x40], &[0, 0], &[0; 20]), "56: a value is not in its shortest form");
+    check(&transfer(&[0x80, 4], &[0, 0], &[0; 4]), "57: a value is not in its shortest form");
+    check(
+        &transfer(&[0x80, 0x80, 2], &[0, 0], &[0, 0, 0, 0x80, 0x20, 0, 0, 0]),
+        "58: a bit is set that has no meaning to this program",
+    );
+    check(
+        &[&one_account[..], &[1, 6], &[0; 16], &[0, 1, 0, 0, 0]].concat(),
+        "51: an index points behind the end of the table of accounts",
+    );
+    check(
+        &[&one_account[..], &[0, 1], &[0; 24], &[1, 0, 3, 1, 4]].concat(),
+        "62: kind 4 is not known to this program",
+    );
     check(&[&one_account[..], &[0, 2]].concat(), "33: kind 2 is not known to this program");
 }
 
@@ -228,6 +240,17 @@ fn the_index_gets_every_id_that_was_decided() {
     record.events.insert(1, Event::TransactionCreated(transaction(2, Some(metadata.clone()))));
     let burned = IdBurned { id: TransferId(9), rejection: 48, timestamp: Timestamp(6) };
     record.events.push(Event::IdBurned(burned));
+    let expired = TransferExpired {
+        id: TransferId(8),
+        debit_account: 0,
+        credit_account: 1,
+        amount: Amount::ZERO,
+        timestamp: Timestamp(7),
+    };
+    record.events.push(Event::TransferExpired(expired));
+    let Some(Event::TransferPosted(post)) = record.events.get_mut(3) else { panic!("a transfer") };
+    post.transfer.flags = TransferFlags::POST_PENDING_TRANSFER;
+    post.transfer.pending_id = TransferId(7);
     let key = Key { hash: 123, fingerprint: 456 };
     record.key = Some(KeyUse { key, exceptions: Vec::new() });
 
@@ -247,7 +270,10 @@ fn the_index_gets_every_id_that_was_decided() {
         (DecidedKind::Transaction, 77, transaction_digest(Some(&metadata), legs)),
         of(transfers[1]),
         of(transfers[2]),
+        // What became of a transfer is kept with its ledger.
+        (DecidedKind::Posted, 7, 1),
         (DecidedKind::Burned, 9, 0),
+        (DecidedKind::Expired, 8, 1),
         (DecidedKind::Key, 123, 456),
     ];
 

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use florin_engine::{
-    Account, AccountId, Amount, Ledger, LedgerId, LedgerTotals, ledger_state_hash,
+    Account, AccountId, Amount, Ledger, LedgerId, LedgerTotals, PendingTransfer, TransferId,
+    ledger_state_hash,
 };
+
+use super::SnapshotHeader;
 
 /// How a state differs from what it should be. Behind valid checksums this is a bug or corrupted memory: whoever meets it must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +47,32 @@ pub enum Discrepancy {
         /// The sums over its accounts.
         found: LedgerTotals,
     },
+    /// A pending transfer of a ledger that does not exist.
+    #[error("the pending transfer {} is of ledger {}, which does not exist", .transfer.0, .ledger.0)]
+    UnknownLedgerOfPending {
+        /// The transfer.
+        transfer: TransferId,
+        /// Its ledger.
+        ledger: LedgerId,
+    },
+    /// The open pending transfers do not add up to what is pending.
+    #[error("the open pending transfers of ledger {} add up to {found} minor units, but {expected} are pending", .ledger.0)]
+    PendingDiffers {
+        /// The ledger.
+        ledger: LedgerId,
+        /// What is pending, by its totals.
+        expected: u128,
+        /// The sum over its open pending transfers.
+        found: u128,
+    },
+    /// There are more or fewer open pending transfers than there should be.
+    #[error("there are {found} open pending transfers, and should be {expected}")]
+    PendingCountDiffers {
+        /// As many as there should be.
+        expected: u64,
+        /// As many as there are.
+        found: u64,
+    },
     /// There are more or fewer accounts than there should be.
     #[error("there are {found} accounts, and should be {expected}")]
     AccountsDiffer {
@@ -57,7 +86,7 @@ pub enum Discrepancy {
     StateHashDiffers {
         /// That of the journal.
         expected: u64,
-        /// That of the accounts and ledgers.
+        /// That of the accounts, ledgers and open pending transfers.
         found: u64,
     },
 }
@@ -66,7 +95,15 @@ pub enum Discrepancy {
 pub(super) struct Audit {
     sums: BTreeMap<LedgerId, Sums>,
     accounts: u64,
+    pending: u64,
     state_hash: u64,
+}
+
+/// Whether a snapshot tells the pending transfers that are open: those of version 1 do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PendingTold {
+    Yes,
+    No,
 }
 
 #[derive(Debug)]
@@ -77,11 +114,12 @@ struct Sums {
     credits_posted: u128,
     debits_pending: u128,
     credits_pending: u128,
+    open: u128,
 }
 
 impl Audit {
     pub(super) const fn new() -> Audit {
-        Audit { sums: BTreeMap::new(), accounts: 0, state_hash: 0 }
+        Audit { sums: BTreeMap::new(), accounts: 0, pending: 0, state_hash: 0 }
     }
 
     pub(super) fn ledger(&mut self, ledger: &Ledger, totals: &LedgerTotals) {
@@ -93,6 +131,7 @@ impl Audit {
             credits_posted: 0,
             debits_pending: 0,
             credits_pending: 0,
+            open: 0,
         };
         self.sums.insert(ledger.id, sums);
     }
@@ -113,13 +152,35 @@ impl Audit {
         Ok(())
     }
 
-    /// Compares after the last account.
-    pub(super) fn finish(&self, accounts: u64, state_hash: u64) -> Result<(), Discrepancy> {
+    pub(super) fn pending(&mut self, pending: &PendingTransfer) -> Result<(), Discrepancy> {
+        let PendingTransfer { id, ledger, amount, .. } = *pending;
+        let unknown = Discrepancy::UnknownLedgerOfPending { transfer: id, ledger };
+        add(&mut self.sums.get_mut(&ledger).ok_or(unknown)?.open, amount);
+        self.pending += 1;
+        self.state_hash = self.state_hash.wrapping_add(pending.state_hash());
+        Ok(())
+    }
+
+    /// Compares after the last entry with what the header says.
+    pub(super) fn finish(
+        &self,
+        header: &SnapshotHeader,
+        pending_told: PendingTold,
+    ) -> Result<(), Discrepancy> {
+        let SnapshotHeader { accounts, pending, state_hash, .. } = *header;
         if self.accounts != accounts {
             return Err(Discrepancy::AccountsDiffer { expected: accounts, found: self.accounts });
         }
+        if self.pending != pending {
+            let found = self.pending;
+            return Err(Discrepancy::PendingCountDiffers { expected: pending, found });
+        }
         for (ledger, sums) in &self.sums {
             sums.compare(*ledger)?;
+            let (expected, found) = (sums.expected.pending, sums.open);
+            if pending_told == PendingTold::Yes && found != expected {
+                return Err(Discrepancy::PendingDiffers { ledger: *ledger, expected, found });
+            }
         }
         if self.state_hash != state_hash {
             let found = self.state_hash;

@@ -1,10 +1,11 @@
-//! What journal records changed since a snapshot: the newest of each account and ledger.
+//! What journal records changed since a snapshot: the newest of each account and ledger, and which pending transfers opened and ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use florin_engine::{
     Account, AccountAfter, AccountCreated, AccountId, Balances, Event, JournalSeq, Ledger,
-    LedgerAfter, LedgerId, LedgerTotals, Record, Timestamp, metadata_digest,
+    LedgerAfter, LedgerId, LedgerTotals, PendingTransfer, Record, Timestamp, Transfer,
+    TransferFlags, TransferId, metadata_digest,
 };
 
 /// A record that does not fit the state before it: a bug, or records of another journal.
@@ -47,6 +48,12 @@ pub enum Contradiction {
     /// A ledger was created that exists.
     #[error("ledger {} is created a second time", .0.0)]
     LedgerExists(LedgerId),
+    /// A pending transfer opened that is open.
+    #[error("the pending transfer {} opens a second time", .0.0)]
+    PendingExists(TransferId),
+    /// A pending transfer ended that is not open.
+    #[error("the pending transfer {} ends and is not open", .0.0)]
+    PendingMissing(TransferId),
     /// A ledger's totals changed, but it does not exist.
     #[error("ledger {} has totals and does not exist", .0.0)]
     LedgerMissing(LedgerId),
@@ -58,9 +65,14 @@ pub struct Changes {
     pub(super) after: JournalSeq,
     pub(super) seq: JournalSeq,
     pub(super) last_timestamp: Timestamp,
+    pub(super) newest_transfer: Timestamp,
     slots: HashMap<AccountId, Slot>,
     created: Vec<Account>,
     touched: Vec<AccountAfter>,
+    /// The pending transfers that opened since, and are open.
+    opened: HashMap<TransferId, PendingTransfer>,
+    /// The pending transfers that were open before, and ended since.
+    ended: HashSet<TransferId>,
     pub(super) ledgers_created: BTreeMap<LedgerId, Ledger>,
     pub(super) totals: BTreeMap<LedgerId, LedgerTotals>,
 }
@@ -80,9 +92,12 @@ impl Changes {
             after: seq,
             seq,
             last_timestamp: Timestamp::default(),
+            newest_transfer: Timestamp::default(),
             slots: HashMap::new(),
             created: Vec::new(),
             touched: Vec::new(),
+            opened: HashMap::new(),
+            ended: HashSet::new(),
             ledgers_created: BTreeMap::new(),
             totals: BTreeMap::new(),
         }
@@ -116,8 +131,10 @@ impl Changes {
             match event {
                 Event::LedgerCreated(ledger) => self.create_ledger(ledger)?,
                 Event::AccountCreated(created) => self.create_account(seq, created)?,
-                // What transfers did stands in the accounts after; transactions and burned ids are no part of the state.
-                Event::TransferPosted(_) | Event::TransactionCreated(_) | Event::IdBurned(_) => {}
+                Event::TransferPosted(posted) => self.transfer(&posted.transfer)?,
+                Event::TransferExpired(expired) => self.end(expired.id)?,
+                // No part of the state.
+                Event::TransactionCreated(_) | Event::IdBurned(_) => {}
             }
         }
         for after in &record.accounts {
@@ -140,6 +157,8 @@ impl Changes {
             + self.touched.capacity() * size_of::<AccountAfter>()
             + self.ledgers_created.len() * size_of::<Ledger>()
             + names
+            + self.opened.capacity() * (size_of::<(TransferId, PendingTransfer)>() + 1) * 8 / 7
+            + self.ended.capacity() * (size_of::<TransferId>() + 1) * 8 / 7
             + self.totals.len() * size_of::<(LedgerId, LedgerTotals)>()
     }
 
@@ -161,6 +180,34 @@ impl Changes {
         }
         self.created.push(begin(seq, created));
         Ok(())
+    }
+
+    /// What a transfer did to its accounts stands in the accounts after; here is what it did to those that are pending.
+    fn transfer(&mut self, transfer: &Transfer) -> Result<(), Contradiction> {
+        self.newest_transfer = self.newest_transfer.max(transfer.timestamp);
+        if let Some((pending_id, _)) = transfer.settles() {
+            return self.end(pending_id);
+        }
+        if !transfer.flags.contains(TransferFlags::PENDING) {
+            return Ok(());
+        }
+        match self.opened.insert(transfer.id, pending(transfer)) {
+            None => Ok(()),
+            Some(_) => Err(Contradiction::PendingExists(transfer.id)),
+        }
+    }
+
+    fn end(&mut self, id: TransferId) -> Result<(), Contradiction> {
+        if self.opened.remove(&id).is_some() || self.ended.insert(id) {
+            Ok(())
+        } else {
+            Err(Contradiction::PendingMissing(id))
+        }
+    }
+
+    /// How many pending transfers opened since, and how many ended that were open before.
+    pub(super) fn pending_counts(&self) -> (u64, u64) {
+        (self.opened.len() as u64, self.ended.len() as u64)
     }
 
     fn touch(&mut self, after: &AccountAfter) -> Result<(), Contradiction> {
@@ -185,13 +232,41 @@ impl Changes {
         Ok(())
     }
 
-    /// The accounts created and the accounts touched, each by id, once no more records come.
-    pub(super) fn into_sorted(self) -> (Vec<Account>, Vec<AccountAfter>) {
-        let Changes { slots, mut created, mut touched, .. } = self;
+    /// What changed, each kind by id, once no more records come.
+    pub(super) fn into_sorted(self) -> Sorted {
+        let Changes { slots, mut created, mut touched, opened, ended, .. } = self;
         drop(slots);
         created.sort_unstable_by_key(|account| account.id);
         touched.sort_unstable_by_key(|after| after.id);
-        (created, touched)
+        let mut opened: Vec<PendingTransfer> = opened.into_values().collect();
+        opened.sort_unstable_by_key(|pending| pending.id);
+        Sorted { created, touched, opened, ended }
+    }
+}
+
+/// What changed, by id.
+pub(super) struct Sorted {
+    pub(super) created: Vec<Account>,
+    pub(super) touched: Vec<AccountAfter>,
+    pub(super) opened: Vec<PendingTransfer>,
+    pub(super) ended: HashSet<TransferId>,
+}
+
+/// The transfer as it is kept while it is open.
+fn pending(transfer: &Transfer) -> PendingTransfer {
+    PendingTransfer {
+        id: transfer.id,
+        debit_account_id: transfer.debit_account_id,
+        credit_account_id: transfer.credit_account_id,
+        amount: transfer.amount,
+        user_data_128: transfer.user_data_128,
+        user_data_64: transfer.user_data_64,
+        user_data_32: transfer.user_data_32,
+        ledger: transfer.ledger,
+        code: transfer.code,
+        flags: transfer.flags,
+        timestamp: transfer.timestamp,
+        timeout: transfer.timeout,
     }
 }
 

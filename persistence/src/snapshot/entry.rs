@@ -1,11 +1,12 @@
-//! The form of one ledger and of one account in a block.
+//! The form of one ledger, one account and one pending transfer in a block.
 
 use florin_engine::{
-    Account, AccountId, Balances, Code, JournalSeq, Ledger, LedgerId, LedgerTotals, Timestamp,
+    Account, AccountId, Balances, Code, JournalSeq, Ledger, LedgerId, LedgerTotals,
+    PendingTransfer, Timestamp, TransferId,
 };
 
 use crate::record::bytes::{Cursor, Malformed, Presence, Problem, Scratch, put_text};
-use crate::record::{account_flags, scale};
+use crate::record::{account_flags, scale, transfer_flags};
 
 const FLAGS: u64 = 1 << 0;
 const OVERDRAFT_LIMIT: u64 = 1 << 1;
@@ -21,6 +22,17 @@ const KNOWN: u64 = (1 << 8) - 1;
 pub(super) const NO_LEDGER: LedgerId = LedgerId(0);
 /// See [`NO_LEDGER`].
 pub(super) const NO_ACCOUNT: AccountId = AccountId(0);
+/// See [`NO_LEDGER`].
+pub(super) const NO_TRANSFER: TransferId = TransferId(0);
+
+/// Presence bits of a pending transfer.
+mod pending_bits {
+    pub(super) const USER_DATA_128: u64 = 1 << 0;
+    pub(super) const USER_DATA_64: u64 = 1 << 1;
+    pub(super) const USER_DATA_32: u64 = 1 << 2;
+    pub(super) const TIMEOUT: u64 = 1 << 3;
+    pub(super) const KNOWN: u64 = (1 << 4) - 1;
+}
 
 pub(super) fn put_ledger(
     before: LedgerId,
@@ -150,5 +162,67 @@ pub(super) fn account(before: AccountId, cursor: &mut Cursor) -> Result<Account,
         ledger,
         code,
         flags,
+    })
+}
+
+pub(super) fn put_pending(
+    before: TransferId,
+    pending: &PendingTransfer,
+    scratch: &mut Scratch,
+    out: &mut Vec<u8>,
+) {
+    let present = Presence::of([
+        (pending_bits::USER_DATA_128, pending.user_data_128 != 0),
+        (pending_bits::USER_DATA_64, pending.user_data_64 != 0),
+        (pending_bits::USER_DATA_32, pending.user_data_32 != 0),
+        (pending_bits::TIMEOUT, pending.timeout != 0),
+    ]);
+    scratch.varint(present.bits());
+    scratch.varint_u128(pending.id.0.wrapping_sub(before.0));
+    scratch.array(pending.debit_account_id.0.to_le_bytes());
+    scratch.array(pending.credit_account_id.0.to_le_bytes());
+    scratch.amount(pending.amount);
+    scratch.varint(u64::from(pending.ledger.0));
+    scratch.varint(u64::from(pending.code.0));
+    scratch.varint(u64::from(pending.flags.bits()));
+    scratch.array(pending.timestamp.0.to_le_bytes());
+    if present.has(pending_bits::USER_DATA_128) {
+        scratch.array(pending.user_data_128.to_le_bytes());
+    }
+    if present.has(pending_bits::USER_DATA_64) {
+        scratch.varint(pending.user_data_64);
+    }
+    if present.has(pending_bits::USER_DATA_32) {
+        scratch.varint(u64::from(pending.user_data_32));
+    }
+    if present.has(pending_bits::TIMEOUT) {
+        scratch.varint(u64::from(pending.timeout));
+    }
+    scratch.drain_to(out);
+}
+
+pub(super) fn pending(
+    before: TransferId,
+    cursor: &mut Cursor,
+) -> Result<PendingTransfer, Malformed> {
+    let known = pending_bits::KNOWN;
+    let present = cursor.checked(Cursor::varint, |bits| Presence::try_of(bits, known))?;
+    let ascending = |distance| {
+        let id = before.0.checked_add(distance).filter(|id| *id > before.0);
+        id.map(TransferId).ok_or(Problem::NotAscending)
+    };
+    Ok(PendingTransfer {
+        id: cursor.checked(Cursor::varint_u128, ascending)?,
+        debit_account_id: AccountId(cursor.u128()?),
+        credit_account_id: AccountId(cursor.u128()?),
+        amount: cursor.amount()?,
+        ledger: LedgerId(cursor.varint_u32()?),
+        code: Code(cursor.varint_u16()?),
+        flags: transfer_flags(cursor)?,
+        timestamp: Timestamp(cursor.u64()?),
+        user_data_128: present.read(pending_bits::USER_DATA_128, cursor, Cursor::u128)?,
+        user_data_64: present.read(pending_bits::USER_DATA_64, cursor, Cursor::varint)?,
+        user_data_32: present.read(pending_bits::USER_DATA_32, cursor, Cursor::varint_u32)?,
+        timeout: present.read(pending_bits::TIMEOUT, cursor, Cursor::varint_u32)?,
     })
 }

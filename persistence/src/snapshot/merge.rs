@@ -1,16 +1,21 @@
 //! The next snapshot, from the one before and what changed since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};
 use std::iter::Peekable;
 use std::mem;
 use std::vec;
 
-use florin_engine::{Account, AccountAfter, JournalSeq, Ledger, LedgerId, LedgerTotals, Timestamp};
+use florin_engine::{
+    Account, AccountAfter, JournalSeq, Ledger, LedgerId, LedgerTotals, PendingTransfer, Timestamp,
+    TransferId,
+};
 use uuid::Uuid;
 
-use super::changes::{Changes, Contradiction, update};
-use super::{SnapshotError, SnapshotHeader, SnapshotReader, SnapshotWriteError, SnapshotWriter};
+use super::changes::{Changes, Contradiction, Sorted, update};
+use super::{
+    Held, SnapshotError, SnapshotHeader, SnapshotReader, SnapshotWriteError, SnapshotWriter,
+};
 
 /// The journal frame that ends where a new snapshot shall stand, and whose journal it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,27 +91,44 @@ pub fn merge<R: Read, W: Write>(
         mem::take(&mut changes.totals),
     )
     .map_err(contradiction)?;
-    let (seq, changes_timestamp) = (changes.seq, changes.last_timestamp);
-    let (created, touched) = changes.into_sorted();
+    let last_timestamp = changes
+        .last_timestamp
+        .max(begin.map_or(Timestamp::default(), |begin| begin.last_timestamp));
+    let newest_transfer = changes
+        .newest_transfer
+        .max(begin.map_or(Timestamp::default(), |begin| begin.newest_transfer));
+    let (opened, ended) = changes.pending_counts();
+    let seq = changes.seq;
+    let Sorted { created, touched, opened: opened_since, ended: ended_since } =
+        changes.into_sorted();
     let header = SnapshotHeader {
         directory: end.directory,
         seq,
         frame_hash: end.hash,
         state_hash: end.state_hash,
-        last_timestamp: changes_timestamp
-            .max(begin.map_or(Timestamp::default(), |begin| begin.last_timestamp)),
+        last_timestamp,
+        newest_transfer,
         accounts: begin.map_or(0, |begin| begin.accounts).saturating_add(created.len() as u64),
+        // Fewer than ended can only be a contradiction, which is found with its id below.
+        pending: begin
+            .map_or(0, |begin| begin.pending)
+            .saturating_add(opened)
+            .saturating_sub(ended),
     };
     let mut writer = SnapshotWriter::start(out, header, &ledgers)?;
     let mut newest =
         Newest { created: created.into_iter().peekable(), touched: touched.into_iter().peekable() };
-    for account in old.into_iter().flatten() {
-        let mut account = account?;
-        while let Some(created) = newest.created_before(&account).map_err(contradiction)? {
-            writer.push(&created)?;
+    let mut pending =
+        NewestPending { opened: opened_since.into_iter().peekable(), ended: ended_since };
+    let mut old = old.into_iter().flatten().peekable();
+    while let Some(held) = old.next_if(|held| !matches!(held, Ok(Held::Pending(_)))) {
+        if let Held::Account(mut account) = held? {
+            while let Some(created) = newest.created_before(&account).map_err(contradiction)? {
+                writer.push(&created)?;
+            }
+            newest.apply_to(&mut account).map_err(contradiction)?;
+            writer.push(&account)?;
         }
-        newest.apply_to(&mut account).map_err(contradiction)?;
-        writer.push(&account)?;
     }
     for created in newest.created {
         writer.push(&created)?;
@@ -114,8 +136,43 @@ pub fn merge<R: Read, W: Write>(
     if let Some(unknown) = newest.touched.peek() {
         return Err(contradiction(Contradiction::AccountMissing(unknown.id)));
     }
+    for held in old {
+        if let Held::Pending(open) = held? {
+            while let Some(opened) = pending.opened_before(&open).map_err(contradiction)? {
+                writer.push_pending(&opened)?;
+            }
+            if !pending.ended.remove(&open.id) {
+                writer.push_pending(&open)?;
+            }
+        }
+    }
+    for opened in pending.opened {
+        writer.push_pending(&opened)?;
+    }
+    if let Some(unknown) = pending.ended.into_iter().min() {
+        return Err(contradiction(Contradiction::PendingMissing(unknown)));
+    }
     let out = writer.finish()?;
     Ok((header, out))
+}
+
+/// The pending transfers that are newer than the old snapshot and not yet written, by id, and which of the old ones ended.
+struct NewestPending {
+    opened: Peekable<vec::IntoIter<PendingTransfer>>,
+    ended: HashSet<TransferId>,
+}
+
+impl NewestPending {
+    /// The next newly opened one that stands before `old`.
+    fn opened_before(
+        &mut self,
+        old: &PendingTransfer,
+    ) -> Result<Option<PendingTransfer>, Contradiction> {
+        if self.opened.peek().is_some_and(|opened| opened.id == old.id) {
+            return Err(Contradiction::PendingExists(old.id));
+        }
+        Ok(self.opened.next_if(|opened| opened.id < old.id))
+    }
 }
 
 /// What is newer than the old snapshot and not yet written, by id.

@@ -3,15 +3,17 @@
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use florin_engine::{Account, AccountId, JournalSeq, Ledger, LedgerTotals, Timestamp};
+use florin_engine::{
+    Account, AccountId, JournalSeq, Ledger, LedgerTotals, PendingTransfer, Timestamp, TransferId,
+};
 use uuid::Uuid;
 
-use super::audit::{Audit, Discrepancy};
-use super::entry::{self, NO_ACCOUNT, NO_LEDGER};
+use super::audit::{Audit, Discrepancy, PendingTold};
+use super::entry::{self, NO_ACCOUNT, NO_LEDGER, NO_TRANSFER};
 use super::write::block_checksum;
 use super::{
-    BLOCK_BYTES_MAX, BLOCK_HEAD_BYTES, FOOTER_BYTES, HEADER_BYTES, MAGIC, SnapshotHeader, VERSION,
-    kind, seq_of_file_name,
+    BLOCK_BYTES_MAX, BLOCK_HEAD_BYTES, FOOTER_BYTES, HEADER_BYTES, HEADER_BYTES_1, MAGIC,
+    SnapshotHeader, VERSION, kind, seq_of_file_name,
 };
 use crate::record::bytes::{Cursor, Malformed, Problem};
 
@@ -87,22 +89,37 @@ pub enum SnapshotError {
     },
 }
 
-/// A snapshot that is being read: an iterator over its accounts, in the order of their ids.
+/// What a snapshot holds beside its ledgers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// An account.
+    Account(Account),
+    /// A pending transfer that is open.
+    Pending(PendingTransfer),
+}
+
+/// A snapshot that is being read: an iterator over its accounts, then its open pending transfers, each in the order of their ids.
 ///
-/// Each block is checked before its accounts are given, but only the end of the iteration, without an error, says that the snapshot is
-/// whole and is the state of its header: what was made of its accounts must be thrown away after an error.
+/// Each block is checked before its entries are given, but only the end of the iteration, without an error, says that the snapshot is
+/// whole and is the state of its header: what was made of its entries must be thrown away after an error.
 #[derive(Debug)]
 pub struct SnapshotReader<R> {
     input: Input<R>,
     header: SnapshotHeader,
+    pending_told: PendingTold,
     ledgers: Vec<(Ledger, LedgerTotals)>,
     audit: Audit,
     block: Block,
     accounts_read: u64,
+    pending_read: u64,
     /// The last account that was read.
     last: AccountId,
     /// The last account of this block that was read.
     last_in_block: AccountId,
+    /// The last pending transfer that was read.
+    last_pending: TransferId,
+    /// The last pending transfer of this block that was read.
+    last_pending_in_block: TransferId,
     /// The footer was read, or an error was given.
     is_over: bool,
 }
@@ -139,7 +156,7 @@ impl<R: Read> SnapshotReader<R> {
             offset: 0,
             file: file.to_owned(),
         };
-        let (header, ledgers_due) = input.header()?;
+        let (header, ledgers_due, pending_told) = input.header()?;
         let name = file.file_name().and_then(|name| name.to_str());
         if name.and_then(seq_of_file_name).is_some_and(|seq| seq != header.seq) {
             return Err(input.damaged(0, Damage::Name(header.seq)));
@@ -147,12 +164,16 @@ impl<R: Read> SnapshotReader<R> {
         let mut reader = SnapshotReader {
             input,
             header,
+            pending_told,
             ledgers: Vec::new(),
             audit: Audit::new(),
             block: Block::default(),
             accounts_read: 0,
+            pending_read: 0,
             last: NO_ACCOUNT,
             last_in_block: NO_ACCOUNT,
+            last_pending: NO_TRANSFER,
+            last_pending_in_block: NO_TRANSFER,
             is_over: false,
         };
         while (reader.ledgers.len() as u64) < ledgers_due {
@@ -209,24 +230,36 @@ impl<R: Read> SnapshotReader<R> {
             return Err(self.input.damaged(begin, Damage::Block));
         }
         self.input.end()?;
-        self.audit.finish(self.header.accounts, self.header.state_hash).map_err(|discrepancy| {
+        self.audit.finish(&self.header, self.pending_told).map_err(|discrepancy| {
             self.input.damaged(begin, Damage::Discrepancy(Box::new(discrepancy)))
         })
     }
 }
 
 impl<R: Read> SnapshotReader<R> {
-    fn next_account(&mut self) -> Result<Option<Account>, SnapshotError> {
-        let is_block_over = self.block.at == self.block.bytes.len();
-        if self.accounts_read == self.header.accounts {
-            if !is_block_over {
-                let offset = self.block.offset + self.block.at as u64;
-                return Err(self.input.damaged(offset, Damage::Block));
-            }
-            self.footer()?;
-            return Ok(None);
+    fn next_entry(&mut self) -> Result<Option<Held>, SnapshotError> {
+        if self.accounts_read < self.header.accounts {
+            return self.next_account().map(|account| Some(Held::Account(account)));
         }
-        if is_block_over {
+        if self.pending_read < self.header.pending {
+            return self.next_pending().map(|pending| Some(Held::Pending(pending)));
+        }
+        self.end_of_block()?;
+        self.footer()?;
+        Ok(None)
+    }
+
+    /// Makes sure that the block is read to its end, since what follows is of another kind.
+    fn end_of_block(&self) -> Result<(), SnapshotError> {
+        if self.block.at == self.block.bytes.len() {
+            return Ok(());
+        }
+        let offset = self.block.offset + self.block.at as u64;
+        Err(self.input.damaged(offset, Damage::Block))
+    }
+
+    fn next_account(&mut self) -> Result<Account, SnapshotError> {
+        if self.block.at == self.block.bytes.len() {
             self.input.block(kind::ACCOUNTS, &mut self.block)?;
             self.last_in_block = NO_ACCOUNT;
         }
@@ -245,52 +278,97 @@ impl<R: Read> SnapshotReader<R> {
         block.at += cursor.offset();
         (self.last, self.last_in_block) = (account.id, account.id);
         self.accounts_read += 1;
-        Ok(Some(account))
+        Ok(account)
+    }
+
+    fn next_pending(&mut self) -> Result<PendingTransfer, SnapshotError> {
+        if self.pending_read == 0 {
+            self.end_of_block()?;
+        }
+        if self.block.at == self.block.bytes.len() {
+            self.input.block(kind::PENDING, &mut self.block)?;
+            self.last_pending_in_block = NO_TRANSFER;
+        }
+        let block = &mut self.block;
+        let mut cursor = Cursor::new(&block.bytes[block.at..]);
+        let pending = entry::pending(self.last_pending_in_block, &mut cursor)
+            .map_err(|malformed| self.input.malformed(block, malformed))?;
+        if pending.id <= self.last_pending {
+            let malformed = Malformed { offset: 0, problem: Problem::NotAscending };
+            return Err(self.input.malformed(block, malformed));
+        }
+        self.audit.pending(&pending).map_err(|discrepancy| {
+            let offset = block.offset + block.at as u64;
+            self.input.damaged(offset, Damage::Discrepancy(Box::new(discrepancy)))
+        })?;
+        block.at += cursor.offset();
+        (self.last_pending, self.last_pending_in_block) = (pending.id, pending.id);
+        self.pending_read += 1;
+        Ok(pending)
     }
 }
 
 impl<R: Read> Iterator for SnapshotReader<R> {
-    type Item = Result<Account, SnapshotError>;
+    type Item = Result<Held, SnapshotError>;
 
-    fn next(&mut self) -> Option<Result<Account, SnapshotError>> {
+    fn next(&mut self) -> Option<Result<Held, SnapshotError>> {
         if self.is_over {
             return None;
         }
-        let next = self.next_account().transpose();
+        let next = self.next_entry().transpose();
         self.is_over = !matches!(next, Some(Ok(_)));
         next
     }
 }
 
 impl<R: Read> Input<R> {
-    fn header(&mut self) -> Result<(SnapshotHeader, u64), SnapshotError> {
+    /// The header, how many ledgers follow, and whether its pending transfers do.
+    fn header(&mut self) -> Result<(SnapshotHeader, u64, PendingTold), SnapshotError> {
         let mut bytes = [0; HEADER_BYTES];
-        self.read(&mut bytes)?;
-        let (checked, checksum) = bytes.split_at(HEADER_BYTES - size_of::<u32>());
+        // The header of every version is at least as long as that of the first, and has magic and version at the same place.
+        self.read(&mut bytes[..HEADER_BYTES_1])?;
+        let (magic, rest) = bytes.split_at(MAGIC.len());
+        if magic != MAGIC {
+            return Err(self.damaged(0, Damage::Magic));
+        }
+        let [v0, v1, v2, v3, ..] = *rest else { unreachable!("the header is longer") };
+        let version = u32::from_le_bytes([v0, v1, v2, v3]);
+        let length = match version {
+            1 => HEADER_BYTES_1,
+            VERSION => {
+                self.read(&mut bytes[HEADER_BYTES_1..])?;
+                HEADER_BYTES
+            }
+            // Before the version is known, so is not what follows it, nor where its checksum stands.
+            0 => return Err(self.damaged(0, Damage::Checksum)),
+            _ => return Err(SnapshotError::NewerFormat { file: self.file.clone(), version }),
+        };
+        let (checked, checksum) = bytes[..length].split_at(length - size_of::<u32>());
+        if crc32c::crc32c(checked).to_le_bytes() != checksum {
+            return Err(self.damaged(0, Damage::Checksum));
+        }
         let malformed = |malformed: Malformed| {
             self.damaged(malformed.offset as u64, Damage::Content(malformed.problem))
         };
-        let mut cursor = Cursor::new(checked);
-        if cursor.array().map_err(malformed)? != MAGIC {
-            return Err(self.damaged(0, Damage::Magic));
-        }
-        let version = cursor.u32().map_err(malformed)?;
-        // Before the version is known, so is not what follows it, nor where its checksum stands.
-        if version > VERSION {
-            return Err(SnapshotError::NewerFormat { file: self.file.clone(), version });
-        }
-        if version != VERSION || crc32c::crc32c(checked).to_le_bytes() != checksum {
-            return Err(self.damaged(0, Damage::Checksum));
-        }
-        let header = SnapshotHeader {
+        let mut cursor = Cursor::new(&checked[MAGIC.len() + size_of::<u32>()..]);
+        let mut header = SnapshotHeader {
             directory: Uuid::from_bytes(cursor.array().map_err(malformed)?),
             seq: JournalSeq(cursor.u64().map_err(malformed)?),
             frame_hash: cursor.array().map_err(malformed)?,
             state_hash: cursor.u64().map_err(malformed)?,
             last_timestamp: Timestamp(cursor.u64().map_err(malformed)?),
+            newest_transfer: Timestamp(0),
             accounts: cursor.u64().map_err(malformed)?,
+            pending: 0,
         };
-        Ok((header, cursor.u64().map_err(malformed)?))
+        let ledgers = cursor.u64().map_err(malformed)?;
+        if version == 1 {
+            header.newest_transfer = header.last_timestamp;
+            return Ok((header, ledgers, PendingTold::No));
+        }
+        header.newest_transfer = Timestamp(cursor.u64().map_err(malformed)?);
+        header.pending = cursor.u64().map_err(malformed)?;
+        Ok((header, ledgers, PendingTold::Yes))
     }
 
     /// Reads the next block, which must be of this kind, and its checksum right.

@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 
-use florin_engine::{Account, AccountId, Ledger, LedgerId, LedgerTotals};
+use florin_engine::{
+    Account, AccountId, Ledger, LedgerId, LedgerTotals, PendingTransfer, TransferId,
+};
 
-use super::audit::{Audit, Discrepancy};
-use super::entry::{NO_ACCOUNT, NO_LEDGER, put_account, put_ledger};
+use super::audit::{Audit, Discrepancy, PendingTold};
+use super::entry::{NO_ACCOUNT, NO_LEDGER, NO_TRANSFER, put_account, put_ledger, put_pending};
 use super::{BLOCK_BYTES, BLOCK_HEAD_BYTES, MAGIC, SnapshotHeader, VERSION, kind};
 use crate::record::bytes::Scratch;
 
@@ -21,12 +23,16 @@ pub enum SnapshotWriteError {
     /// Ids must ascend from 1.
     #[error("account {} comes at or after an account of a higher id", .0.0)]
     AccountsNotAscending(AccountId),
+    /// Ids must ascend from 1, and no account follows.
+    #[error("the pending transfer {} comes at or after one of a higher id, or an account after it", .0.0)]
+    PendingNotAscending(TransferId),
     /// Ids must ascend from 1.
     #[error("ledger {} comes at or after a ledger of a higher id", .0.0)]
     LedgersNotAscending(LedgerId),
 }
 
-/// A snapshot that is being written: first its ledgers, then account after account in the order of their ids.
+/// A snapshot that is being written: first its ledgers, then account after account, then one open pending transfer after the other, each in
+/// the order of their ids.
 ///
 /// What is written before [`SnapshotWriter::finish`] returned is no snapshot.
 #[derive(Debug)]
@@ -41,6 +47,10 @@ pub struct SnapshotWriter<W> {
     last: AccountId,
     /// The last account of this block.
     last_in_block: AccountId,
+    /// The last pending transfer written; none before the last account.
+    last_pending: TransferId,
+    /// The last pending transfer of this block.
+    last_pending_in_block: TransferId,
 }
 
 impl<W: Write> SnapshotWriter<W> {
@@ -61,6 +71,8 @@ impl<W: Write> SnapshotWriter<W> {
             block: Vec::with_capacity(2 * BLOCK_BYTES),
             last: NO_ACCOUNT,
             last_in_block: NO_ACCOUNT,
+            last_pending: NO_TRANSFER,
+            last_pending_in_block: NO_TRANSFER,
         };
         writer.put(&header_bytes(&header, ledgers.len() as u64))?;
         writer.begin_block();
@@ -89,6 +101,9 @@ impl<W: Write> SnapshotWriter<W> {
         if account.id <= self.last {
             return Err(SnapshotWriteError::AccountsNotAscending(account.id));
         }
+        if self.last_pending != NO_TRANSFER {
+            return Err(SnapshotWriteError::PendingNotAscending(self.last_pending));
+        }
         self.audit.account(account)?;
         put_account(self.last_in_block, account, &mut Scratch::new(), &mut self.block);
         (self.last, self.last_in_block) = (account.id, account.id);
@@ -99,13 +114,36 @@ impl<W: Write> SnapshotWriter<W> {
         Ok(())
     }
 
+    /// Adds an open pending transfer, after the last account; its id must be above those before.
+    ///
+    /// # Errors
+    /// The transfer is not in order or its ledger does not exist, or `out` failed.
+    pub fn push_pending(&mut self, pending: &PendingTransfer) -> Result<(), SnapshotWriteError> {
+        if pending.id <= self.last_pending {
+            return Err(SnapshotWriteError::PendingNotAscending(pending.id));
+        }
+        if self.last_pending == NO_TRANSFER {
+            self.end_block(kind::ACCOUNTS)?;
+        }
+        self.audit.pending(pending)?;
+        let before = self.last_pending_in_block;
+        put_pending(before, pending, &mut Scratch::new(), &mut self.block);
+        (self.last_pending, self.last_pending_in_block) = (pending.id, pending.id);
+        if self.block.len() >= BLOCK_BYTES {
+            self.end_block(kind::PENDING)?;
+            self.last_pending_in_block = NO_TRANSFER;
+        }
+        Ok(())
+    }
+
     /// Compares what was written with the header, and ends the snapshot. The caller syncs and renames the file.
     ///
     /// # Errors
     /// What was written is not the state that the header names, or `out` failed. There is no snapshot then.
     pub fn finish(mut self) -> Result<W, SnapshotWriteError> {
-        self.end_block(kind::ACCOUNTS)?;
-        self.audit.finish(self.header.accounts, self.header.state_hash)?;
+        let has_pending = self.last_pending != NO_TRANSFER;
+        self.end_block(if has_pending { kind::PENDING } else { kind::ACCOUNTS })?;
+        self.audit.finish(&self.header, PendingTold::Yes)?;
         self.put(&[kind::FOOTER])?;
         self.put(&self.header.accounts.to_le_bytes())?;
         let hash = self.hasher.finalize();
@@ -145,8 +183,16 @@ pub(super) fn block_checksum(kind_and_length: &[u8], content: &[u8]) -> u32 {
 }
 
 fn header_bytes(header: &SnapshotHeader, ledgers: u64) -> Vec<u8> {
-    let SnapshotHeader { directory, seq, frame_hash, state_hash, last_timestamp, accounts } =
-        header;
+    let SnapshotHeader {
+        directory,
+        seq,
+        frame_hash,
+        state_hash,
+        last_timestamp,
+        newest_transfer,
+        accounts,
+        pending,
+    } = header;
     let mut bytes = Vec::with_capacity(super::HEADER_BYTES);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -157,6 +203,8 @@ fn header_bytes(header: &SnapshotHeader, ledgers: u64) -> Vec<u8> {
     bytes.extend_from_slice(&last_timestamp.0.to_le_bytes());
     bytes.extend_from_slice(&accounts.to_le_bytes());
     bytes.extend_from_slice(&ledgers.to_le_bytes());
+    bytes.extend_from_slice(&newest_transfer.0.to_le_bytes());
+    bytes.extend_from_slice(&pending.to_le_bytes());
     let checksum = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes

@@ -105,6 +105,8 @@ impl StoreBatch {
                 }),
                 // The exact index of decided ids keeps burned ones.
                 Event::IdBurned(_) => {}
+                // What it released stands in the accounts after.
+                Event::TransferExpired(_) => {}
             }
         }
         for after in &record.accounts {

@@ -1,8 +1,8 @@
 //! Rows as what they mean. The order of the columns is that of the lists that each database's queries select.
 
 use florin_engine::{
-    Account, AccountFlags, AccountId, Balances, Code, JournalSeq, Ledger, LedgerId, LedgerTotals,
-    Scale, Timestamp, Transfer, TransferFlags, TransferId, metadata_digest,
+    Account, AccountFlags, AccountId, Balances, Code, Inherited, JournalSeq, Ledger, LedgerId,
+    LedgerTotals, Scale, Timestamp, Transfer, TransferFlags, TransferId, metadata_digest,
 };
 
 use super::columns::Columns;
@@ -29,6 +29,10 @@ pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, Stor
         debit_account_id,
         credit_account_id,
         amount,
+        amount_requested: amount,
+        pending_id: TransferId(0),
+        inherited: Inherited::empty(),
+        timeout: 0,
         user_data_128,
         user_data_64,
         user_data_32,

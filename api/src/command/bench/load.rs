@@ -178,6 +178,7 @@ fn accepted(answer: &Answer) -> Result<JournalSeq, BenchError> {
     let code = match first {
         ItemOutcome::Exists { .. } => "exists",
         ItemOutcome::Differs { .. } => "exists_with_different_content",
+        ItemOutcome::Settled { settlement, .. } => settlement.rejection().code(),
         ItemOutcome::Rejected(rejection) => rejection.code(),
     };
     Err(BenchError::Refused { count: answer.exceptions.len() as u64, code })

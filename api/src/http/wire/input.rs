@@ -5,7 +5,7 @@
 
 use florin_engine::{
     AccountFlags, AccountId, AmountInput, Code, CreateAccount, CreateLedger, CreateTransaction,
-    CreateTransfer, LedgerId, OpenAccount, Scale, TransferFlags, TransferId,
+    CreateTransfer, LedgerId, OpenAccount, Scale, Timestamp, TransferFlags, TransferId,
 };
 use serde_json::value::RawValue;
 
@@ -229,6 +229,7 @@ impl NewAccount<'_> {
             user_data_128: optional(self.user_data_128, "user_data_128", values::id)?.unwrap_or(0),
             user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
             user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
+            timestamp: Timestamp(0),
             metadata: metadata_value(self.metadata)?,
         })
     }
@@ -289,6 +290,7 @@ impl NewTransfer<'_> {
             user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
             user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
             effective_at: optional(self.effective_at, "effective_at", time_value)?,
+            timestamp: Timestamp(0),
             metadata: metadata_value(self.metadata)?,
         };
         Ok((transfer, naming))

@@ -2,9 +2,9 @@
 
 use florin_engine::{
     AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, IdBurned,
-    ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata,
-    Record, Rejection, Scale, SignedAmount, Timestamp, Transaction, Transfer, TransferFlags,
-    TransferId, TransferPosted,
+    Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals,
+    Metadata, Record, Rejection, Scale, Settlement, SignedAmount, Timestamp, Transaction, Transfer,
+    TransferExpired, TransferFlags, TransferId, TransferPosted,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -28,6 +28,8 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
 enum Group {
     One(Event),
     Transfer(AnyTransfer),
+    /// A transfer that expired, and which accounts are its own.
+    Expired((TransferExpired, Index, Index)),
     Transaction(Transaction, Vec<AnyTransfer>),
 }
 
@@ -46,6 +48,13 @@ impl Group {
         match self {
             Group::One(event) => vec![event],
             Group::Transfer(transfer) => transfer.event(accounts, None).into_iter().collect(),
+            Group::Expired((_, _, _)) if accounts.is_empty() => Vec::new(),
+            Group::Expired((expired, debit, credit)) => {
+                let debit_account = debit.index(accounts.len()) as u32;
+                let credit_account = credit.index(accounts.len()) as u32;
+                let expired = TransferExpired { debit_account, credit_account, ..expired };
+                vec![Event::TransferExpired(expired)]
+            }
             Group::Transaction(mut transaction, legs) => {
                 let legs: Vec<Event> = legs
                     .into_iter()
@@ -85,6 +94,7 @@ fn group() -> impl Strategy<Value = Group> {
         ledger().prop_map(|ledger| Group::One(Event::LedgerCreated(ledger))),
         account_created().prop_map(|created| Group::One(Event::AccountCreated(created))),
         burned().prop_map(|burned| Group::One(Event::IdBurned(burned))),
+        any_expired().prop_map(Group::Expired),
         any_transfer().prop_map(Group::Transfer),
         (transaction(), prop::collection::vec(any_transfer(), 0..4))
             .prop_map(|(transaction, legs)| Group::Transaction(transaction, legs)),
@@ -118,7 +128,7 @@ fn timestamp() -> impl Strategy<Value = Timestamp> {
 }
 
 fn account_flags() -> impl Strategy<Value = AccountFlags> {
-    any::<u16>().prop_map(|bits| AccountFlags::try_from_bits(bits & 0b10_1111).unwrap())
+    any::<u16>().prop_map(|bits| AccountFlags::try_from_bits(bits & 0b11_1111).unwrap())
 }
 
 fn metadata() -> impl Strategy<Value = Option<Metadata>> {
@@ -196,16 +206,40 @@ fn transaction() -> impl Strategy<Value = Transaction> {
 }
 
 fn burned() -> impl Strategy<Value = IdBurned> {
-    (number_u128(), 1..=49_u16, timestamp()).prop_map(|(id, rejection, timestamp)| IdBurned {
+    (number_u128(), 1..=76_u16, timestamp()).prop_map(|(id, rejection, timestamp)| IdBurned {
         id: TransferId(id),
         rejection,
         timestamp,
     })
 }
 
+fn any_expired() -> impl Strategy<Value = (TransferExpired, Index, Index)> {
+    let content = (number_u128(), amount(), timestamp());
+    (content, any::<Index>(), any::<Index>()).prop_map(
+        |((id, amount, timestamp), debit, credit)| {
+            let (id, debit_account, credit_account) = (TransferId(id), 0, 0);
+            (
+                TransferExpired { id, debit_account, credit_account, amount, timestamp },
+                debit,
+                credit,
+            )
+        },
+    )
+}
+
+/// Amount requested, pending id, what is inherited, and timeout.
+fn phase() -> impl Strategy<Value = (Option<Amount>, u128, Inherited, u32)> {
+    let inherited = any::<u16>().prop_map(|bits| Inherited::try_from_bits(bits >> 4).unwrap());
+    prop_oneof![
+        Just((None, 0, Inherited::empty(), 0)),
+        (option::of(amount()), number_u128(), inherited, number_u32()),
+    ]
+}
+
 fn any_transfer() -> impl Strategy<Value = AnyTransfer> {
     let names = (number_u128(), any::<Index>(), any::<Index>(), any::<bool>());
-    let content = (amount(), number_u32(), any::<u16>(), any::<bool>());
+    let flags = any::<u16>().prop_map(|bits| TransferFlags::try_from_bits(bits >> 7).unwrap());
+    let content = (amount(), number_u32(), any::<u16>(), flags, phase());
     let data = (number_u128(), number_u64(), number_u32());
     let rest = (option::of(timestamp()), timestamp(), option::of(number_u128()), metadata());
     (names, content, data, rest).prop_map(|(names, content, data, rest)| AnyTransfer {
@@ -214,12 +248,16 @@ fn any_transfer() -> impl Strategy<Value = AnyTransfer> {
             debit_account_id: AccountId(0),
             credit_account_id: AccountId(0),
             amount: content.0,
+            amount_requested: content.4.0.unwrap_or(content.0),
+            pending_id: TransferId(content.4.1),
+            inherited: content.4.2,
+            timeout: content.4.3,
             user_data_128: data.0,
             user_data_64: data.1,
             user_data_32: data.2,
             ledger: LedgerId(content.1),
             code: Code(content.2),
-            flags: if content.3 { TransferFlags::LINKED } else { TransferFlags::empty() },
+            flags: content.3,
             effective_at: rest.0,
             timestamp: rest.1,
             transaction_id: rest.2.map(TransferId),
@@ -245,6 +283,10 @@ fn item_outcome() -> impl Strategy<Value = ItemOutcome> {
             .prop_map(|(seq, timestamp)| ItemOutcome::Exists { seq: JournalSeq(seq), timestamp }),
         number_u64().prop_map(|seq| ItemOutcome::Differs { seq: JournalSeq(seq) }),
         rejection().prop_map(ItemOutcome::Rejected),
+        (number_u64(), 0..3_usize).prop_map(|(seq, settlement)| ItemOutcome::Settled {
+            seq: JournalSeq(seq),
+            settlement: [Settlement::Posted, Settlement::Voided, Settlement::Expired][settlement],
+        }),
     ]
 }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use florin_engine::{
     AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, IdBurned,
-    ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata,
-    Record, Rejection, Scale, SignedAmount, Timestamp, Transaction, Transfer, TransferFlags,
-    TransferId, TransferPosted,
+    Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals,
+    Metadata, Record, Rejection, Scale, Settlement, SignedAmount, Timestamp, Transaction, Transfer,
+    TransferExpired, TransferFlags, TransferId, TransferPosted,
 };
 
 use super::super::decode;
@@ -34,9 +34,11 @@ fn records_are_read_as_they_were_written_long_ago() {
     check("record-transaction-created.bin", &transaction_created());
     check("record-id-burned.bin", &id_burned());
     check("record-key-used.bin", &key_used());
+    check("record-two-phase.bin", &two_phase());
+    check("record-imported.bin", &imported());
 }
 
-pub(super) fn samples() -> [Record; 6] {
+pub(super) fn samples() -> [Record; 8] {
     [
         ledger_created(),
         account_created(),
@@ -44,6 +46,8 @@ pub(super) fn samples() -> [Record; 6] {
         transaction_created(),
         id_burned(),
         key_used(),
+        two_phase(),
+        imported(),
     ]
 }
 
@@ -141,16 +145,11 @@ fn plain_transfer(id: u128, index: u64) -> Transfer {
         debit_account_id: AccountId(1),
         credit_account_id: AccountId(u128::MAX - 1),
         amount: Amount::from_minor(1000),
-        user_data_128: 0,
-        user_data_64: 0,
-        user_data_32: 0,
+        amount_requested: Amount::from_minor(1000),
         ledger: LedgerId(1),
         code: Code(1),
-        flags: TransferFlags::empty(),
-        effective_at: None,
         timestamp: BEGIN.plus(index),
-        transaction_id: None,
-        metadata: None,
+        ..Transfer::default()
     }
 }
 
@@ -161,6 +160,7 @@ fn posted(transfer: Transfer) -> Event {
 fn transfer_posted() -> Record {
     let full = Transfer {
         amount: Amount::MAX,
+        amount_requested: Amount::MAX,
         user_data_128: 1 << 127,
         user_data_64: 1 << 63,
         user_data_32: 1 << 31,
@@ -223,4 +223,80 @@ fn key_used() -> Record {
         key: Some(KeyUse { key, exceptions }),
         ..record(301, vec![event])
     }
+}
+
+/// A pending transfer, its post in part by a retried batch, a void, one that balanced and closes, and one that expired.
+fn two_phase() -> Record {
+    let flagged = |flags, transfer| posted(Transfer { flags, ..transfer });
+    let pending = Transfer { timeout: u32::MAX, ..plain_transfer(51, 0) };
+    let all_left_open = Inherited::try_from_bits(0xff).unwrap();
+    let part = Transfer {
+        amount: Amount::from_minor(900),
+        amount_requested: Amount::from_minor(900),
+        pending_id: TransferId(51),
+        inherited: Inherited::try_from_bits(0b1110_0000_0000).unwrap(),
+        user_data_128: 1,
+        user_data_64: 2,
+        user_data_32: 3,
+        ..plain_transfer(52, 1)
+    };
+    let void = Transfer {
+        pending_id: TransferId(u128::MAX - 1),
+        inherited: all_left_open,
+        ..plain_transfer(53, 2)
+    };
+    let balanced = Transfer { amount_requested: Amount::MAX, ..plain_transfer(54, 3) };
+    let closing = TransferFlags::PENDING
+        .with(TransferFlags::BALANCING_DEBIT)
+        .with(TransferFlags::BALANCING_CREDIT)
+        .with(TransferFlags::CLOSING_DEBIT)
+        .with(TransferFlags::CLOSING_CREDIT);
+    let expired = TransferExpired {
+        id: TransferId(55),
+        debit_account: 1,
+        credit_account: 0,
+        amount: Amount::from_minor(7),
+        timestamp: BEGIN.plus(4),
+    };
+    let exceptions = [Settlement::Posted, Settlement::Voided, Settlement::Expired]
+        .into_iter()
+        .zip(5..)
+        .map(|(settlement, index)| {
+            (index, ItemOutcome::Settled { seq: JournalSeq(u64::from(index) * 100), settlement })
+        })
+        .collect();
+    let key = Key { hash: 1, fingerprint: 2 };
+    let events = vec![
+        flagged(TransferFlags::PENDING, pending),
+        flagged(TransferFlags::POST_PENDING_TRANSFER, part),
+        flagged(TransferFlags::VOID_PENDING_TRANSFER, void),
+        flagged(closing, balanced),
+        Event::TransferExpired(expired),
+    ];
+    Record {
+        accounts: accounts(),
+        ledgers: totals(),
+        key: Some(KeyUse { key, exceptions }),
+        ..record(8, events)
+    }
+}
+
+/// An account and a transfer from before their record.
+fn imported() -> Record {
+    let account = AccountCreated {
+        id: AccountId(1),
+        ledger: LedgerId(1),
+        code: Code(1),
+        flags: AccountFlags::IMPORTED,
+        overdraft_limit: Amount::ZERO,
+        user_data_128: 0,
+        user_data_64: 0,
+        user_data_32: 0,
+        timestamp: Timestamp(1),
+        metadata: None,
+    };
+    let flags = TransferFlags::IMPORTED.with(TransferFlags::PENDING);
+    let transfer = Transfer { flags, timestamp: Timestamp(2), ..plain_transfer(61, 0) };
+    let events = vec![Event::AccountCreated(account), posted(transfer)];
+    Record { accounts: accounts(), ledgers: totals(), ..record(2, events) }
 }

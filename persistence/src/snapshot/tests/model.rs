@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use florin_engine::{
     Account, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, JournalSeq,
-    Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, Record, Scale, Timestamp,
+    Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, PendingTransfer, Record, Scale,
+    Timestamp, Transfer, TransferExpired, TransferFlags, TransferId, TransferPosted,
     ledger_state_hash, metadata_digest,
 };
 use proptest::prelude::*;
@@ -23,6 +24,8 @@ pub(super) enum Op {
     Account { id: u128, ledger: usize, strange: bool },
     /// Moves posted and pending money between two accounts of one ledger, found by index.
     Move { from: usize, to: usize, posted: u32, pending: u32 },
+    /// Posts the pending transfer at this index, or voids it, or lets it expire.
+    Settle { pending: usize, how: u8 },
     /// Changes flags and limit.
     Limit { account: usize, flags: u16, limit: u64 },
 }
@@ -35,8 +38,9 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(id, ledger, strange)| Op::Account { id, ledger, strange }),
         5 => (any::<usize>(), any::<usize>(), any::<u32>(), 0..3_u32)
             .prop_map(|(from, to, posted, pending)| Op::Move { from, to, posted, pending }),
+        2 => (any::<usize>(), 0..3_u8).prop_map(|(pending, how)| Op::Settle { pending, how }),
         1 => (any::<usize>(), 0..64_u16, any::<u64>())
-            .prop_map(|(account, flags, limit)| Op::Limit { account, flags: flags & 0b10_1111, limit }),
+            .prop_map(|(account, flags, limit)| Op::Limit { account, flags, limit }),
     ]
 }
 
@@ -45,6 +49,8 @@ pub(super) struct Model {
     pub(super) seq: JournalSeq,
     pub(super) accounts: BTreeMap<AccountId, Account>,
     pub(super) ledgers: BTreeMap<LedgerId, (Ledger, LedgerTotals)>,
+    pub(super) pending: BTreeMap<TransferId, PendingTransfer>,
+    newest_transfer: Timestamp,
     last_timestamp: Timestamp,
 }
 
@@ -84,6 +90,15 @@ impl Model {
                 }
                 Op::Move { from, to, posted, pending } => {
                     touched.extend(self.transfer(*from, *to, *posted, *pending));
+                    if let Some(opened) = self.open(*from, *to, *pending, now) {
+                        record.events.push(transferred(&opened));
+                    }
+                }
+                Op::Settle { pending, how } => {
+                    if let Some((ids, event)) = self.settle(*pending, *how, now) {
+                        touched.extend(ids);
+                        record.events.push(event);
+                    }
                 }
                 Op::Limit { account, flags, limit } => {
                     touched.extend(self.limit(*account, *flags, *limit));
@@ -189,6 +204,68 @@ impl Model {
         vec![from, to]
     }
 
+    /// The pending transfer behind the pending money that just moved.
+    fn open(
+        &mut self,
+        from: usize,
+        to: usize,
+        pending: u32,
+        now: Timestamp,
+    ) -> Option<PendingTransfer> {
+        let (from, to) = (self.id_at(from)?, self.id_at(to)?);
+        let ledger = self.accounts[&from].ledger;
+        if from == to || self.accounts[&to].ledger != ledger || pending == 0 {
+            return None;
+        }
+        let number = u128::from(now.0 - BEGIN.0);
+        // On both sides of 2^64, and not in order.
+        let id = TransferId(if number.is_multiple_of(3) { number } else { number.reverse_bits() });
+        let strange = number.is_multiple_of(2);
+        let opened = PendingTransfer {
+            id,
+            debit_account_id: from,
+            credit_account_id: to,
+            amount: Amount::from_minor(u64::from(pending)),
+            user_data_128: if strange { id.0 } else { 0 },
+            user_data_64: if strange { 64 } else { 0 },
+            user_data_32: if strange { 32 } else { 0 },
+            ledger,
+            code: Code(3),
+            flags: TransferFlags::PENDING,
+            timestamp: now,
+            timeout: if strange { u32::MAX } else { 0 },
+        };
+        self.newest_transfer = now;
+        assert!(self.pending.insert(id, opened).is_none(), "ids are chosen apart");
+        Some(opened)
+    }
+
+    fn settle(&mut self, index: usize, how: u8, now: Timestamp) -> Option<([AccountId; 2], Event)> {
+        let index = index.checked_rem(self.pending.len())?;
+        let id = *self.pending.keys().nth(index)?;
+        let pending = self.pending.remove(&id)?;
+        let shrink = |amount: &mut Amount| *amount = amount.checked_sub(pending.amount).unwrap();
+        let accounts = [pending.debit_account_id, pending.credit_account_id];
+        shrink(&mut self.accounts.get_mut(&accounts[0]).unwrap().balances.debits_pending);
+        shrink(&mut self.accounts.get_mut(&accounts[1]).unwrap().balances.credits_pending);
+        self.ledgers.get_mut(&pending.ledger).unwrap().1.pending -= pending.amount.minor_units();
+        let flags = match how {
+            0 => TransferFlags::POST_PENDING_TRANSFER,
+            1 => TransferFlags::VOID_PENDING_TRANSFER,
+            _ => {
+                let (amount, timestamp) = (pending.amount, now);
+                let expired =
+                    TransferExpired { id, debit_account: 0, credit_account: 0, amount, timestamp };
+                return Some((accounts, Event::TransferExpired(expired)));
+            }
+        };
+        self.newest_transfer = now;
+        // A post of nothing: here only what is open counts.
+        let transfer = Transfer { flags, pending_id: id, timestamp: now, ..Transfer::default() };
+        let posted = TransferPosted { transfer, debit_account: 0, credit_account: 0 };
+        Some((accounts, Event::TransferPosted(posted)))
+    }
+
     fn limit(&mut self, account: usize, flags: u16, limit: u64) -> Vec<AccountId> {
         let Some(id) = self.id_at(account) else {
             return Vec::new();
@@ -203,7 +280,8 @@ impl Model {
         let accounts = self.accounts.values().map(Account::state_hash);
         let ledgers =
             self.ledgers.values().map(|(ledger, totals)| ledger_state_hash(ledger, totals));
-        accounts.chain(ledgers).fold(0, u64::wrapping_add)
+        let pending = self.pending.values().map(PendingTransfer::state_hash);
+        accounts.chain(ledgers).chain(pending).fold(0, u64::wrapping_add)
     }
 
     pub(super) fn frame_end(&self) -> FrameEnd {
@@ -222,7 +300,9 @@ impl Model {
             frame_hash: hash,
             state_hash,
             last_timestamp: self.last_timestamp,
+            newest_transfer: self.newest_transfer,
             accounts: self.accounts.len() as u64,
+            pending: self.pending.len() as u64,
         }
     }
 
@@ -237,6 +317,30 @@ impl Model {
         for account in self.accounts.values() {
             writer.push(account).unwrap();
         }
+        for pending in self.pending.values() {
+            writer.push_pending(pending).unwrap();
+        }
         writer.finish().unwrap()
     }
+}
+
+/// The event that opened a pending transfer.
+pub(super) fn transferred(pending: &PendingTransfer) -> Event {
+    let transfer = Transfer {
+        id: pending.id,
+        debit_account_id: pending.debit_account_id,
+        credit_account_id: pending.credit_account_id,
+        amount: pending.amount,
+        amount_requested: pending.amount,
+        timeout: pending.timeout,
+        user_data_128: pending.user_data_128,
+        user_data_64: pending.user_data_64,
+        user_data_32: pending.user_data_32,
+        ledger: pending.ledger,
+        code: pending.code,
+        flags: pending.flags,
+        timestamp: pending.timestamp,
+        ..Transfer::default()
+    };
+    Event::TransferPosted(TransferPosted { transfer, debit_account: 0, credit_account: 0 })
 }

@@ -261,11 +261,13 @@ impl World {
         let credit = (debit + 1 + self.random.below(ids.len() - 1)) % ids.len();
         let plain = self.random.one_in(2);
         let effective_at = self.random.one_in(3).then(|| Timestamp(timestamp.0 - 5));
+        let amount = amount(self.random.pick(&AMOUNTS));
         let mut transfer = Transfer {
             id: self.new_id(),
             debit_account_id: ids[debit],
             credit_account_id: ids[credit],
-            amount: amount(self.random.pick(&AMOUNTS)),
+            amount,
+            amount_requested: amount,
             user_data_128: self.reference_128(),
             user_data_64: self.reference_64(),
             user_data_32: self.random.pick(&[0, 0, 5, u32::MAX]),
@@ -276,6 +278,7 @@ impl World {
             timestamp,
             transaction_id: transaction,
             metadata: self.metadata(),
+            ..Transfer::default()
         };
         if plain {
             transfer.user_data_128 = 0;
