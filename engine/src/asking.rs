@@ -188,6 +188,7 @@ impl<'a> Asking<'a> {
     }
 
     /// The transfer that this becomes when nothing speaks against it, moving `amount`.
+    #[inline(always)]
     pub(crate) fn decided(&self, amount: Amount, timestamp: Timestamp) -> Transfer {
         let item = self.item;
         Transfer {
@@ -213,6 +214,7 @@ impl<'a> Asking<'a> {
     }
 
     /// The post or void of `pending`, of these accounts, that this becomes: what it leaves open is taken over.
+    #[inline(never)]
     pub(crate) fn settling(
         &self,
         pending: &Pending,

@@ -72,6 +72,13 @@ struct Chain {
 }
 
 impl Deciding {
+    /// Adds a transfer, whose accounts' places among those touched are still to be filled in.
+    #[inline(always)]
+    fn push(&mut self, transfer: Transfer) {
+        let posted = TransferPosted { transfer, debit_account: 0, credit_account: 0 };
+        self.events.push(Event::TransferPosted(posted));
+    }
+
     /// The transfer with this id, which was decided in this command.
     fn transfer(&self, id: TransferId) -> &Transfer {
         let found = self.events.iter().find_map(|event| match event {
@@ -106,7 +113,7 @@ impl State {
             });
         }
         let amounts = self.read_amounts(&command, before)?;
-        let asked =
+        let mut asked =
             u32::try_from(command.events()).expect("a command has a bounded count of events");
         let capacity = match &command {
             Command::ExpirePending(_) => asked.min(self.pending_count() as u32),
@@ -136,9 +143,9 @@ impl State {
                 self.decide_open_account(&mut deciding, open, &amounts, before)
             }
             Command::ExpirePending(expire) => {
-                let expired = self.decide_expiry(&mut deciding, expire);
                 // The clock goes on by what expired, not by what could have.
-                return Ok(Verdict::Decided(self.conclude(deciding, expired, expired, key)));
+                asked = self.decide_expiry(&mut deciding, expire);
+                asked
             }
         };
         Ok(Verdict::Decided(self.conclude(deciding, items, asked, key)))

@@ -46,7 +46,7 @@ impl Moments {
     pub(crate) fn account(&mut self, timestamp: Timestamp) {
         if timestamp > self.newest.transfer {
             self.is_sorted =
-                self.accounts.last().map_or(true, |last| self.is_sorted && *last < timestamp);
+                self.accounts.last().is_none_or(|last| self.is_sorted && *last < timestamp);
             self.accounts.push(timestamp);
         }
         self.newest.account = self.newest.account.max(timestamp);

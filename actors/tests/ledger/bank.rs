@@ -85,6 +85,7 @@ pub(crate) fn shown(answer: &Answer) -> String {
         let outcome = match outcome {
             ItemOutcome::Exists { .. } => "exists",
             ItemOutcome::Differs { .. } => "differs",
+            ItemOutcome::Settled { settlement, .. } => settlement.rejection().code(),
             ItemOutcome::Rejected(rejection) => rejection.code(),
         };
         if answer.items == 1 { outcome.to_owned() } else { format!("{index} {outcome}") }

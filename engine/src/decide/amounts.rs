@@ -47,9 +47,11 @@ impl State {
         // Made when a post or void is met whose pending transfer may be in the same command.
         let by_id = OnceCell::new();
         let mut ledger = |asked: &CreateTransfer| {
+            if asked.flags.settlement().is_none() {
+                return self.ledger_of(asked);
+            }
             let known = self.ledger_of(asked).or_else(|| self.ledger_of_pending(asked, before));
             known.or_else(|| {
-                asked.flags.settlement()?;
                 let by_id: &HashMap<TransferId, usize> = by_id.get_or_init(|| {
                     let ids = transfers.iter().enumerate().map(|(index, asked)| (asked.id, index));
                     // Of two with one id the first is the one that can happen.
@@ -58,19 +60,19 @@ impl State {
                 self.ledger_of(&transfers[*by_id.get(&asked.pending_id)?])
             })
         };
-        let mut read = |(index, asked): (usize, &CreateTransfer)| {
+        let read = |(index, asked): (usize, &CreateTransfer)| {
             read_amount(asked.amount, index, "amount", || self.scale(ledger(asked)?))
         };
-        transfers.iter().enumerate().map(|item| read(item)).collect()
+        transfers.iter().enumerate().map(read).collect()
     }
 
     /// The ledger of the transfer that a post or void settles, open or settled before.
+    #[inline(never)]
     fn ledger_of_pending(
         &self,
         asked: &CreateTransfer,
         before: &mut dyn DecidedBefore,
     ) -> Option<LedgerId> {
-        asked.flags.settlement()?;
         let id = asked.pending_id;
         if let Some(pending) = self.pending.get(id) {
             return Some(self.accounts.at(pending.debit).account.ledger);

@@ -18,6 +18,7 @@ const EXCLUDED: TransferFlags =
 
 impl State {
     /// The rules of a post or void, after those of its id.
+    #[inline(never)]
     pub(super) fn rule_settling(
         &mut self,
         asking: &Asking<'_>,
@@ -39,8 +40,7 @@ impl State {
     ) -> Result<Ruled, Rejection> {
         let item = asking.item;
         let (debit, credit) = (pending.debit, pending.credit);
-        let between = self.between(pending);
-        let amount = asking.settled_amount(between, pending.amount)?;
+        let amount = asking.settled_amount(self.between(pending), pending.amount)?;
         let is_over = pending.expires_at().is_some_and(|expires_at| expires_at <= timestamp);
         check(!is_over, Rejection::PendingTransferExpired)?;
         let timestamp = if item.flags.contains(TransferFlags::IMPORTED) {
@@ -53,11 +53,10 @@ impl State {
         if item.flags.contains(TransferFlags::POST_PENDING_TRANSFER) {
             rule_open(&self.accounts.at(debit).account, &self.accounts.at(credit).account)?;
         }
-        let transfer = asking.settling(pending, between, amount, timestamp);
-        Ok(Ruled { transfer, debit, credit })
+        Ok(Ruled { debit, credit, amount, timestamp, settles: Some(*pending) })
     }
 
-    fn between(&self, pending: &Pending) -> Between {
+    pub(super) fn between(&self, pending: &Pending) -> Between {
         let debit = &self.accounts.at(pending.debit).account;
         Between {
             debit_account_id: debit.id,
@@ -103,6 +102,7 @@ impl State {
     }
 
     /// Lets those expire that are due, at most as many as the command says. Returns how many.
+    #[inline(never)]
     pub(super) fn decide_expiry(&mut self, deciding: &mut Deciding, asked: ExpirePending) -> u32 {
         let seq = self.seq.next();
         for index in 0..asked.limit {

@@ -8,17 +8,20 @@ use crate::asking::Asking;
 use crate::command::CreateTransfer;
 use crate::decided::{Decided, DecidedBefore, DecidedKind};
 use crate::ids::{Timestamp, TransferId};
-use crate::pending::expires_at;
+use crate::pending::{Pending, expires_at};
 use crate::record::{Event, ItemOutcome, TransferPosted};
 use crate::rejection::Rejection;
 use crate::state::State;
-use crate::transfer::{Transfer, TransferFlags};
+use crate::transfer::TransferFlags;
 
-/// A transfer that nothing speaks against, and where its accounts stand.
+/// What is found out about a transfer that nothing speaks against.
 pub(super) struct Ruled {
-    pub(super) transfer: Transfer,
     pub(super) debit: Slot,
     pub(super) credit: Slot,
+    pub(super) amount: Amount,
+    pub(super) timestamp: Timestamp,
+    /// The open pending transfer that it settles.
+    pub(super) settles: Option<Pending>,
 }
 
 /// The last moment there is: timestamps stay below 2^63.
@@ -79,24 +82,33 @@ impl State {
             return Err(self.note_difference(deciding, index, asking, outcome));
         }
         let ruled = match asking.item.flags.settlement() {
+            None => self.rule_transfer(&asking, timestamp).map_err(ItemOutcome::Rejected)?,
             Some(_) => self
                 .rule_settling(&asking, timestamp, before)
                 .map_err(|outcome| self.note_settled(deciding, index, asking, outcome))?,
-            None => self.rule_transfer(&asking, timestamp).map_err(ItemOutcome::Rejected)?,
         };
-        let Ruled { transfer, debit, credit } = ruled;
-        let (debit_account, credit_account) = self
-            .apply_transfer(&transfer, debit, credit)
+        let Ruled { debit, credit, amount, timestamp, .. } = ruled;
+        // Made where it stays: a transfer is large, and moving it about costs more than ruling it.
+        match &ruled.settles {
+            None => deciding.push(asking.decided(amount, timestamp)),
+            Some(pending) => {
+                let between = self.between(pending);
+                deciding.push(asking.settling(pending, between, amount, timestamp));
+            }
+        }
+        let Some(Event::TransferPosted(posted)) = deciding.events.last_mut() else {
+            unreachable!("it was pushed just now")
+        };
+        (posted.debit_account, posted.credit_account) = self
+            .apply_transfer(&posted.transfer, debit, credit)
             .expect("the decision excluded an overflow");
-        let (seq, timestamp) = (self.seq.next(), transfer.timestamp);
+        let seq = self.seq.next();
         let kind = DecidedKind::Transfer;
         self.ids.insert(id.0, Decided { seq, digest, timestamp, kind });
-        if let Some((pending_id, settlement)) = transfer.settles() {
-            let ended = Decided::ended(seq, timestamp, settlement.kind(), transfer.ledger);
+        if let Some((pending_id, settlement)) = posted.transfer.settles() {
+            let ended = Decided::ended(seq, timestamp, settlement.kind(), posted.transfer.ledger);
             self.settled.insert(pending_id.0, ended);
         }
-        let posted = TransferPosted { transfer, debit_account, credit_account };
-        deciding.events.push(Event::TransferPosted(posted));
         Ok(())
     }
 
@@ -191,7 +203,7 @@ impl State {
         let expires = expires_at(timestamp, item.timeout);
         check(expires.is_none_or(|at| at.0 <= LAST_MOMENT), Rejection::OverflowsTimeout)?;
         rule_limits(giver, taker, amount)?;
-        Ok(Ruled { transfer: asking.decided(amount, timestamp), debit, credit })
+        Ok(Ruled { debit, credit, amount, timestamp, settles: None })
     }
 
     fn rule_ledgers(

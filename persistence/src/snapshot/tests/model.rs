@@ -217,9 +217,9 @@ impl Model {
         if from == to || self.accounts[&to].ledger != ledger || pending == 0 {
             return None;
         }
-        // Spread over all lengths and not in order.
         let number = u128::from(now.0 - BEGIN.0);
-        let id = TransferId(number * 0x9e37_79b9_7f4a_7c15 % 1_000_003 << (number % 90));
+        // On both sides of 2^64, and not in order.
+        let id = TransferId(if number.is_multiple_of(3) { number } else { number.reverse_bits() });
         let strange = number.is_multiple_of(2);
         let opened = PendingTransfer {
             id,
