@@ -15,6 +15,7 @@ use florin_persistence::record;
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
+use crate::expiry::Slice;
 use crate::housekeeping::Wake;
 use crate::metrics;
 use crate::shard::Seen;
@@ -51,6 +52,8 @@ pub(crate) enum Item {
     },
     /// Something was read as of `seq`.
     Seen { seq: JournalSeq, seen: Seen, permit: Permit, reply: oneshot::Sender<Released<Seen>> },
+    /// Pending transfers expired: nobody waits for it.
+    Expired(Slice),
 }
 
 impl Item {
@@ -60,6 +63,7 @@ impl Item {
             Item::Decided { seq, state_hash, verdict: Ok(Verdict::Decided(decision)), .. } => {
                 decision.record.as_ref().map(|record| (*seq, *state_hash, record))
             }
+            Item::Expired(slice) => Some((slice.seq, slice.state_hash, &slice.record)),
             Item::Decided { .. } | Item::Seen { .. } => None,
         }
     }
@@ -80,6 +84,8 @@ impl Item {
                 drop(permit);
                 let _ = reply.send(Released { seq, outcome: seen });
             }
+            // Gives its place back.
+            Item::Expired(slice) => drop(slice),
         }
     }
 }

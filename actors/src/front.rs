@@ -7,7 +7,8 @@ use std::time::Duration;
 use florin_engine::{
     Account, AccountId, AmountTextError, Asking, Command, CommandKey, Decision, Event, Field,
     ItemOutcome, JournalSeq, LedgerId, Record, Rejection, Scale, Settlement, Timestamp,
-    Transaction, Transfer, TransferId, Unreadable, Verdict, WHOLE_TRANSACTION, metadata_digest,
+    Transaction, Transfer, TransferFlags, TransferId, TransferStatus, Unreadable, Verdict,
+    WHOLE_TRANSACTION, metadata_digest,
 };
 use florin_persistence::store::Store;
 use tokio::sync::oneshot;
@@ -152,13 +153,30 @@ pub struct FoundAccount {
     pub metadata: Option<Arc<str>>,
 }
 
+/// A transfer, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundTransfer {
+    /// The transfer.
+    pub transfer: Transfer,
+    /// How it ended, if it was pending and is not open.
+    pub settlement: Option<Settlement>,
+}
+
+impl FoundTransfer {
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> TransferStatus {
+        TransferStatus::of(&self.transfer, self.settlement)
+    }
+}
+
 /// A transaction and its legs, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundTransaction {
     /// The transaction.
     pub transaction: Transaction,
     /// Its legs.
-    pub transfers: Vec<Transfer>,
+    pub transfers: Vec<FoundTransfer>,
 }
 
 /// How far everything is.
@@ -274,17 +292,19 @@ impl Florin {
         Ok(Read { seq, value, source: Source::Memory })
     }
 
-    /// The transfer with this id, if it was acknowledged.
+    /// The transfer with this id, if it was acknowledged, and what became of it.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn transfer(&self, id: TransferId) -> Result<Read<Option<Transfer>>, ReadError> {
+    pub async fn transfer(&self, id: TransferId) -> Result<Read<Option<FoundTransfer>>, ReadError> {
         let (seq, decided) = self.decided(id).await?;
-        let (value, source) = match decided {
+        let (found, source) = match decided {
             Some(at) => self.running.history.transfer(at, id).await.map_err(away)?,
             None => (None, Source::Memory),
         };
-        Ok(Read { seq, value, source })
+        let Some(transfer) = found else { return Ok(Read { seq, value: None, source }) };
+        let (seq_of_end, found) = self.with_settlements(vec![transfer]).await?;
+        Ok(Read { seq: seq.max(seq_of_end), value: found.into_iter().next(), source })
     }
 
     /// The transaction with this id and its legs, if it was acknowledged.
@@ -296,11 +316,42 @@ impl Florin {
         id: TransferId,
     ) -> Result<Read<Option<FoundTransaction>>, ReadError> {
         let (seq, decided) = self.decided(id).await?;
-        let (value, source) = match decided {
+        let (found, source) = match decided {
             Some(at) => self.running.history.transaction(at, id).await.map_err(away)?,
             None => (None, Source::Memory),
         };
-        Ok(Read { seq, value, source })
+        let Some((transaction, legs)) = found else {
+            return Ok(Read { seq, value: None, source });
+        };
+        let (seq_of_end, transfers) = self.with_settlements(legs).await?;
+        let value = Some(FoundTransaction { transaction, transfers });
+        Ok(Read { seq: seq.max(seq_of_end), value, source })
+    }
+
+    /// Adds what became of those that were pending, as every acknowledged write left them.
+    async fn with_settlements(
+        &self,
+        transfers: Vec<Transfer>,
+    ) -> Result<(JournalSeq, Vec<FoundTransfer>), ReadError> {
+        let is_pending = |transfer: &&Transfer| transfer.flags.contains(TransferFlags::PENDING);
+        let pending: Vec<TransferId> =
+            transfers.iter().filter(is_pending).map(|transfer| transfer.id).collect();
+        let (seq, mut settlements) = match pending.is_empty() {
+            true => (JournalSeq::NONE, Vec::new().into_iter()),
+            false => {
+                let (seq, seen) = self.look(LookAt::Settlements(pending)).await?;
+                let Seen::Settlements(settlements) = seen else {
+                    unreachable!("settlements were looked at")
+                };
+                (seq, settlements.into_iter())
+            }
+        };
+        let found = transfers.into_iter().map(|transfer| {
+            let settlement =
+                if is_pending(&&transfer) { settlements.next().flatten() } else { None };
+            FoundTransfer { transfer, settlement }
+        });
+        Ok((seq, found.collect()))
     }
 
     /// The identity of the data directory, which the names in the cache begin with.
@@ -470,7 +521,8 @@ impl Florin {
             return Ok(conflicting(seq, asked, &first.ok_or(missing)?));
         }
         let (first, _) = self.running.history.transaction(seq, id).await?;
-        let first = metadata_digest(first.ok_or(missing)?.transaction.metadata.as_ref());
+        let (first, _) = first.ok_or(missing)?;
+        let first = metadata_digest(first.metadata.as_ref());
         let same_metadata = first == metadata_digest(asked.item.metadata.as_ref());
         let field = if same_metadata { Field::Transfers } else { Field::Metadata };
         Ok(ItemOutcome::Rejected(Rejection::exists_with_different(field)))

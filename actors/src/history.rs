@@ -4,13 +4,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use florin_engine::{AccountId, Event, JournalSeq, Record, Transfer, TransferId};
+use florin_engine::{AccountId, Event, JournalSeq, Record, Transaction, Transfer, TransferId};
 use florin_persistence::journal::{JournalIndex, JournalReader, ReadError};
 use florin_persistence::record;
 use florin_persistence::store::Store;
 
 use crate::commit::chain;
-use crate::front::{FoundTransaction, Source};
+use crate::front::Source;
 use crate::shared::Shared;
 
 /// Why history could not be read.
@@ -142,12 +142,12 @@ impl History {
         Ok((stored.map(|stored| stored.transfer), Source::Store))
     }
 
-    /// The transaction that was decided at `seq` under this id, if a transaction was.
+    /// The transaction that was decided at `seq` under this id, if a transaction was, and its legs.
     pub(crate) async fn transaction(
         &self,
         seq: JournalSeq,
         id: TransferId,
-    ) -> Result<(Option<FoundTransaction>, Source), HistoryError> {
+    ) -> Result<(Option<(Transaction, Vec<Transfer>)>, Source), HistoryError> {
         if self.shared.stored() < seq
             && let Some(record) = self.journaled(seq).await?
         {
@@ -159,12 +159,11 @@ impl History {
         };
         let legs = self.store.transfers_of_transaction(id).await.map_err(store)?.value;
         let transfers = legs.into_iter().map(|leg| leg.transfer).collect();
-        let found = Some(FoundTransaction { transaction: stored.transaction, transfers });
-        Ok((found, Source::Store))
+        Ok((Some((stored.transaction, transfers)), Source::Store))
     }
 }
 
-fn transaction_in(record: Record, id: TransferId) -> Option<FoundTransaction> {
+fn transaction_in(record: Record, id: TransferId) -> Option<(Transaction, Vec<Transfer>)> {
     let mut events = record.events.into_iter();
     let transaction = events.find_map(|event| match event {
         Event::TransactionCreated(transaction) if transaction.id == id => Some(transaction),
@@ -177,7 +176,7 @@ fn transaction_in(record: Record, id: TransferId) -> Option<FoundTransaction> {
             _ => None,
         })
         .collect();
-    Some(FoundTransaction { transaction, transfers })
+    Some((transaction, transfers))
 }
 
 fn store(error: florin_persistence::store::StoreError) -> HistoryError {

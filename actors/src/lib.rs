@@ -39,6 +39,7 @@ mod cache_updates;
 mod claim;
 mod clock;
 mod commit;
+mod expiry;
 mod front;
 mod history;
 mod housekeeping;
@@ -61,8 +62,8 @@ pub use clock::{Clock, SystemClock};
 pub use florin_persistence::cache::CacheOptions;
 pub use florin_persistence::journal::Durability;
 pub use front::{
-    Answer, Condition, Florin, FoundAccount, FoundTransaction, Positions, Read, ReadError, Replay,
-    Source, SubmitError, UnreadableAmount,
+    Answer, Condition, Florin, FoundAccount, FoundTransaction, FoundTransfer, Positions, Read,
+    ReadError, Replay, Source, SubmitError, UnreadableAmount,
 };
 pub use options::{ClockAcceptance, Options, StoreChoice};
 pub use reader::Reader;

@@ -51,6 +51,8 @@ pub const SNAPSHOT_SEQ: &str = "florin_snapshot_seq";
 pub const JOURNAL_KEPT_BYTES: &str = "florin_journal_kept_bytes";
 /// Bytes of journal that can surely still be written; it runs out with the disk.
 pub const JOURNAL_ROOM_BYTES: &str = "florin_journal_room_bytes";
+/// Pending transfers that expired.
+pub const EXPIRED: &str = "florin_transfers_expired_total";
 /// Events between admission and answer.
 pub const EVENTS_IN_FLIGHT: &str = "florin_events_in_flight";
 
@@ -82,6 +84,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     (SNAPSHOT_SEQ, "The position of the newest snapshot."),
     (JOURNAL_KEPT_BYTES, "Bytes of journal segments that are kept."),
     (JOURNAL_ROOM_BYTES, "Bytes of journal that can surely still be written."),
+    (EXPIRED, "Pending transfers that expired."),
     (EVENTS_IN_FLIGHT, "Events between admission and answer."),
 ];
 
@@ -93,6 +96,7 @@ struct Handles {
     frame_records: Histogram,
     store_apply_seconds: Histogram,
     store_failures: Counter,
+    expired: Counter,
     cache_state: Gauge,
     cache_flush_seconds: Histogram,
     cache_entries: Counter,
@@ -111,6 +115,7 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     frame_records: histogram!(FRAME_RECORDS),
     store_apply_seconds: histogram!(STORE_APPLY_SECONDS),
     store_failures: counter!(STORE_FAILURES),
+    expired: counter!(EXPIRED),
     cache_state: gauge!(CACHE_STATE),
     cache_flush_seconds: histogram!(CACHE_FLUSH_SECONDS),
     cache_entries: counter!(CACHE_ENTRIES),
@@ -126,6 +131,10 @@ pub(crate) fn frame_committed(records: u32, bytes: u64, took: Duration) {
     HANDLES.bytes.increment(bytes);
     HANDLES.commit_seconds.record(took.as_secs_f64());
     HANDLES.frame_records.record(f64::from(records));
+}
+
+pub(crate) fn transfers_expired(count: u64) {
+    HANDLES.expired.increment(count);
 }
 
 pub(crate) fn store_applied(took: Duration) {

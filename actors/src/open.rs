@@ -20,6 +20,7 @@ use crate::arrivals::Arrivals;
 use crate::cache_updates::{CacheCondition, CacheStatus, CacheUpdates};
 use crate::claim::Claim;
 use crate::commit::{Committer, Item, chain, frame_target_and_record_max};
+use crate::expiry::Expiry;
 use crate::front::{Florin, Positions};
 use crate::history::{History, Readers};
 use crate::housekeeping::{Housekeeper, Wake};
@@ -137,6 +138,7 @@ fn start(
         clock: options.clock.clone(),
         queue: Some(sender),
         shared: shared.clone(),
+        expiry: Expiry::new(admission.clone(), room.clone(), record_bytes_max),
     };
     let (shard, shard_thread) = start_shard(shard, places)?;
     let committer = start_committer(journal, target, queue, shared.clone(), wake)?;

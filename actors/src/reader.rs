@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use florin_engine::{AccountId, JournalSeq, LedgerId, Scale, Transfer, TransferId};
+use florin_engine::{AccountId, JournalSeq, LedgerId, Scale, TransferId};
 use florin_persistence::cache::{CacheOptions, CacheOptionsError, CacheReader, Miss};
-use florin_persistence::store::{AsOf, PAGE_ROWS_MAX, PageRequest, Store, StoreError};
+use florin_persistence::store::{
+    AsOf, PAGE_ROWS_MAX, PageRequest, Store, StoreError, StoredTransfer,
+};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::front::{FoundAccount, FoundTransaction, Read, Source};
+use crate::front::{FoundAccount, FoundTransaction, FoundTransfer, Read, Source};
 
 /// How often a reader that waits for a position asks where the store stands.
 const POLL: Duration = Duration::from_millis(10);
@@ -174,10 +176,13 @@ impl Reader {
     ///
     /// # Errors
     /// The store is away.
-    pub async fn transfer(&self, id: TransferId) -> Result<Read<Option<Transfer>>, StoreError> {
+    pub async fn transfer(
+        &self,
+        id: TransferId,
+    ) -> Result<Read<Option<FoundTransfer>>, StoreError> {
         let AsOf { as_of, value } = self.store.transfer(id).await?;
-        let found = value.map(|stored| stored.transfer);
-        self.learn_scales(found.iter().map(|transfer| transfer.ledger)).await?;
+        let found = value.map(found_transfer);
+        self.learn_scales(found.iter().map(|found| found.transfer.ledger)).await?;
         Ok(self.read(as_of, found))
     }
 
@@ -193,10 +198,10 @@ impl Reader {
         let Some(stored) = value else {
             return Ok(self.read(as_of, None));
         };
-        // It never changes, so its legs may be read in a later snapshot.
+        // It never changes, so its legs may be read in a later snapshot, with what became of them by then.
         let legs = self.store.transfers_of_transaction(id).await?.value;
-        let transfers: Vec<_> = legs.into_iter().map(|leg| leg.transfer).collect();
-        self.learn_scales(transfers.iter().map(|transfer| transfer.ledger)).await?;
+        let transfers: Vec<_> = legs.into_iter().map(found_transfer).collect();
+        self.learn_scales(transfers.iter().map(|found| found.transfer.ledger)).await?;
         Ok(self.read(as_of, Some(FoundTransaction { transaction: stored.transaction, transfers })))
     }
 
@@ -217,4 +222,8 @@ impl Reader {
         self.note(seq);
         Read { seq, value, source: Source::Store }
     }
+}
+
+fn found_transfer(stored: StoredTransfer) -> FoundTransfer {
+    FoundTransfer { transfer: stored.transfer, settlement: stored.settlement }
 }

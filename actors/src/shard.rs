@@ -11,14 +11,15 @@ use std::sync::atomic::Ordering;
 use actix::{Actor, Context, Handler, Message};
 use crossbeam_channel::Sender;
 use florin_engine::{
-    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, State, TransferId,
-    Unreadable, Verdict,
+    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, Settlement, State,
+    TransferId, Unreadable, Verdict,
 };
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
 use crate::clock::Clock;
 use crate::commit::{Item, Released};
+use crate::expiry::Expiry;
 use crate::shared::Shared;
 
 /// The answers of the index on disk, with a latch for what it could not read.
@@ -54,10 +55,12 @@ pub(crate) struct Look {
 }
 
 /// What to look at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum LookAt {
     Account(AccountId),
     Id(TransferId),
+    /// What became of these transfers.
+    Settlements(Vec<TransferId>),
 }
 
 /// What was seen.
@@ -65,6 +68,8 @@ pub(crate) enum LookAt {
 pub(crate) enum Seen {
     Account(Option<Box<Account>>),
     Id(Option<Decided>),
+    /// In the order in which they were asked for; none for what is open, or was never pending.
+    Settlements(Vec<Option<Settlement>>),
 }
 
 /// Says that the index on disk now answers for all ids up to here.
@@ -84,22 +89,28 @@ pub(crate) struct Shard {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) queue: Option<Sender<Item>>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) expiry: Expiry,
 }
 
 impl Actor for Shard {
     type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        self.expire_before_the_first_answer(context);
+    }
 }
 
 impl Handler<Arrived> for Shard {
     type Result = ();
 
-    fn handle(&mut self, Arrived(arrivals): Arrived, _: &mut Context<Self>) {
+    fn handle(&mut self, Arrived(arrivals): Arrived, context: &mut Context<Self>) {
         for arrival in arrivals {
             self.guarded(|shard| match arrival {
                 Arrival::Submit(submit) => shard.decide(submit),
                 Arrival::Look(look) => shard.look(look),
             });
         }
+        self.expire_due(context);
         self.publish_counts();
     }
 }
@@ -125,7 +136,7 @@ impl Handler<Finish> for Shard {
 }
 
 impl Shard {
-    fn publish_counts(&self) {
+    pub(crate) fn publish_counts(&self) {
         let ids = self.state.recent_count() as u64;
         self.shared.ids_in_memory.store(ids, Ordering::Relaxed);
         self.shared.accounts.store(self.state.accounts_count() as u64, Ordering::Relaxed);
@@ -133,7 +144,7 @@ impl Shard {
 
     /// Runs one step; after a panic the state can not be trusted, so it is the last. Dropping the queue lets the journal thread
     /// write what was decided before, and whoever waits for more learns that the outcome is unknown.
-    fn guarded(&mut self, step: impl FnOnce(&mut Shard)) {
+    pub(crate) fn guarded(&mut self, step: impl FnOnce(&mut Shard)) {
         if self.queue.is_none() {
             return;
         }
@@ -169,19 +180,26 @@ impl Shard {
             LookAt::Account(id) => Seen::Account(self.state.account(id).cloned().map(Box::new)),
             LookAt::Id(id) => {
                 let decided = self.state.recent_id(id).or_else(|| self.indexed.transfer(id));
-                if let Some(error) = self.indexed.take_error() {
-                    self.shared.fail(format!("the index of decided ids can not be read: {error}"));
-                    self.queue = None;
-                    return;
-                }
                 Seen::Id(decided)
             }
+            LookAt::Settlements(ids) => {
+                let settlement = |id: &TransferId| {
+                    let ended = self.state.recently_settled(*id);
+                    ended.or_else(|| self.indexed.settled(*id))?.kind.settlement()
+                };
+                Seen::Settlements(ids.iter().map(settlement).collect())
+            }
         };
+        if let Some(error) = self.indexed.take_error() {
+            self.shared.fail(format!("the index of decided ids can not be read: {error}"));
+            self.queue = None;
+            return;
+        }
         self.enqueue(Item::Seen { seq: self.state.seq(), seen, permit, reply });
     }
 
     /// Puts an outcome into the journal queue, unless it changed nothing and all that it could depend on is durable already.
-    fn enqueue(&mut self, item: Item) {
+    pub(crate) fn enqueue(&mut self, item: Item) {
         let nothing_to_wait_for = !item.is_recorded() && self.shared.durable() >= self.state.seq();
         if nothing_to_wait_for {
             item.release();

@@ -30,7 +30,7 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(bank.transfer(9_999, 1, 2, "0.02").await, "exists_with_different_amount");
     assert_eq!(bank.transfer(1_000_000, 2, 1, "5").await, "id_already_failed");
     let found = bank.florin.transfer(TransferId(9_999)).await.unwrap().value.unwrap();
-    assert_eq!(found.amount.minor_units(), 1);
+    assert_eq!(found.transfer.amount.minor_units(), 1);
     bank.florin.stop().await;
     let report = verify(&bank.path(), None).await.unwrap();
     assert_eq!(report.accounts, 2);
@@ -65,7 +65,7 @@ async fn a_paused_store_catches_up_later() {
     busy(&bank, 1, 20).await;
     assert_eq!(bank.florin.positions().stored.0, 0);
     let found = bank.florin.transfer(TransferId(5)).await.unwrap();
-    assert_eq!(found.value.unwrap().amount.minor_units(), 1, "read from the journal");
+    assert_eq!(found.value.unwrap().transfer.amount.minor_units(), 1, "read from the journal");
     let bank = bank.restart().await;
     let durable = bank.florin.positions().durable;
     assert!(bank.florin.wait_stored(durable, Duration::from_secs(20)).await);

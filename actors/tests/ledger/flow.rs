@@ -21,7 +21,7 @@ async fn a_transfer_is_decided_once_and_can_be_read() {
     assert_eq!(bank.transfer(8, 2, 1, "1").await, "id_already_failed");
     assert_eq!((bank.balance(1).await, bank.balance(2).await), (-1050, 1050));
     let found = bank.florin.transfer(TransferId(7)).await.unwrap().value.unwrap();
-    assert_eq!(found.amount.minor_units(), 1050);
+    assert_eq!(found.transfer.amount.minor_units(), 1050);
     assert_eq!(bank.florin.transfer(TransferId(8)).await.unwrap().value, None);
     assert_eq!(bank.florin.transfer(TransferId(9)).await.unwrap().value, None);
     bank.florin.stop().await;

@@ -4,10 +4,11 @@
 //! the same. A replay by id is another thing: it shows what was created, without the accounts of that moment.
 
 use actix_web::http::StatusCode;
-use florin_actors::{Answer, FoundTransaction, Replay};
+use florin_actors::{Answer, FoundTransaction, FoundTransfer, Replay};
 use florin_engine::{
     AccountId, CreateLedger, Event, ItemOutcome, JournalSeq, LedgerId, OpenAccount, Record,
-    Rejection, Scale, Timestamp, TransferId, TransferPosted, WHOLE_TRANSACTION,
+    Rejection, Scale, Timestamp, TransferFlags, TransferId, TransferPosted, TransferStatus,
+    WHOLE_TRANSACTION,
 };
 
 use super::error::{ApiError, Refusal, ledger_of};
@@ -175,8 +176,8 @@ impl Answers<'_> {
             }
             Single::Exists => {
                 // Boxed, so that the way of a first answer does not carry the room that reading takes.
-                let (transfer, seq) = Box::pin(self.first_transfer(id, answer)).await?;
-                let shown = wire::Transfer::of(&transfer, self.scale(transfer.ledger)?);
+                let (found, seq) = Box::pin(self.first_transfer(id, answer)).await?;
+                let shown = self.found_transfer(&found)?;
                 let reply = Reply::json(StatusCode::OK, &shown)?;
                 let located = format!("/v1/transfers/{}", Id(id.0));
                 Ok(reply.at(seq).told(Telling::Again).located(located))
@@ -257,15 +258,21 @@ impl Answers<'_> {
         }
     }
 
+    /// A transfer as it is read back.
+    pub(crate) fn found_transfer(
+        self,
+        found: &FoundTransfer,
+    ) -> Result<wire::Transfer<'_>, ApiError> {
+        let transfer = &found.transfer;
+        Ok(wire::Transfer::of(transfer, found.status(), self.scale(transfer.ledger)?))
+    }
+
     /// A transaction as it is read back.
     pub(crate) fn found_transaction<'f>(
         self,
         found: &'f FoundTransaction,
     ) -> Result<wire::Transaction<'f>, ApiError> {
-        let legs = found
-            .transfers
-            .iter()
-            .map(|transfer| Ok(wire::Transfer::of(transfer, self.scale(transfer.ledger)?)));
+        let legs = found.transfers.iter().map(|found| self.found_transfer(found));
         Ok(wire::Transaction::of(&found.transaction, legs.collect::<Result<_, ApiError>>()?))
     }
 
@@ -273,7 +280,7 @@ impl Answers<'_> {
         self,
         id: TransferId,
         answer: &Answer,
-    ) -> Result<(florin_engine::Transfer, JournalSeq), ApiError> {
+    ) -> Result<(FoundTransfer, JournalSeq), ApiError> {
         let read = self.ledger.transfer(id).await;
         let read = read.map_err(|error| first_outcome_away(error, id))?;
         let transfer = read.value.ok_or_else(|| broken("a transfer that is not there"))?;
@@ -288,7 +295,15 @@ impl Answers<'_> {
     ) -> Result<wire::Transfer<'a>, ApiError> {
         let scale = self.scale(posted.transfer.ledger)?;
         let after = |index: u32| record.accounts.get(index as usize);
-        Ok(wire::Transfer::of(&posted.transfer, scale).with_accounts(
+        let transfer = &posted.transfer;
+        // A later leg of the same transaction may have settled it.
+        let settlement = transfers(record)
+            .filter_map(|later| later.transfer.settles())
+            .find_map(|(id, settlement)| (id == transfer.id).then_some(settlement));
+        let settlement =
+            if transfer.flags.contains(TransferFlags::PENDING) { settlement } else { None };
+        let status = TransferStatus::of(transfer, settlement);
+        Ok(wire::Transfer::of(transfer, status, scale).with_accounts(
             after(posted.debit_account),
             after(posted.credit_account),
             scale,

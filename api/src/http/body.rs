@@ -21,6 +21,21 @@ impl Exchange {
     ///
     /// A small body is read before anything is refused, so that the connection can go on.
     pub(crate) async fn json_body(&mut self, bound: Bound) -> Result<Bytes, ApiError> {
+        let body = self.body(bound).await?;
+        if is_json(self.request.headers()) { Ok(body) } else { Err(ApiError::UnsupportedMediaType) }
+    }
+
+    /// The body as [`Exchange::json_body`], or an empty object where there is none.
+    pub(crate) async fn json_body_if_any(&mut self, bound: Bound) -> Result<Bytes, ApiError> {
+        let body = self.body(bound).await?;
+        match body.is_empty() {
+            true => Ok(Bytes::from_static(b"{}")),
+            false if is_json(self.request.headers()) => Ok(body),
+            false => Err(ApiError::UnsupportedMediaType),
+        }
+    }
+
+    async fn body(&mut self, bound: Bound) -> Result<Bytes, ApiError> {
         let config = &self.state.config;
         let bytes_max = match bound {
             Bound::Single => config.body_bytes,
@@ -29,7 +44,7 @@ impl Exchange {
         self.stage = Stage::Arriving;
         let body = read(self.request.headers(), &mut self.payload, bytes_max).await?;
         self.stage = Stage::Asking(None);
-        if is_json(self.request.headers()) { Ok(body) } else { Err(ApiError::UnsupportedMediaType) }
+        Ok(body)
     }
 }
 

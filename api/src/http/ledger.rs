@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use florin_actors::{Florin, FoundAccount, FoundTransaction, Read, Reader};
-use florin_engine::{AccountId, JournalSeq, LedgerId, Scale, Transfer, TransferId};
+use florin_actors::{Florin, FoundAccount, FoundTransaction, FoundTransfer, Read, Reader};
+use florin_engine::{AccountId, JournalSeq, LedgerId, Scale, TransferId};
 use florin_persistence::store::Store;
 
 use super::error::ApiError;
@@ -107,7 +107,7 @@ impl Ledger {
     pub(crate) async fn transfer(
         &self,
         id: TransferId,
-    ) -> Result<Read<Option<Transfer>>, ApiError> {
+    ) -> Result<Read<Option<FoundTransfer>>, ApiError> {
         match self {
             Ledger::Owner(florin) => florin.transfer(id).await.map_err(|error| unread(&error)),
             Ledger::Reader(reader) => reader.transfer(id).await.map_err(|error| unlisted(&error)),

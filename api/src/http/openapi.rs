@@ -41,7 +41,7 @@ pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         ledgers::create, ledgers::list, ledgers::find,
         accounts::create, accounts::create_batch, accounts::find, accounts::list,
         accounts::transfers, accounts::balances,
-        transfers::create, transfers::create_batch, transfers::find, transfers::list,
+        transfers::create, transfers::create_batch, transfers::post, transfers::void, transfers::find, transfers::list,
         transactions::create, transactions::find,
         short::transaction, short::process_transaction, short::open_account, short::balance,
         short::transactions,

@@ -55,6 +55,8 @@ impl Routes {
         routes.at("/process_transaction", ledger).post(write, short::process_transaction);
         routes.at("/v1/transfers/batch", ledger).post(write, transfers::create_batch);
         routes.at("/v1/transfers/{id}", ledger).get(read, transfers::find);
+        routes.at("/v1/transfers/{id}/post", ledger).post(write, transfers::post);
+        routes.at("/v1/transfers/{id}/void", ledger).post(write, transfers::void);
         routes.at("/v1/transactions", ledger).post(write, transactions::create);
         routes.at("/v1/transactions/{id}", ledger).get(read, transactions::find);
         routes

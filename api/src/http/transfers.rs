@@ -1,6 +1,8 @@
 //! `/v1/transfers`: one movement of money, batches of them, and lists.
 
-use florin_engine::{Amount, Code, Command, JournalSeq, KeyRule, LedgerId, Scale, TransferId};
+use florin_engine::{
+    Amount, Code, Command, JournalSeq, KeyRule, LedgerId, Scale, TransferFlags, TransferId,
+};
 use florin_persistence::store::{PageRequest, TimeRange, TransferFilter};
 
 use super::answers::Answers;
@@ -12,7 +14,7 @@ use super::fresh::fresh_id;
 use super::lists::{page, shown, unlisted};
 use super::query::Query;
 use super::submit::Subject;
-use super::wire::input::{Naming, NewTransfer};
+use super::wire::input::{Naming, NewTransfer, SettleTransfer};
 use super::wire::json::{Events, Place, read};
 use super::wire::{output as wire, values};
 use actix_web::http::StatusCode;
@@ -37,6 +39,56 @@ pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let asked: NewTransfer<'_> = read(&body, Place::Object)?;
     let (transfer, naming) =
         asked.decode(fresh_id).map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let id = transfer.id;
+    let key =
+        exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.transfer(&transfer, naming))?;
+    let command = Command::CreateTransfers(vec![transfer]);
+    let answer = exchange.submit(command, key, Subject::One(id.0)).await?;
+    exchange.answers().transfer(id, &answer).await
+}
+
+/// Post what a pending transfer reserved
+///
+/// All of it, or the `amount` given: the rest is released. The answer is the new transfer that does it.
+#[utoipa::path(
+    post,
+    path = "/v1/transfers/{id}/post",
+    tag = "transfers",
+    params(("id" = values::IdText, Path, description = "The pending transfer's id")),
+    request_body = Option<SettleTransfer>,
+    responses(
+        (status = 201, description = "The money has moved", body = wire::Transfer),
+        (status = 200, description = "It had moved before: the first outcome, without its accounts of that moment", body = wire::Transfer),
+    ),
+)]
+pub(crate) async fn post(exchange: &mut Exchange) -> Result<Reply, ApiError> {
+    settle(exchange, TransferFlags::POST_PENDING_TRANSFER).await
+}
+
+/// Release what a pending transfer reserved
+#[utoipa::path(
+    post,
+    path = "/v1/transfers/{id}/void",
+    tag = "transfers",
+    params(("id" = values::IdText, Path, description = "The pending transfer's id")),
+    request_body = Option<SettleTransfer>,
+    responses(
+        (status = 201, description = "The money is released", body = wire::Transfer),
+        (status = 200, description = "It had been released before: the first outcome, without its accounts of that moment", body = wire::Transfer),
+    ),
+)]
+pub(crate) async fn void(exchange: &mut Exchange) -> Result<Reply, ApiError> {
+    settle(exchange, TransferFlags::VOID_PENDING_TRANSFER).await
+}
+
+async fn settle(exchange: &mut Exchange, flags: TransferFlags) -> Result<Reply, ApiError> {
+    exchange.no_query()?;
+    let pending_id = TransferId(exchange.path_id()?);
+    let body = exchange.json_body_if_any(Bound::Single).await?;
+    let asked: SettleTransfer<'_> = read(&body, Place::Object)?;
+    let (transfer, naming) = asked
+        .decode(pending_id, flags)
+        .map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
     let id = transfer.id;
     let key =
         exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.transfer(&transfer, naming))?;
@@ -110,8 +162,7 @@ pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.state.ledger.until_current(min_seq).await?;
     let found = exchange.state.ledger.transfer(TransferId(id)).await?;
     let transfer = found.value.ok_or(ApiError::TransferNotFound { id, seq: found.seq })?;
-    let scale = exchange.answers().scale(transfer.ledger)?;
-    let reply = Reply::json(StatusCode::OK, &wire::Transfer::of(&transfer, scale))?;
+    let reply = Reply::json(StatusCode::OK, &exchange.answers().found_transfer(&transfer)?)?;
     Ok(reply.at(found.seq).sourced(found.source))
 }
 
@@ -226,7 +277,7 @@ impl Exchange {
         let answers: Answers<'_> = self.answers();
         let shown = shown(&found, |stored| {
             let scale = answers.scale(stored.transfer.ledger)?;
-            Ok(wire::Transfer::of(&stored.transfer, scale))
+            Ok(wire::Transfer::of(&stored.transfer, stored.status(), scale))
         })?;
         Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
     }

@@ -26,3 +26,4 @@ mod structure;
 mod tls;
 mod transactions;
 mod transfers;
+mod two_phase;

@@ -4,8 +4,9 @@
 //! can be read but is not allowed goes on to the engine, which answers with its status in its order of precedence.
 
 use florin_engine::{
-    AccountFlags, AccountId, AmountInput, Code, CreateAccount, CreateLedger, CreateTransaction,
-    CreateTransfer, LedgerId, OpenAccount, Scale, Timestamp, TransferFlags, TransferId,
+    AccountFlags, AccountId, Amount, AmountInput, Code, CreateAccount, CreateLedger,
+    CreateTransaction, CreateTransfer, LedgerId, OpenAccount, Scale, Timestamp, TransferFlags,
+    TransferId,
 };
 use serde_json::value::RawValue;
 
@@ -55,6 +56,8 @@ raw_object! {
         user_data_64: Option<Decimal64Input>,
         /// Your own reference.
         user_data_32: Option<u32>,
+        /// When an imported account was created, in the past; only with the flag `imported`.
+        timestamp: Option<String>,
         /// Your own words about it.
         metadata: Option<MetadataObject>,
     }
@@ -69,17 +72,17 @@ raw_object! {
         debit_account_id: Option<IdInput>,
         /// The account that receives.
         credit_account_id: Option<IdInput>,
-        /// How much.
+        /// How much. What posts a pending transfer may leave it out, and posts all of it; what balances moves at most so much.
         amount: Option<MoneyInput>,
         /// The ledger of both accounts; the debit account's when absent.
         ledger: Option<u32>,
-        /// What kind of transfer it is, in your own numbering; 1 when absent.
+        /// What kind of transfer it is, in your own numbering; 1 when absent, that of the pending transfer when it settles one.
         code: Option<u16>,
         /// How it is decided.
         flags: Option<TransferFlagNames>,
-        /// The pending transfer that it settles.
+        /// The pending transfer that it posts or voids: then `debit_account_id`, `credit_account_id` and `amount` may be left out.
         pending_id: Option<IdInput>,
-        /// Seconds until it expires.
+        /// Seconds until a pending transfer expires; never when absent or 0.
         timeout: Option<u32>,
         /// Your own reference.
         user_data_128: Option<IdInput>,
@@ -89,6 +92,26 @@ raw_object! {
         user_data_32: Option<u32>,
         /// When it took effect outside.
         effective_at: Option<String>,
+        /// When an imported transfer was decided, in the past; only with the flag `imported`.
+        timestamp: Option<String>,
+        /// Your own words about it.
+        metadata: Option<MetadataObject>,
+    }
+}
+
+raw_object! {
+    /// What to say of the post or void of a pending transfer: all of it may be left out.
+    SettleTransfer {
+        /// Its name, decided once for ever; a UUIDv7 is made when absent.
+        id: Option<IdInput>,
+        /// How much of it to post; the rest is released. All of it when absent; not for a void.
+        amount: Option<MoneyInput>,
+        /// Your own reference; that of the pending transfer when absent.
+        user_data_128: Option<IdInput>,
+        /// Your own reference; that of the pending transfer when absent.
+        user_data_64: Option<Decimal64Input>,
+        /// Your own reference; that of the pending transfer when absent.
+        user_data_32: Option<u32>,
         /// Your own words about it.
         metadata: Option<MetadataObject>,
     }
@@ -229,7 +252,7 @@ impl NewAccount<'_> {
             user_data_128: optional(self.user_data_128, "user_data_128", values::id)?.unwrap_or(0),
             user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
             user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
-            timestamp: Timestamp(0),
+            timestamp: optional(self.timestamp, "timestamp", time_value)?.unwrap_or(Timestamp(0)),
             metadata: metadata_value(self.metadata)?,
         })
     }
@@ -271,27 +294,70 @@ impl NewTransfer<'_> {
                 needed(raw, field, values::id)
             }
         };
+        let flags =
+            optional(self.flags, "flags", values::flags::<TransferFlags>)?.unwrap_or_default();
         let transfer = CreateTransfer {
             id,
             debit_account_id: AccountId(account(self.debit_account_id, "debit_account_id")?),
             credit_account_id: AccountId(account(self.credit_account_id, "credit_account_id")?),
             amount: if settles {
-                optional(self.amount, "amount", values::amount)?.unwrap_or(AmountInput::ZERO)
+                optional(self.amount, "amount", values::amount)?.unwrap_or(all_of_it(flags))
             } else {
                 needed(self.amount, "amount", values::amount)?
             },
             ledger: optional(self.ledger, "ledger", u32_value)?.map(LedgerId),
-            code: Code(optional(self.code, "code", u16_value)?.unwrap_or(1)),
-            flags: optional(self.flags, "flags", values::flags::<TransferFlags>)?
-                .unwrap_or_default(),
+            code: Code(optional(self.code, "code", u16_value)?.unwrap_or(u16::from(!settles))),
+            flags,
             pending_id: TransferId(pending_id),
             timeout: optional(self.timeout, "timeout", u32_value)?.unwrap_or(0),
             user_data_128: optional(self.user_data_128, "user_data_128", values::id)?.unwrap_or(0),
             user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
             user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
             effective_at: optional(self.effective_at, "effective_at", time_value)?,
-            timestamp: Timestamp(0),
+            timestamp: optional(self.timestamp, "timestamp", time_value)?.unwrap_or(Timestamp(0)),
             metadata: metadata_value(self.metadata)?,
+        };
+        Ok((transfer, naming))
+    }
+}
+
+/// The amount that stands for all of a pending transfer.
+fn all_of_it(flags: TransferFlags) -> AmountInput {
+    if flags.contains(TransferFlags::POST_PENDING_TRANSFER) {
+        AmountInput::Minor(Amount::MAX)
+    } else {
+        AmountInput::ZERO
+    }
+}
+
+impl SettleTransfer<'_> {
+    /// The post or void, as `flags` say, of the pending transfer.
+    pub(crate) fn decode(
+        &self,
+        pending_id: TransferId,
+        flags: TransferFlags,
+    ) -> Result<(CreateTransfer, Naming), Fault> {
+        let (id, naming) = match optional(self.id, "id", values::id)? {
+            Some(id) => (TransferId(id), Naming::Named),
+            None => (fresh_id(), Naming::Generated),
+        };
+        let is_post = flags.contains(TransferFlags::POST_PENDING_TRANSFER);
+        let amount = match optional(self.amount, "amount", values::amount)? {
+            Some(_) if !is_post => {
+                let detail = "can not be given: a void releases all of it";
+                return Err(Fault::new("amount", FaultCode::InvalidValue, detail));
+            }
+            amount => amount.unwrap_or(all_of_it(flags)),
+        };
+        let transfer = CreateTransfer {
+            code: Code(0),
+            flags,
+            pending_id,
+            user_data_128: optional(self.user_data_128, "user_data_128", values::id)?.unwrap_or(0),
+            user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
+            user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
+            metadata: metadata_value(self.metadata)?,
+            ..CreateTransfer::new(id, AccountId(0), AccountId(0), amount)
         };
         Ok((transfer, naming))
     }

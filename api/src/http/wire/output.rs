@@ -2,7 +2,7 @@
 
 use florin_engine::{
     AccountAfter, AccountCreated, AccountFlags, Amount, Balances, JournalSeq, LedgerTotals,
-    MajorUnits, Scale, TransferFlags, metadata_digest,
+    MajorUnits, Scale, TransferFlags, TransferStatus, metadata_digest,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -109,12 +109,29 @@ impl<'a> Account<'a> {
     }
 }
 
-/// What became of a transfer since. Only what has happened in full is known so far.
+/// How a transfer or a transaction stands. It is derived: the transfer itself never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
     /// The money has moved.
     Posted,
+    /// The money is reserved.
+    Pending,
+    /// What was reserved was released; or this is what released it.
+    Voided,
+    /// What was reserved was released, since its time was over.
+    Expired,
+}
+
+impl From<TransferStatus> for Status {
+    fn from(status: TransferStatus) -> Status {
+        match status {
+            TransferStatus::Posted => Status::Posted,
+            TransferStatus::Pending => Status::Pending,
+            TransferStatus::Voided => Status::Voided,
+            TransferStatus::Expired => Status::Expired,
+        }
+    }
 }
 
 /// One side of a transfer as of just after it.
@@ -152,7 +169,7 @@ pub(crate) struct Transfer<'a> {
     debit_account_id: Id,
     /// The account that receives.
     credit_account_id: Id,
-    /// How much moved.
+    /// How much moved, is reserved, or was released by a void.
     amount: Money,
     /// The ledger of both accounts.
     ledger: u32,
@@ -164,8 +181,11 @@ pub(crate) struct Transfer<'a> {
     /// The pending transfer that it settled.
     #[schema(required)]
     pending_id: Option<Id>,
-    /// Seconds until it expires.
+    /// Seconds from `timestamp` until it expires; 0 for never.
     timeout: u32,
+    /// From when on it can no longer be posted or voided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Time>,
     /// Your own reference.
     user_data_128: Id,
     /// Your own reference.
@@ -194,8 +214,12 @@ pub(crate) struct Transfer<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    /// The transfer as it always is.
-    pub(crate) fn of(transfer: &'a florin_engine::Transfer, scale: Scale) -> Transfer<'a> {
+    /// The transfer as it always is, and how it stands.
+    pub(crate) fn of(
+        transfer: &'a florin_engine::Transfer,
+        status: TransferStatus,
+        scale: Scale,
+    ) -> Transfer<'a> {
         Transfer {
             id: Id(transfer.id.0),
             debit_account_id: Id(transfer.debit_account_id.0),
@@ -204,8 +228,9 @@ impl<'a> Transfer<'a> {
             ledger: transfer.ledger.0,
             code: transfer.code.0,
             flags: FlagList(transfer.flags),
-            pending_id: None,
-            timeout: 0,
+            pending_id: (transfer.pending_id.0 != 0).then_some(Id(transfer.pending_id.0)),
+            timeout: transfer.timeout,
+            expires_at: transfer.expires_at().map(Time),
             user_data_128: Id(transfer.user_data_128),
             user_data_64: Decimal64(transfer.user_data_64),
             user_data_32: transfer.user_data_32,
@@ -214,7 +239,7 @@ impl<'a> Transfer<'a> {
                 .metadata
                 .as_ref()
                 .map_or(NO_METADATA, |metadata| Verbatim(&metadata.text)),
-            status: Status::Posted,
+            status: status.into(),
             timestamp: Time(transfer.timestamp),
             transaction_id: transfer.transaction_id.map(|id| Id(id.0)),
             debit_account: None,
@@ -253,6 +278,14 @@ pub(crate) struct Transaction<'a> {
     pub(crate) metadata: Verbatim<'a>,
 }
 
+/// A transaction stands as its legs do: it is pending while one of them is, and posted when one of them moved money.
+fn status_of(legs: &[Transfer<'_>]) -> Status {
+    [Status::Pending, Status::Posted, Status::Expired]
+        .into_iter()
+        .find(|status| legs.iter().any(|leg| leg.status == *status))
+        .unwrap_or(Status::Voided)
+}
+
 impl<'a> Transaction<'a> {
     /// The transaction with these legs.
     pub(crate) fn of(
@@ -261,7 +294,7 @@ impl<'a> Transaction<'a> {
     ) -> Transaction<'a> {
         Transaction {
             id: Id(transaction.id.0),
-            status: Status::Posted,
+            status: status_of(&transfers),
             transfers,
             timestamp: Time(transaction.timestamp),
             metadata: transaction

@@ -1,0 +1,158 @@
+//! Pending transfers whose time is over: the shard lets them expire itself, by commands of its own that are journaled like any other.
+//!
+//! They go in slices, between what callers sent, so that a million that are due at once keep nobody waiting. No slice is decided before
+//! there is room in the journal for it, and no more than a few wait for the disk. From its moment on a pending transfer answers as
+//! expired in any case; the slice only gives back what it reserved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{AsyncContext, Context, Handler, Message, SpawnHandle};
+use florin_engine::{Command, ExpirePending, JournalSeq, Record, Timestamp, Verdict};
+use florin_persistence::journal::JournalRoom;
+
+use crate::admission::{Admission, Permit};
+use crate::commit::Item;
+use crate::metrics;
+use crate::shard::Shard;
+use crate::size;
+
+/// A slice has no more transfers than this: about a millisecond of the shard's time.
+const SLICE_MAX: u32 = 1024;
+/// So many slices wait for the disk at once.
+const SLICES_IN_FLIGHT: usize = 2;
+/// How soon a slice is tried again that had no room, or had to wait for those before it.
+const RETRY: Duration = Duration::from_millis(1);
+/// How long a start waits for what is due before it answers anybody.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the shard needs to let transfers expire.
+pub(crate) struct Expiry {
+    admission: Arc<Admission>,
+    room: Arc<JournalRoom>,
+    slice: ExpirePending,
+    slice_bytes: u64,
+    /// A clone goes with each slice that waits for the disk.
+    in_flight: Arc<()>,
+    /// When the shard looks next.
+    timer: Option<(Timestamp, SpawnHandle)>,
+}
+
+/// A slice that was decided; `seq` and `state_hash` are those after it.
+pub(crate) struct Slice {
+    pub(crate) seq: JournalSeq,
+    pub(crate) state_hash: u64,
+    pub(crate) record: Record,
+    _permit: Permit,
+    _in_flight: Arc<()>,
+}
+
+/// Time to look.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Due;
+
+impl Expiry {
+    /// `record_bytes_max` is the largest record that always finds a place in a frame.
+    pub(crate) fn new(
+        admission: Arc<Admission>,
+        room: Arc<JournalRoom>,
+        record_bytes_max: u64,
+    ) -> Expiry {
+        let bytes =
+            |limit| size::record_bytes_max(&Command::ExpirePending(ExpirePending { limit }));
+        let fitting = u32::try_from(record_bytes_max / bytes(1)).unwrap_or(u32::MAX);
+        let limit = fitting.clamp(1, SLICE_MAX);
+        Expiry {
+            admission,
+            room,
+            slice: ExpirePending { limit },
+            slice_bytes: bytes(limit),
+            in_flight: Arc::new(()),
+            timer: None,
+        }
+    }
+
+    /// A place for a slice, if there is one.
+    fn admit(&self) -> Option<Permit> {
+        if Arc::strong_count(&self.in_flight) > SLICES_IN_FLIGHT {
+            return None;
+        }
+        // It takes none of the places of callers, so that these can not keep it waiting.
+        self.admission.admit(0, self.slice_bytes, self.room.bytes()).ok()
+    }
+}
+
+impl Handler<Due> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, _: Due, context: &mut Context<Self>) {
+        self.expiry.timer = None;
+        self.expire_due(context);
+        self.publish_counts();
+    }
+}
+
+impl Shard {
+    /// Lets one slice expire if any is due, and sees to it that the next is not forgotten.
+    pub(crate) fn expire_due(&mut self, context: &mut Context<Self>) {
+        if self.state.next_expiry().is_none() && self.expiry.timer.is_none() {
+            return;
+        }
+        let now = self.clock.now();
+        if self.state.next_expiry().is_some_and(|next| next <= now) {
+            self.guarded(|shard| {
+                if let Some(permit) = shard.expiry.admit() {
+                    shard.expire(permit);
+                }
+            });
+        }
+        let next = self.state.next_expiry();
+        if self.expiry.timer.as_ref().map(|(at, _)| *at) == next {
+            return;
+        }
+        if let Some((_, timer)) = self.expiry.timer.take() {
+            context.cancel_future(timer);
+        }
+        if let Some(next) = next {
+            // What is due already goes behind what callers have sent meanwhile.
+            let wait = Duration::from_nanos(next.0.saturating_sub(now.0)).max(RETRY);
+            self.expiry.timer = Some((next, context.notify_later(Due, wait)));
+        }
+    }
+
+    /// At the start: everything that is due goes before anything is answered.
+    pub(crate) fn expire_before_the_first_answer(&mut self, context: &mut Context<Self>) {
+        let began = std::time::Instant::now();
+        while let Some(next) = self.state.next_expiry()
+            && next <= self.clock.now()
+            && self.queue.is_some()
+            && began.elapsed() < START_PATIENCE
+        {
+            match self.expiry.admit() {
+                Some(permit) => self.guarded(|shard| shard.expire(permit)),
+                None => std::thread::park_timeout(RETRY),
+            }
+        }
+        self.expire_due(context);
+    }
+
+    fn expire(&mut self, permit: Permit) {
+        let now = self.clock.now();
+        let command = Command::ExpirePending(self.expiry.slice);
+        let verdict = self.state.decide(command, None, now, self.indexed.as_mut());
+        let Ok(Verdict::Decided(decision)) = verdict else {
+            unreachable!("an expiry has no amounts to read and no key")
+        };
+        let Some(record) = decision.record else { return };
+        metrics::transfers_expired(record.events.len() as u64);
+        let slice = Slice {
+            seq: self.state.seq(),
+            state_hash: self.state.state_hash(),
+            record,
+            _permit: permit,
+            _in_flight: Arc::clone(&self.expiry.in_flight),
+        };
+        self.enqueue(Item::Expired(slice));
+    }
+}
