@@ -64,7 +64,7 @@ pub use front::{
     Source, SubmitError, UnreadableAmount,
 };
 pub use options::{ClockAcceptance, Options, StoreChoice};
-pub use reader::Reader;
+pub use reader::{Reader, ReaderCache};
 pub use recovery::{FrameError, OpenError};
 pub use verify::{VerifyError, VerifyReport, verify};
 pub use write_behind::{StoreCondition, WriteBehind};

@@ -12,7 +12,7 @@ use super::circuit::Circuit;
 use super::connection::Connections;
 use super::entry::{Fixed, Moving, joined};
 use super::epoch::Epoch;
-use super::error::CacheOptionsError;
+use super::error::{CacheError, CacheOptionsError};
 use super::keys::{Keys, slot_offset};
 use super::options::CacheOptions;
 use super::scripts::FILL;
@@ -113,6 +113,18 @@ impl CacheReader {
             errors: errors.load(Ordering::Relaxed),
             is_open: circuit.is_open(),
         }
+    }
+
+    /// The position that entries are current as of; none while no epoch stands, so that nothing is found. Asks whether or not the circuit
+    /// is open, and its answer closes or opens it like that of a read.
+    ///
+    /// # Errors
+    /// [`CacheError::Away`]: it does not answer.
+    pub async fn covered(&self) -> Result<Option<JournalSeq>, CacheError> {
+        let asked = self.client().get(self.inner.keys.epoch()).await;
+        let epoch: Option<Vec<u8>> = self.noted(asked).map_err(CacheError::Away)?;
+        let epoch = epoch.and_then(|bytes| self.sound(Epoch::from_bytes(&bytes)));
+        Ok(epoch.map(|epoch| epoch.covered))
     }
 
     /// The account with this id, if the cache has it.
@@ -240,21 +252,22 @@ impl CacheReader {
 
     /// Does something if the circuit lets it, and takes note of how it went.
     async fn attempt<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Option<T> {
-        let Inner { circuit, errors, .. } = &*self.inner;
-        if !circuit.lets_through(Instant::now()) {
+        if !self.inner.circuit.lets_through(Instant::now()) {
             return None;
         }
-        match work.await {
-            Ok(value) => {
-                circuit.succeeded();
-                Some(value)
-            }
-            Err(_) => {
-                errors.fetch_add(1, Ordering::Relaxed);
-                circuit.failed(Instant::now());
-                None
-            }
+        self.noted(work.await).ok()
+    }
+
+    /// Takes note of how something went.
+    fn noted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        let Inner { circuit, errors, .. } = &*self.inner;
+        if outcome.is_ok() {
+            circuit.succeeded();
+        } else {
+            errors.fetch_add(1, Ordering::Relaxed);
+            circuit.failed(Instant::now());
         }
+        outcome
     }
 
     /// Counts what can not be decoded.
