@@ -122,7 +122,8 @@ impl CacheReader {
     /// [`CacheError::Away`]: it does not answer.
     pub async fn covered(&self) -> Result<Option<JournalSeq>, CacheError> {
         let asked = self.client().get(self.inner.keys.epoch()).await;
-        let epoch: Option<Vec<u8>> = self.noted(asked).map_err(CacheError::Away)?;
+        let epoch: Option<Vec<u8>> =
+            self.noted(asked).map_err(|error| self.inner.connections.away(error))?;
         let epoch = epoch.and_then(|bytes| self.sound(Epoch::from_bytes(&bytes)));
         Ok(epoch.map(|epoch| epoch.covered))
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// Asks until the answer comes from there.
 #[track_caller]
-fn from(client: &Client, request: &str, source: &str) -> Reply {
+pub(crate) fn from(client: &Client, request: &str, source: &str) -> Reply {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let reply = client.request(request).send(());
@@ -221,7 +221,7 @@ fn ids(reply: &Reply) -> Vec<String> {
 
 /// Waits until a part of `/readyz` is so.
 #[track_caller]
-fn ready(bank: &TestBank, part: &str, word: &str) -> Value {
+pub(crate) fn ready(bank: &TestBank, part: &str, word: &str) -> Value {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let ready = bank.client().request("GET /readyz").send(()).expect("200").json();
