@@ -24,16 +24,21 @@ impl Claim {
     /// Claims the store, and makes sure that it belongs to this journal and that nothing between them is missing.
     pub(crate) async fn take(&mut self) -> Result<(), OpenError> {
         let checkpoint = self.store.claim(self.take_over).await?;
+        if checkpoint.is_rebuilding {
+            return Err(OpenError::StoreMismatch(
+                "the store was being rebuilt, and that has not ended: run `florin rebuild-store` again".to_owned(),
+            ));
+        }
         let durable = self.shared.durable();
         if checkpoint.seq > durable {
             return Err(OpenError::StoreMismatch(format!(
-                "the store reaches position {}, but the journal ends at {}: the journal is older than the store; restore the newer journal",
+                "the store reaches position {}, but the journal ends at {}: the journal is older than the store; restore the newer journal, or run `florin rebuild-store`",
                 checkpoint.seq.0, durable.0
             )));
         }
         let expected = self.reader.frame_hash_at(checkpoint.seq.0).map_err(|error| {
             OpenError::StoreMismatch(format!(
-                "the store ends at position {}, and the journal does not reach back to it: {}",
+                "the store ends at position {}, and the journal does not reach back to it: {}; run `florin rebuild-store`",
                 checkpoint.seq.0,
                 chain(&error)
             ))
@@ -46,6 +51,7 @@ impl Claim {
             )));
         }
         self.count_backlog(checkpoint.seq);
+        self.shared.set_history_from(checkpoint.history_from);
         self.shared.set_stored(checkpoint.seq);
         Ok(())
     }

@@ -84,6 +84,9 @@ pub enum SubmitError {
     /// The answer depends on history that can not be read now. What was asked for happened before, or is refused: the same id tells later.
     #[error("history can not be read now: {0}")]
     HistoryAway(String),
+    /// The answer depends on history that was lost with an earlier store. What was asked for happened before, or is refused.
+    #[error("history was lost: {0}")]
+    HistoryLost(String),
 }
 
 /// See [`Unreadable`].
@@ -113,6 +116,9 @@ pub enum ReadError {
     /// It stands in the journal or the store, and neither can be read now.
     #[error("history can not be read now: {0}")]
     HistoryAway(String),
+    /// It was decided, and what it was is lost with an earlier store.
+    #[error("history was lost: {0}")]
+    HistoryLost(String),
 }
 
 /// Something read, and the position that it depends on.
@@ -532,9 +538,15 @@ fn items_of(record: &Record, exceptions: &[(u32, ItemOutcome)]) -> u32 {
 }
 
 fn away(error: HistoryError) -> ReadError {
-    ReadError::HistoryAway(error.to_string())
+    match error {
+        HistoryError::Lost { .. } => ReadError::HistoryLost(error.to_string()),
+        _ => ReadError::HistoryAway(error.to_string()),
+    }
 }
 
 fn history_away(error: HistoryError) -> SubmitError {
-    SubmitError::HistoryAway(error.to_string())
+    match error {
+        HistoryError::Lost { .. } => SubmitError::HistoryLost(error.to_string()),
+        _ => SubmitError::HistoryAway(error.to_string()),
+    }
 }

@@ -22,6 +22,8 @@ pub(crate) enum HistoryError {
     Store(String),
     #[error("position {seq} holds nothing of what was asked for")]
     Missing { seq: u64 },
+    #[error("position {seq} was lost with an earlier store; history begins at {}", .from.0)]
+    Lost { seq: u64, from: JournalSeq },
 }
 
 /// Reads what happened.
@@ -70,6 +72,15 @@ impl Readers {
 }
 
 impl History {
+    /// What the store found of something decided at `seq`. That it found nothing means nothing where its history does not reach.
+    fn unless_lost<T>(&self, seq: JournalSeq, found: Option<T>) -> Result<Option<T>, HistoryError> {
+        let from = self.shared.history_from();
+        match found {
+            None if seq < from => Err(HistoryError::Lost { seq: seq.0, from }),
+            found => Ok(found),
+        }
+    }
+
     /// The record at `seq` from the journal, unless the store has it and the journal does not any more.
     async fn journaled(&self, seq: JournalSeq) -> Result<Option<Record>, HistoryError> {
         let readers = self.readers.clone();
@@ -84,8 +95,9 @@ impl History {
         if let Some(record) = self.journaled(seq).await? {
             return Ok(record);
         }
+        let found = self.store.keyed_record(seq).await.map_err(store)?.value;
         let missing = HistoryError::Missing { seq: seq.0 };
-        let bytes = self.store.keyed_record(seq).await.map_err(store)?.value.ok_or(missing)?;
+        let bytes = self.unless_lost(seq, found)?.ok_or(missing)?;
         record::decode(&bytes)
             .map_err(|error| HistoryError::Store(format!("record {}: {}", seq.0, chain(&error))))
     }
@@ -126,6 +138,7 @@ impl History {
             return Ok((found, Source::Memory));
         }
         let stored = self.store.transfer(id).await.map_err(store)?.value;
+        let stored = self.unless_lost(seq, stored)?;
         Ok((stored.map(|stored| stored.transfer), Source::Store))
     }
 
@@ -140,7 +153,8 @@ impl History {
         {
             return Ok((transaction_in(record, id), Source::Memory));
         }
-        let Some(stored) = self.store.transaction(id).await.map_err(store)?.value else {
+        let stored = self.store.transaction(id).await.map_err(store)?.value;
+        let Some(stored) = self.unless_lost(seq, stored)? else {
             return Ok((None, Source::Store));
         };
         let legs = self.store.transfers_of_transaction(id).await.map_err(store)?.value;

@@ -47,6 +47,7 @@ pub mod metrics;
 mod open;
 mod options;
 mod reader;
+mod rebuild;
 mod recovery;
 mod shard;
 mod shared;
@@ -65,6 +66,9 @@ pub use front::{
 };
 pub use options::{ClockAcceptance, Options, StoreChoice};
 pub use reader::{Reader, ReaderCache};
+pub use rebuild::{
+    Ahead, RebuildError, RebuildOptions, RebuildReport, RebuildSource, RebuildStep, rebuild_store,
+};
 pub use recovery::{FrameError, OpenError};
 pub use verify::{VerifyError, VerifyReport, verify};
 pub use write_behind::{StoreCondition, WriteBehind};

@@ -1,7 +1,7 @@
 //! What the threads of one ledger know together: how far the journal is durable, and whether all is well.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     /// Set once, by whoever notices first that the ledger can not go on.
     failure: OnceLock<String>,
     failed: watch::Sender<bool>,
+    /// See [`florin_persistence::store::Checkpoint::history_from`].
+    history_from: AtomicU64,
     /// All ids and keys up to this position are in the index on disk.
     pub(crate) indexed: AtomicU64,
     /// Ids and keys in the shard's memory because the index does not have them yet.
@@ -46,6 +48,7 @@ impl Shared {
             store_demand: watch::Sender::new(JournalSeq::NONE),
             failure: OnceLock::new(),
             failed: watch::Sender::new(false),
+            history_from: AtomicU64::new(JournalSeq::FIRST.0),
             indexed: AtomicU64::new(0),
             ids_in_memory: AtomicU64::new(0),
             accounts: AtomicU64::new(0),
@@ -71,6 +74,15 @@ impl Shared {
 
     pub(crate) fn stored(&self) -> JournalSeq {
         *self.stored.borrow()
+    }
+
+    /// What was decided before is not in the store, and never will be.
+    pub(crate) fn history_from(&self) -> JournalSeq {
+        JournalSeq(self.history_from.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_history_from(&self, seq: JournalSeq) {
+        self.history_from.store(seq.0, Ordering::Relaxed);
     }
 
     pub(crate) fn set_stored(&self, seq: JournalSeq) {

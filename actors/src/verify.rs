@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use florin_engine::{
-    AccountAfter, AccountId, Event, JournalSeq, LedgerState, Record, State, Transfer,
+    AccountAfter, AccountId, Event, JournalSeq, LedgerState, Record, State, Timestamp, Transfer,
 };
 use florin_persistence::data_dir::{DataDir, DataDirError};
 use florin_persistence::decided::{DecidedIndex, IndexError, IndexOptions};
@@ -15,7 +15,7 @@ use florin_persistence::snapshot::SnapshotHeader;
 use florin_persistence::snapshot::files::{self, SnapshotFileError};
 use florin_persistence::store::{
     AccountFilter, Checkpoint, Order, PAGE_ROWS_MAX, PageRequest, PostgresOptions, Store,
-    StoreError, TransferFilter,
+    StoreError, TimeRange, TransferFilter,
 };
 
 use crate::commit::chain;
@@ -51,8 +51,10 @@ pub struct VerifyReport {
     pub indexed_seq: JournalSeq,
     /// How far the store reaches, late but not wrong.
     pub stored_seq: JournalSeq,
-    /// Transfers in the store.
+    /// Transfers in the store, of the records that the journal still has.
     pub stored_transfers: u64,
+    /// Where the store's history begins: later than at the first position only when an earlier store was lost.
+    pub history_from: JournalSeq,
 }
 
 /// The first difference found.
@@ -106,6 +108,9 @@ pub async fn verify(
         }
     };
     let checkpoint = store.checkpoint().await?;
+    if checkpoint.is_rebuilding {
+        return Err(StoreError::Rebuilding.into());
+    }
     let snapshot = files::newest(&directory)?;
     let snapshot_header = snapshot.as_ref().map(|snapshot| *snapshot.header());
     // A whole journal is replayed from its beginning, so that the snapshot is compared too; else it is where replay begins.
@@ -128,7 +133,7 @@ pub async fn verify(
         checkpoint,
         checkpoint_hash: None,
         at_checkpoint: None,
-        stored: Vec::new(),
+        sums: TransferSums::default(),
     };
     let summary = verify_journal(
         &**directory.disk(),
@@ -160,8 +165,8 @@ struct Walk {
     checkpoint_hash: Option<FrameHash>,
     /// Accounts and ledgers as of the store's checkpoint.
     at_checkpoint: Option<(HashMap<AccountId, AccountAfter>, Vec<LedgerState>)>,
-    /// For each record with transfers up to the checkpoint: how many, and the sum of their digests.
-    stored: Vec<(JournalSeq, u64, u64)>,
+    /// The transfers of each record up to the checkpoint.
+    sums: TransferSums,
 }
 
 impl Walk {
@@ -172,7 +177,9 @@ impl Walk {
             let record =
                 record::decode(bytes).map_err(|source| FrameError::Decode { seq, source })?;
             self.check_index(JournalSeq(seq), &record)?;
-            self.sum_transfers(JournalSeq(seq), &record);
+            if seq <= self.checkpoint.seq.0 {
+                self.sums.add(JournalSeq(seq), &record);
+            }
         }
         let last = JournalSeq(frame.last_seq());
         if last == self.checkpoint.seq {
@@ -221,22 +228,6 @@ impl Walk {
         result
     }
 
-    fn sum_transfers(&mut self, seq: JournalSeq, record: &Record) {
-        if seq > self.checkpoint.seq {
-            return;
-        }
-        let transfers = record.events.iter().filter_map(|event| match event {
-            Event::TransferPosted(posted) => Some(&posted.transfer),
-            _ => None,
-        });
-        let (count, sum) = transfers.fold((0, 0_u64), |(count, sum), transfer| {
-            (count + 1, sum.wrapping_add(mark(transfer)))
-        });
-        if count > 0 {
-            self.stored.push((seq, count, sum));
-        }
-    }
-
     /// Compares the store with the journal at the store's position. Returns how many transfers were compared.
     async fn compare_store(
         &self,
@@ -259,21 +250,51 @@ impl Walk {
             compare_accounts(store, accounts).await?;
             compare_ledgers(store, ledgers).await?;
         }
-        self.compare_transfers(store, JournalSeq(summary.first_seq)).await
+        self.sums.compare(store).await
+    }
+}
+
+/// The transfers of a stretch of the journal, summed up by record, to be compared with those of a store.
+#[derive(Default)]
+pub(crate) struct TransferSums {
+    /// The first and the last record looked at.
+    stretch: Option<(JournalSeq, JournalSeq)>,
+    /// The time of the first.
+    from: Option<Timestamp>,
+    /// For each record with transfers: how many, and the sum of their digests.
+    sums: Vec<(JournalSeq, u64, u64)>,
+}
+
+impl TransferSums {
+    /// Adds the record that follows.
+    pub(crate) fn add(&mut self, seq: JournalSeq, record: &Record) {
+        let first = self.stretch.map_or(seq, |(first, _)| first);
+        self.stretch = Some((first, seq));
+        self.from.get_or_insert(record.timestamp);
+        let transfers = record.events.iter().filter_map(|event| match event {
+            Event::TransferPosted(posted) => Some(&posted.transfer),
+            _ => None,
+        });
+        let (count, sum) = transfers.fold((0, 0_u64), |(count, sum), transfer| {
+            (count + 1, sum.wrapping_add(mark(transfer)))
+        });
+        if count > 0 {
+            self.sums.push((seq, count, sum));
+        }
     }
 
-    async fn compare_transfers(
-        &self,
-        store: &Store,
-        first: JournalSeq,
-    ) -> Result<u64, VerifyError> {
-        let mut expected = self.stored.iter().peekable();
+    /// Compares the store's transfers of the same stretch. Returns how many there are.
+    pub(crate) async fn compare(&self, store: &Store) -> Result<u64, VerifyError> {
+        let Some((first, last)) = self.stretch else { return Ok(0) };
+        let time = TimeRange { from: self.from, to: None };
+        let filter = TransferFilter { time, ..TransferFilter::default() };
+        let mut expected = self.sums.iter().peekable();
         let mut compared = 0;
         let mut found: Option<(JournalSeq, u64, u64)> = None;
         let mut page = pages();
         loop {
-            let rows = store.transfers(&TransferFilter::default(), &page).await?;
-            for row in rows.data.iter().filter(|row| row.seq >= first) {
+            let rows = store.transfers(&filter, &page).await?;
+            for row in rows.data.iter().filter(|row| first <= row.seq && row.seq <= last) {
                 match &mut found {
                     Some((seq, count, sum)) if *seq == row.seq => {
                         (*count, *sum) = (*count + 1, sum.wrapping_add(mark(&row.transfer)));
@@ -368,7 +389,7 @@ async fn compare_ledgers(store: &Store, expected: &[LedgerState]) -> Result<(), 
 }
 
 /// Whole lists, in the order of decisions.
-fn pages() -> PageRequest {
+pub(crate) fn pages() -> PageRequest {
     PageRequest { order: Order::OldestFirst, ..PageRequest::first(PAGE_ROWS_MAX) }
 }
 
@@ -389,6 +410,7 @@ fn report(summary: &JournalSummary, walk: &Walk, stored_transfers: u64) -> Verif
         indexed_seq: JournalSeq(walk.index.covered_seq()),
         stored_seq: walk.checkpoint.seq,
         stored_transfers,
+        history_from: walk.checkpoint.history_from,
     }
 }
 

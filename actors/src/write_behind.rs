@@ -22,7 +22,7 @@ use crate::recovery::OpenError;
 use crate::shared::Shared;
 
 /// A batch takes no further frames beyond so many rows.
-const BATCH_ROWS_TARGET: usize = 64_000;
+pub(crate) const BATCH_ROWS_TARGET: usize = 64_000;
 /// A batch begins so many times as long after the one before as that one took, within these bounds, unless someone waits for it or
 /// much waits in the journal: a larger batch costs less a row, since it writes each balance once. A quiet ledger's store is hardly behind.
 const BATCH_REST: u32 = 10;
@@ -122,12 +122,26 @@ impl StoreStatus {
 enum Halt {
     #[error("the journal can not be read back")]
     Read(#[from] ReadError),
+    #[error(transparent)]
+    NoRows(#[from] NoRows),
+    #[error("the store refuses what follows position {}", .after.0)]
+    Refused { after: JournalSeq, source: StoreError },
+}
+
+/// Why a record of the journal gives no rows.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoRows {
     #[error("record {seq} can not be decoded")]
     Decode { seq: u64, source: RecordError },
     #[error("the journal does not go on where the store stands")]
     OutOfOrder(#[from] OutOfOrder),
-    #[error("the store refuses what follows position {}", .after.0)]
-    Refused { after: JournalSeq, source: StoreError },
+}
+
+/// Adds the rows of the record at `seq`.
+pub(crate) fn push(batch: &mut StoreBatch, seq: u64, bytes: &[u8]) -> Result<(), NoRows> {
+    let record = record::decode(bytes).map_err(|source| NoRows::Decode { seq, source })?;
+    let keyed = record.key.is_some().then_some(bytes);
+    Ok(batch.push(JournalSeq(seq), &record, keyed)?)
 }
 
 /// The task's own state.
@@ -314,10 +328,7 @@ impl WriteBehindTask {
                 if seq <= self.applied.0 {
                     continue;
                 }
-                let record =
-                    record::decode(bytes).map_err(|source| Halt::Decode { seq, source })?;
-                let keyed = record.key.is_some().then_some(bytes);
-                batch.push(JournalSeq(seq), &record, keyed)?;
+                push(&mut batch, seq, bytes)?;
                 if batch.rows() >= next_yield {
                     std::thread::yield_now();
                     next_yield = batch.rows() + YIELD_ROWS;

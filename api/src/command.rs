@@ -11,6 +11,7 @@ mod keys;
 mod page;
 mod print;
 mod progress;
+mod rebuild_store;
 mod scheduling;
 mod scratch;
 mod serve;
@@ -45,6 +46,8 @@ enum Verb {
     Serve(Flags),
     /// Check a stopped data directory from the first byte to the last
     Verify(verify::VerifyArgs),
+    /// Make the store of a stopped server anew from its journal, an archive or another store
+    RebuildStore(rebuild_store::RebuildStoreArgs),
     /// Print every setting in force and where it came from
     Config(settings::ConfigArgs),
     /// Make and list the keys that let callers in
@@ -78,6 +81,8 @@ enum CommandError {
     #[error(transparent)]
     Verify(#[from] florin_actors::VerifyError),
     #[error(transparent)]
+    RebuildStore(#[from] Box<florin_actors::RebuildError>),
+    #[error(transparent)]
     Client(#[from] client::ClientError),
     #[error(transparent)]
     Keys(#[from] crate::keys::KeysError),
@@ -102,6 +107,7 @@ impl CommandError {
             }
             CommandError::Serve(_)
             | CommandError::Verify(_)
+            | CommandError::RebuildStore(_)
             | CommandError::Client(_)
             | CommandError::Keys(_)
             | CommandError::Tls(_)
@@ -139,6 +145,7 @@ fn run(cli: Cli) -> Outcome {
         None => Ok(serve::run(&cli.serve)?),
         Some(Verb::Serve(flags)) => Ok(serve::run(&flags)?),
         Some(Verb::Verify(args)) => verify::run(args),
+        Some(Verb::RebuildStore(args)) => rebuild_store::run(args),
         Some(Verb::Config(args)) => settings::run(&args),
         Some(Verb::Keys(verb)) => keys::run(verb),
         Some(Verb::Health(args)) => health::run(&args),

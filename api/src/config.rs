@@ -464,6 +464,19 @@ pub(crate) fn database_url(
     Layers::open(&flags, &process_variable)?.read(&DATABASE_URL)
 }
 
+/// The archive of the journal alone, for commands that need no other setting but the data directory.
+///
+/// # Errors
+/// As [`Config::of_process`].
+pub(crate) fn journal_archive(
+    given: Option<String>,
+    config: Option<PathBuf>,
+) -> Result<Option<PathBuf>, ConfigError> {
+    let flags = Flags::of_one(&JOURNAL_ARCHIVE, given, config);
+    let archive: Archive = Layers::open(&flags, &process_variable)?.read(&JOURNAL_ARCHIVE)?;
+    Ok(archive.0)
+}
+
 /// The data directory alone, for commands that need no more.
 ///
 /// # Errors

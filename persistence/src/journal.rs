@@ -61,7 +61,7 @@ pub use frame::{FrameBuilder, FrameView, Records};
 pub use index::{JournalIndex, SegmentInfo, SegmentState};
 pub use reader::{FrameCursor, JournalReader};
 pub use spares::JournalRoom;
-pub use verify::{JournalSummary, TornTail, verify_journal};
+pub use verify::{JournalFiles, JournalSummary, TornTail, verify_journal};
 pub use writer::{Journal, JournalPosition, Sealed};
 
 use format::{FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};

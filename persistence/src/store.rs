@@ -19,6 +19,7 @@ mod blocks;
 mod columns;
 mod decode;
 mod error;
+mod export;
 mod filter;
 mod page;
 mod postgres;
@@ -31,17 +32,19 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
-use florin_engine::{AccountId, JournalSeq, LedgerId, Metadata, TransferId};
+use florin_engine::{AccountId, JournalSeq, LedgerId, Metadata, Timestamp, TransferId};
 use uuid::Uuid;
 
 pub use self::batch::{OutOfOrder, StoreBatch};
 pub use self::error::{StoreError, StoreErrorKind};
+pub use self::export::Export;
+use self::export::Tables;
 pub use self::filter::{AccountFilter, BalanceFilter, OfAccount, Side, TimeRange, TransferFilter};
 pub use self::page::{AsOf, Cursor, CursorError, Order, PAGE_ROWS_MAX, Page, PageRequest};
 use self::postgres::Postgres;
 pub use self::postgres::{PostgresOptions, SCHEMA};
 pub use self::rows::{
-    BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
+    BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
 };
 use self::sqlite::{Sizes, Sqlite};
 
@@ -156,6 +159,72 @@ impl Store {
         match &self.database {
             Database::Sqlite(sqlite) => sqlite.sync().await,
             Database::Postgres(postgres) => postgres.sync().await,
+        }
+    }
+
+    /// Reads everything that is in the store, in batches for another one. Nothing of it may be written meanwhile that should come along.
+    ///
+    /// # Errors
+    /// The store is itself being rebuilt, or the database is away or damaged.
+    pub async fn export(&self) -> Result<Export, StoreError> {
+        let (tables, checkpoint, transfers) = match &self.database {
+            Database::Sqlite(sqlite) => {
+                let (tables, checkpoint, transfers) = sqlite.export().await?;
+                (Tables::Sqlite(tables), checkpoint, transfers)
+            }
+            Database::Postgres(postgres) => {
+                let (tables, checkpoint, transfers) = postgres.export().await?;
+                (Tables::Postgres(tables), checkpoint, transfers)
+            }
+        };
+        if checkpoint.is_rebuilding {
+            return Err(StoreError::Rebuilding);
+        }
+        Ok(Export::new(tables, checkpoint, transfers))
+    }
+
+    /// Begins to make the store anew: it is empty then, at the journal's beginning, and answers no read before
+    /// [`Store::end_rebuild`]. What an earlier rebuild left unfinished is thrown away.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLost`] when there is something in it; otherwise those of [`Store::apply`].
+    pub async fn begin_rebuild(&self) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.begin_rebuild().await,
+            Database::Postgres(postgres) => postgres.begin_rebuild().await,
+        }
+    }
+
+    /// Says that everything is in the store again, from `history_from` on.
+    ///
+    /// # Errors
+    /// No rebuild was begun under this claim; otherwise those of [`Store::apply`].
+    pub async fn end_rebuild(&self, history_from: JournalSeq) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.end_rebuild(history_from).await,
+            Database::Postgres(postgres) => postgres.end_rebuild(history_from).await,
+        }
+    }
+
+    /// What the store holds that was decided after `last`.
+    ///
+    /// # Errors
+    /// Those of [`Store::apply`].
+    pub async fn beyond(&self, last: Timestamp) -> Result<Beyond, StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.beyond(last).await,
+            Database::Postgres(postgres) => postgres.beyond(last).await,
+        }
+    }
+
+    /// Takes the store back to where `to` ends: everything decided after its time is removed, and its balances and totals are written.
+    ///
+    /// # Errors
+    /// Those of [`Store::apply`].
+    pub async fn cut(&self, to: &StoreBatch) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.cut(to).await,
+            Database::Postgres(postgres) => postgres.cut(to).await,
         }
     }
 

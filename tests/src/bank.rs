@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::http::{Client, Content, Reply};
 use crate::server::TestServer;
+
+/// How long a list waits for what has happened.
+const STORE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of its own and a client of it.
 #[derive(Debug)]
@@ -113,11 +117,22 @@ impl TestBank {
         codes.expect("the description has an enum of codes").into_iter().collect()
     }
 
-    /// Gets what must be there.
+    /// Gets what must be there, with everything that this bank has seen happen: a busy machine's store may be late.
     #[must_use]
     #[track_caller]
     pub fn get(&self, path: &str) -> Value {
-        self.client.request(&format!("GET {path}")).send(()).expect("200").json()
+        let waits = path.starts_with("/v1/") && !path.contains("min_seq=");
+        let deadline = Instant::now() + STORE_PATIENCE;
+        loop {
+            let mut request = self.client.request(&format!("GET {path}"));
+            if waits {
+                request = request.header("Florin-Min-Seq", &self.client.seen().to_string());
+            }
+            let reply = request.send(());
+            if reply.summary() != "503 not_yet" || Instant::now() > deadline {
+                return reply.expect("200").json();
+            }
+        }
     }
 
     /// Posts what must be accepted.

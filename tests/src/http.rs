@@ -1,5 +1,7 @@
 //! Asking over HTTP, and answers that can be looked at.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(45);
 pub struct Client {
     agent: Agent,
     base: String,
+    /// The newest position that an answer named.
+    seen: Arc<AtomicU64>,
 }
 
 impl Client {
@@ -31,7 +35,7 @@ impl Client {
             .max_idle_connections_per_host(128)
             .build()
             .new_agent();
-        Client { agent, base: base.to_owned() }
+        Client { agent, base: base.to_owned(), seen: Arc::default() }
     }
 
     /// Begins a request; `request` is a method and a path, as in `GET /v1/accounts/1`.
@@ -40,6 +44,12 @@ impl Client {
         let (method, path) = request.split_once(' ').expect("a request is a method and a path");
         let builder = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         Request { client: self, what: request.to_owned(), builder }
+    }
+
+    /// The newest position that an answer to this client named in `Florin-Seq`.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
     }
 
     /// The address of the server.
@@ -97,7 +107,10 @@ impl Request<'_> {
         let bytes = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
         let bytes = bytes.map_err(|error| error.to_string())?;
         let body = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Reply { what: self.what, status, headers, body })
+        let reply = Reply { what: self.what, status, headers, body };
+        let seq = reply.header("florin-seq").and_then(|seq| seq.parse().ok()).unwrap_or(0);
+        self.client.seen.fetch_max(seq, Ordering::Relaxed);
+        Ok(reply)
     }
 
     /// Sends it and waits for the answer, of which there must be one.

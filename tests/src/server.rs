@@ -212,6 +212,18 @@ impl TestServer {
         }
     }
 
+    /// A server that is not started yet, on the directory of a stopped one, with other variables in its environment.
+    ///
+    /// # Panics
+    /// The other one runs.
+    #[must_use]
+    pub fn moved(mut other: TestServer, variables: &[(&str, &str)]) -> TestServer {
+        assert!(other.child.is_none(), "stop or kill it first");
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        other.variables = variables.iter().map(owned).collect();
+        other
+    }
+
     /// The exit code of a server that ends by itself.
     ///
     /// # Panics

@@ -29,7 +29,8 @@ impl Progress {
         length: u64,
         standing: impl Fn() -> Standing + Send + 'static,
     ) -> Progress {
-        let bar = ProgressBar::new(length).with_style(style()).with_prefix(title);
+        let bar = bar(title);
+        bar.set_length(length);
         let done = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&done);
         let ticker = thread::spawn(move || {
@@ -54,6 +55,11 @@ impl Drop for Progress {
             let _ = ticker.join();
         }
     }
+}
+
+/// A bar whose length is not known yet.
+pub(super) fn bar(title: &'static str) -> ProgressBar {
+    ProgressBar::new(0).with_style(style()).with_prefix(title)
 }
 
 fn style() -> ProgressStyle {

@@ -45,7 +45,7 @@ fn summary(report: &VerifyReport) -> String {
             ("newest position", text::grouped(report.last_seq.0)),
             ("snapshot", position(report.snapshot_seq, report.last_seq, "none yet")),
             ("index of ids", position(report.indexed_seq, report.last_seq, "nothing yet")),
-            ("store", position(report.stored_seq, report.last_seq, "nothing yet")),
+            ("store", store(report)),
             ("transfers", text::grouped(report.stored_transfers)),
             ("accounts", text::grouped(report.accounts)),
             ("state hash", format!("{:016x}", report.state_hash)),
@@ -69,6 +69,14 @@ fn journal(report: &VerifyReport) -> String {
         text::counted(report.frames, "frame"),
         text::counted(report.segments, "segment")
     )
+}
+
+fn store(report: &VerifyReport) -> String {
+    let position = position(report.stored_seq, report.last_seq, "nothing yet");
+    match report.history_from {
+        JournalSeq::FIRST => position,
+        from => format!("{position}; history from position {}", text::grouped(from.0)),
+    }
 }
 
 /// How far something has come. That it is behind is lag and no fault.
@@ -127,6 +135,7 @@ mod tests {
             indexed_seq: JournalSeq::NONE,
             stored_seq: JournalSeq(4_320),
             stored_transfers: 3_100,
+            history_from: JournalSeq(1_001),
             state_hash: 0xab,
         };
         let expected = "
@@ -134,7 +143,7 @@ journal          4,321 records in 1 frame in 2 segments
 newest position  4,321
 snapshot         none yet
 index of ids     nothing yet
-store            at position 4,320, 1 record behind
+store            at position 4,320, 1 record behind; history from position 1,001
 transfers        3,100
 accounts         1,200
 state hash       00000000000000ab

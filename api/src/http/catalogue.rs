@@ -195,6 +195,10 @@ codes! {
     HistoryAway = SERVICE_UNAVAILABLE, "history_away", SameId,
         "The id or key was decided before, but its first outcome stands in the SQL store, which does not answer.",
         "Nothing is decided twice. Send the same request with the same id again later.";
+    /// What it was is lost.
+    HistoryLost = GONE, "history_lost", Never,
+        "It was decided, but what it was stood only in a SQL store that was lost, before the position that lists name as history_from.",
+        "Nothing is decided twice, and balances are right. The operator can bring the history back from an archive of the journal or a copy of the store.";
 }
 
 /// A code as its page shows it.

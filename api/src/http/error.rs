@@ -156,6 +156,8 @@ pub(crate) enum ApiError {
     StoreAway,
     /// The first outcome can not be shown now.
     HistoryAway { id: Option<u128> },
+    /// The first outcome was lost with an earlier store.
+    HistoryLost { id: Option<u128> },
 }
 
 /// A refusal by the rules, with what it is about.
@@ -312,6 +314,7 @@ impl ApiError {
             ApiError::NotYet { .. } => Code::NotYet,
             ApiError::StoreAway => Code::StoreAway,
             ApiError::HistoryAway { .. } => Code::HistoryAway,
+            ApiError::HistoryLost { .. } => Code::HistoryLost,
         })
     }
 
@@ -431,7 +434,9 @@ impl ApiError {
             | ApiError::LegExists { id, .. } => Some(*id),
             ApiError::LedgerNotFound { id, .. } => Some(u128::from(id.0)),
             ApiError::Rejected(refusal) => refusal.id,
-            ApiError::OutcomeUnknown { id } | ApiError::HistoryAway { id } => *id,
+            ApiError::OutcomeUnknown { id }
+            | ApiError::HistoryAway { id }
+            | ApiError::HistoryLost { id } => *id,
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use florin_engine::JournalSeq;
 use florin_persistence::store::{
     CursorError, Order, Page, PageRequest, StoreError, StoreErrorKind,
 };
@@ -31,6 +32,7 @@ pub(crate) fn shown<'a, T, S>(
         has_more: page.next.is_some(),
         next_cursor: page.next.as_ref().map(ToString::to_string),
         as_of_seq: page.as_of.0,
+        history_from: (page.history_from > JournalSeq::FIRST).then_some(page.history_from.0),
     })
 }
 

@@ -89,6 +89,7 @@ fn refused(error: &SubmitError, subject: Subject) -> ApiError {
             tracing::warn!(%reason, "a first outcome stands in the store, which is away");
             ApiError::HistoryAway { id: subject.id() }
         }
+        SubmitError::HistoryLost(_) => ApiError::HistoryLost { id: subject.id() },
     }
 }
 
@@ -103,5 +104,6 @@ pub(crate) fn unread(error: &ReadError) -> ApiError {
             tracing::warn!(%reason, "history can not be read now");
             ApiError::StoreAway
         }
+        ReadError::HistoryLost(_) => ApiError::HistoryLost { id: None },
     }
 }

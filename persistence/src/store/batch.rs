@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use florin_engine::{
     AccountAfter, AccountCreated, AccountFlags, AccountId, Balances, Event, JournalSeq, Ledger,
-    LedgerId, LedgerTotals, Record, Timestamp, Transaction, Transfer,
+    LedgerId, LedgerTotals, Metadata, Record, Timestamp, Transaction, Transfer,
 };
+
+use super::rows::{BalanceAt, StoredAccount, StoredLedger};
 
 /// The rows of the records `after + 1 ..= upto`. Balances and totals are the newest only: what a batch overwrites itself is never written.
 #[derive(Clone, Debug)]
@@ -18,17 +20,10 @@ pub struct StoreBatch {
     pub(super) totals: BTreeMap<LedgerId, LedgerTotals>,
     pub(super) accounts: Vec<(AccountCreated, JournalSeq)>,
     pub(super) balances: HashMap<AccountId, AccountAfter>,
-    pub(super) history: Vec<HistoryRow>,
+    pub(super) history: Vec<BalanceAt>,
     pub(super) transfers: Vec<(Transfer, JournalSeq)>,
     pub(super) transactions: Vec<TransactionRow>,
     pub(super) keyed: Vec<(JournalSeq, Box<[u8]>)>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct HistoryRow {
-    pub(super) seq: JournalSeq,
-    pub(super) timestamp: Timestamp,
-    pub(super) after: AccountAfter,
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +104,15 @@ impl StoreBatch {
         }
         for after in &record.accounts {
             if after.flags.contains(AccountFlags::HISTORY) {
-                self.history.push(HistoryRow { seq, timestamp: record.timestamp, after: *after });
+                self.history.push(BalanceAt {
+                    account: after.id,
+                    seq,
+                    timestamp: record.timestamp,
+                    flags: after.flags,
+                    overdraft_limit: after.overdraft_limit,
+                    version: after.version,
+                    balances: after.balances,
+                });
             }
             self.balances.insert(after.id, *after);
         }
@@ -120,6 +123,50 @@ impl StoreBatch {
             self.keyed.push((seq, bytes.into()));
         }
         Ok(())
+    }
+
+    /// Adds a ledger as it is, without the records that made it so: for a store that is rebuilt.
+    pub fn push_ledger(&mut self, stored: StoredLedger) {
+        self.totals.insert(stored.ledger.id, stored.totals);
+        self.ledgers.push((stored.ledger, stored.seq));
+    }
+
+    /// Adds an account as it is, without the records that made it so: for a store that is rebuilt. The text of its metadata may be
+    /// lost, and is the JSON `null` then.
+    pub fn push_account(&mut self, stored: StoredAccount) {
+        let StoredAccount { account, metadata, seq } = stored;
+        self.balances.insert(account.id, account.after());
+        let digest = account.metadata_digest;
+        let text = metadata.or_else(|| (digest != 0).then(|| "null".into()));
+        let created = AccountCreated {
+            id: account.id,
+            ledger: account.ledger,
+            code: account.code,
+            flags: account.flags,
+            overdraft_limit: account.overdraft_limit,
+            user_data_128: account.user_data_128,
+            user_data_64: account.user_data_64,
+            user_data_32: account.user_data_32,
+            timestamp: account.timestamp,
+            metadata: text.map(|text| Metadata { text, digest }),
+        };
+        self.accounts.push((created, seq));
+    }
+
+    /// Sets what an account of the store has become.
+    pub fn set_balances(&mut self, after: AccountAfter) {
+        self.balances.insert(after.id, after);
+    }
+
+    /// Sets what the totals of a ledger of the store have become.
+    pub fn set_totals(&mut self, ledger: LedgerId, totals: LedgerTotals) {
+        self.totals.insert(ledger, totals);
+    }
+
+    /// Where the store stands after it, for a batch that is not made of records: also further back, when it is cut.
+    pub fn set_upto(&mut self, upto: JournalSeq, timestamp: Timestamp) {
+        self.upto = upto;
+        self.timestamp = timestamp;
     }
 
     /// Names the hash of the journal frame that ends where the batch ends.
@@ -145,10 +192,10 @@ impl StoreBatch {
         self.upto
     }
 
-    /// Whether it has no record.
+    /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.upto == self.after
+        self.upto == self.after && self.rows() == 0
     }
 
     /// How many rows it writes, the measure of its size: a batch of some hundred thousand is applied most cheaply.

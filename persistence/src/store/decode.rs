@@ -2,9 +2,10 @@
 
 use florin_engine::{
     Account, AccountFlags, AccountId, Balances, Code, JournalSeq, Ledger, LedgerId, LedgerTotals,
-    Scale, Timestamp, Transfer, TransferFlags, TransferId, metadata_digest,
+    Scale, Timestamp, Transaction, Transfer, TransferFlags, TransferId, metadata_digest,
 };
 
+use super::batch::TransactionRow;
 use super::columns::Columns;
 use super::error::StoreError;
 use super::rows::{BalanceAt, StoredAccount, StoredLedger, StoredTransfer};
@@ -108,6 +109,22 @@ pub(super) fn balance_at(mut columns: impl Columns) -> Result<BalanceAt, StoreEr
         version: columns.u64("version")?,
         balances: balances(&mut columns)?,
     })
+}
+
+pub(super) fn transaction(mut columns: impl Columns) -> Result<TransactionRow, StoreError> {
+    let timestamp = Timestamp(columns.u64("timestamp")?);
+    let id = TransferId(columns.id("id")?);
+    let transfers = columns.u32("transfers")?;
+    let last_timestamp = Timestamp(columns.u64("last_timestamp")?);
+    let seq = JournalSeq(columns.u64("seq")?);
+    let metadata = columns.metadata()?;
+    let transaction = Transaction { id, transfers, timestamp, metadata };
+    Ok(TransactionRow { transaction, last_timestamp, seq })
+}
+
+pub(super) fn keyed(mut columns: impl Columns) -> Result<(JournalSeq, Box<[u8]>), StoreError> {
+    let seq = JournalSeq(columns.u64("seq")?);
+    Ok((seq, columns.blob("record")?.into()))
 }
 
 pub(super) fn ledger(mut columns: impl Columns) -> Result<StoredLedger, StoreError> {

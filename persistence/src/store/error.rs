@@ -111,6 +111,17 @@ pub enum StoreError {
         /// Where the store stands.
         found: JournalSeq,
     },
+    /// A rebuild of the store was begun and has not ended.
+    #[error("the store is being rebuilt: let `florin rebuild-store` end, or start it again")]
+    Rebuilding,
+    /// The store holds something already, so that there is nothing to rebuild. Nothing was changed.
+    #[error(
+        "the store is not lost: it stands at journal position {}; empty it first if it shall be made anew (drop its schema, or move its file away)", .at.0
+    )]
+    NotLost {
+        /// Where it stands.
+        at: JournalSeq,
+    },
     /// A sync of the store failed once, so what the kernel says about later ones proves nothing about the rows before:
     /// nothing more is reported durable until the process starts anew.
     #[error("an earlier sync of the store failed, so its rows can not be called durable any more")]
@@ -140,6 +151,7 @@ impl StoreError {
         match self {
             StoreError::Away { .. }
             | StoreError::SchemaOlder { .. }
+            | StoreError::Rebuilding
             | StoreError::Absent { .. } => StoreErrorKind::Passing,
             StoreError::Refused { .. }
             | StoreError::Unreadable { .. }
@@ -151,6 +163,7 @@ impl StoreError {
             | StoreError::ClaimedByOther { .. }
             | StoreError::ForeignDirectory { .. }
             | StoreError::NotAtCheckpoint { .. }
+            | StoreError::NotLost { .. }
             | StoreError::SyncFailedBefore => StoreErrorKind::Permanent,
             StoreError::Fenced { .. } => StoreErrorKind::Fenced,
             StoreError::Cursor(_) => StoreErrorKind::BadCursor,

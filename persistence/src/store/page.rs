@@ -9,6 +9,8 @@ use std::str::FromStr;
 use florin_engine::JournalSeq;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::rows::Checkpoint;
+
 /// The most rows of a page.
 pub const PAGE_ROWS_MAX: u32 = 1000;
 
@@ -58,7 +60,7 @@ impl PageRequest {
     pub(super) fn page<T>(
         &self,
         list: List,
-        as_of: JournalSeq,
+        checkpoint: &Checkpoint,
         mut rows: Vec<T>,
         position: impl Fn(&T) -> u64,
     ) -> Page<T> {
@@ -69,7 +71,7 @@ impl PageRequest {
             list,
             position: position(last),
         });
-        Page { data: rows, next, as_of }
+        Page { data: rows, next, as_of: checkpoint.seq, history_from: checkpoint.history_from }
     }
 }
 
@@ -82,6 +84,8 @@ pub struct Page<T> {
     pub next: Option<Cursor>,
     /// The rows are all that was decided up to this position.
     pub as_of: JournalSeq,
+    /// And not before this one: see [`Checkpoint::history_from`].
+    pub history_from: JournalSeq,
 }
 
 /// What was read, and the position it was true at.

@@ -31,9 +31,11 @@ mod claim;
 mod columns;
 mod connect;
 mod copy;
+mod export;
 mod jsonb;
 mod options;
 mod queries;
+mod rebuild;
 mod schema;
 mod snapshot;
 
@@ -54,6 +56,7 @@ use self::apply::Claim;
 use self::columns::Reader;
 use self::connect::{Sessions, within};
 use self::copy::Writer;
+pub(super) use self::export::PostgresExport;
 pub use self::options::{PostgresOptions, SCHEMA};
 use self::snapshot::{Readers, Snapshot, Sql};
 use super::batch::StoreBatch;
@@ -63,7 +66,7 @@ use super::error::StoreError;
 use super::filter::{AccountFilter, BalanceFilter, TimeRange, TransferFilter};
 use super::page::{AsOf, List, ListKind, Page, PageRequest};
 use super::rows::{
-    BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
+    BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
 };
 use super::span::Span;
 use super::{Sizes, TakeOver};
@@ -124,25 +127,24 @@ impl Postgres {
     }
 
     pub(super) async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
-        let sql = Sql::new("SELECT frame_hash, timestamp, epoch FROM checkpoint");
-        let (rows, seq) = self.fetch(sql).await?;
-        let row = rows.first().ok_or(StoreError::Unreadable { what: "checkpoint" })?;
-        let mut columns = Reader::new(row);
-        let frame_hash = columns.blob("frame_hash")?;
-        Ok(Checkpoint {
-            seq,
-            frame_hash: frame_hash
-                .try_into()
-                .map_err(|_| StoreError::Unreadable { what: "frame_hash" })?,
-            timestamp: Timestamp(columns.u64("timestamp")?),
-            epoch: columns.u64("epoch")?,
-        })
+        self.read(async |snapshot| Ok(snapshot.checkpoint())).await
     }
 
     pub(super) async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }
+        let write =
+            async |writer: &mut Writer, claim: &Claim| apply::write(writer, claim, batch).await;
+        self.write(Some(batch.upto()), write).await
+    }
+
+    /// One SQL transaction of the writer, which leads to `upto`. After an error the connection is closed, and the server rolls back.
+    async fn write<T>(
+        &self,
+        upto: Option<JournalSeq>,
+        work: impl AsyncFnOnce(&mut Writer, &Claim) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut writing = self.writing.lock().await;
         let claim = writing.claim.ok_or(StoreError::NotClaimed)?;
         // Not known again before the commit is answered.
@@ -154,12 +156,40 @@ impl Postgres {
         let limit = writer.limit;
         let begin = sqlx::raw_sql("BEGIN ISOLATION LEVEL READ COMMITTED");
         within(limit, "beginning a batch", begin.execute(&mut writer.connection)).await?;
-        apply::write(&mut writer, &claim, batch).await?;
+        let done = work(&mut writer, &claim).await?;
         let commit = sqlx::raw_sql("COMMIT");
         within(limit, "committing a batch", commit.execute(&mut writer.connection)).await?;
-        writing.committed = Some(batch.upto());
+        writing.committed = upto;
         writing.writer = Some(writer);
-        Ok(())
+        Ok(done)
+    }
+
+    /// All its rows, for another store.
+    pub(super) async fn export(&self) -> Result<(PostgresExport, Checkpoint, u64), StoreError> {
+        PostgresExport::begin(&self.sessions).await
+    }
+
+    pub(super) async fn begin_rebuild(&self) -> Result<(), StoreError> {
+        self.write(None, async |writer, claim| rebuild::begin(writer, claim).await).await
+    }
+
+    pub(super) async fn end_rebuild(&self, history_from: JournalSeq) -> Result<(), StoreError> {
+        let end = async |writer: &mut Writer, claim: &Claim| {
+            rebuild::end(writer, claim, history_from).await
+        };
+        self.write(None, end).await
+    }
+
+    pub(super) async fn beyond(&self, last: Timestamp) -> Result<Beyond, StoreError> {
+        self.write(None, async |writer, _| rebuild::beyond(writer, last).await).await
+    }
+
+    pub(super) async fn cut(&self, to: &StoreBatch) -> Result<(), StoreError> {
+        let cut = async |writer: &mut Writer, claim: &Claim| {
+            rebuild::cut(writer, to).await?;
+            apply::write(writer, claim, to).await
+        };
+        self.write(Some(to.upto()), cut).await
     }
 
     /// A connection for batches, with the lock shared by it and by the guard.
@@ -223,11 +253,13 @@ impl Postgres {
                 None => Vec::new(),
                 Some(span) => snapshot.fetch(queries::transfers(filter, page, span)).await?,
             };
-            Ok((rows, snapshot.as_of()))
+            Ok((rows, snapshot.checkpoint()))
         });
-        let (rows, as_of) = read.await?;
+        let (rows, checkpoint) = read.await?;
         let transfers = all(&rows, decode::transfer)?;
-        Ok(page.page(list, as_of, transfers, |stored: &StoredTransfer| stored.transfer.timestamp.0))
+        Ok(page.page(list, &checkpoint, transfers, |stored: &StoredTransfer| {
+            stored.transfer.timestamp.0
+        }))
     }
 
     pub(super) async fn accounts(
@@ -237,9 +269,10 @@ impl Postgres {
     ) -> Result<Page<StoredAccount>, StoreError> {
         let list = List { kind: ListKind::Accounts, filter_digest: filter.digest() };
         let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
-        let (rows, as_of) = self.fetch(queries::accounts(filter, page, span)).await?;
+        let (rows, checkpoint) = self.fetch(queries::accounts(filter, page, span)).await?;
         let accounts = all(&rows, decode::account)?;
-        Ok(page.page(list, as_of, accounts, |stored: &StoredAccount| stored.account.timestamp.0))
+        Ok(page
+            .page(list, &checkpoint, accounts, |stored: &StoredAccount| stored.account.timestamp.0))
     }
 
     pub(super) async fn balances(
@@ -253,9 +286,9 @@ impl Postgres {
         if let Some(at) = filter.at {
             span = span.within(0, at.0);
         }
-        let (rows, as_of) = self.fetch(queries::balances(account, filter, page, span)).await?;
+        let (rows, checkpoint) = self.fetch(queries::balances(account, filter, page, span)).await?;
         let balances = all(&rows, decode::balance_at)?;
-        Ok(page.page(list, as_of, balances, |balance: &BalanceAt| balance.timestamp.0))
+        Ok(page.page(list, &checkpoint, balances, |balance: &BalanceAt| balance.timestamp.0))
     }
 
     pub(super) async fn ledgers(
@@ -264,9 +297,9 @@ impl Postgres {
     ) -> Result<Page<StoredLedger>, StoreError> {
         let list = List { kind: ListKind::Ledgers, filter_digest: 0 };
         let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
-        let (rows, as_of) = self.fetch(queries::ledgers(page, span)).await?;
+        let (rows, checkpoint) = self.fetch(queries::ledgers(page, span)).await?;
         let ledgers = all(&rows, decode::ledger)?;
-        Ok(page.page(list, as_of, ledgers, |stored: &StoredLedger| stored.ledger.timestamp.0))
+        Ok(page.page(list, &checkpoint, ledgers, |stored: &StoredLedger| stored.ledger.timestamp.0))
     }
 
     pub(super) async fn ledger(
@@ -312,7 +345,7 @@ impl Postgres {
     ) -> Result<AsOf<Option<StoredTransaction>>, StoreError> {
         let read = self.read(async |snapshot| {
             let found = find_transaction(snapshot, id).await?;
-            Ok(AsOf { as_of: snapshot.as_of(), value: found.map(|found| found.stored) })
+            Ok(AsOf { as_of: snapshot.checkpoint().seq, value: found.map(|found| found.stored) })
         });
         read.await
     }
@@ -329,7 +362,7 @@ impl Postgres {
                 let legs = queries::legs(id.0, count, first, found.last_timestamp);
                 rows = snapshot.fetch(legs).await?;
             }
-            Ok(AsOf { as_of: snapshot.as_of(), value: all(&rows, decode::transfer)? })
+            Ok(AsOf { as_of: snapshot.checkpoint().seq, value: all(&rows, decode::transfer)? })
         });
         read.await
     }
@@ -359,8 +392,9 @@ impl Postgres {
     }
 
     /// One statement in a snapshot of its own.
-    async fn fetch(&self, sql: Sql) -> Result<(Vec<PgRow>, JournalSeq), StoreError> {
-        let read = self.read(async |snapshot| Ok((snapshot.fetch(sql).await?, snapshot.as_of())));
+    async fn fetch(&self, sql: Sql) -> Result<(Vec<PgRow>, Checkpoint), StoreError> {
+        let read =
+            self.read(async |snapshot| Ok((snapshot.fetch(sql).await?, snapshot.checkpoint())));
         read.await
     }
 
@@ -370,9 +404,9 @@ impl Postgres {
         sql: Sql,
         decode: impl FnOnce(Reader<'_>) -> Result<T, StoreError>,
     ) -> Result<AsOf<Option<T>>, StoreError> {
-        let (rows, as_of) = self.fetch(sql).await?;
+        let (rows, checkpoint) = self.fetch(sql).await?;
         let value = rows.first().map(|row| decode(Reader::new(row))).transpose()?;
-        Ok(AsOf { as_of, value })
+        Ok(AsOf { as_of: checkpoint.seq, value })
     }
 }
 

@@ -66,6 +66,19 @@ pub struct BalanceAt {
     pub balances: Balances,
 }
 
+/// What a store holds beyond a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// Transfers decided after it.
+    pub transfers: u64,
+    /// Accounts created after it.
+    pub accounts: u64,
+    /// The newest position that is not beyond it, as far as transfers tell.
+    pub last_seq: JournalSeq,
+    /// The oldest position that is beyond it, as far as transfers tell.
+    pub first_seq: Option<JournalSeq>,
+}
+
 /// Where the store stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -77,4 +90,8 @@ pub struct Checkpoint {
     pub timestamp: Timestamp,
     /// Which claim of writing the store was opened under.
     pub epoch: u64,
+    /// The store has the history from here on: [`JournalSeq::FIRST`], unless it was lost and what came before could not be brought back.
+    pub history_from: JournalSeq,
+    /// Whether a rebuild was begun and has not ended: then nothing in the store means anything yet.
+    pub is_rebuilding: bool,
 }

@@ -7,8 +7,10 @@
 mod apply;
 mod columns;
 mod connect;
+mod export;
 mod insert;
 mod queries;
+mod rebuild;
 mod snapshot;
 
 #[cfg(test)]
@@ -31,6 +33,7 @@ use self::apply::Claim;
 pub(super) use self::apply::Sizes;
 use self::columns::Reader;
 use self::connect::{database_error, is_failed_sync};
+pub(super) use self::export::SqliteExport;
 use self::queries::Kind;
 use self::snapshot::{Readers, Snapshot, Sql};
 use super::batch::StoreBatch;
@@ -40,7 +43,7 @@ use super::error::StoreError;
 use super::filter::{AccountFilter, BalanceFilter, TimeRange, TransferFilter};
 use super::page::{AsOf, List, ListKind, Page, PageRequest};
 use super::rows::{
-    BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
+    BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
 };
 use super::span::Span;
 
@@ -81,31 +84,28 @@ impl Sqlite {
     }
 
     pub(super) async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
-        let mut snapshot = self.readers.snapshot().await?;
-        let sql = Sql::new("SELECT frame_hash, timestamp, epoch FROM checkpoint");
-        let rows = snapshot.fetch(sql).await?;
-        let as_of = snapshot.as_of();
+        let snapshot = self.readers.snapshot().await?;
+        let checkpoint = snapshot.checkpoint();
         snapshot.end().await?;
-        let row = rows.first().ok_or(StoreError::Unreadable { what: "checkpoint" })?;
-        let mut columns = Reader::new(row);
-        let frame_hash = columns.blob("frame_hash")?;
-        Ok(Checkpoint {
-            seq: as_of,
-            frame_hash: frame_hash
-                .try_into()
-                .map_err(|_| StoreError::Unreadable { what: "frame_hash" })?,
-            timestamp: Timestamp(columns.u64("timestamp")?),
-            epoch: columns.u64("epoch")?,
-        })
+        Ok(checkpoint)
     }
 
     pub(super) async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }
+        self.write(async |connection| apply::write(connection, &self.claim, batch).await).await
+    }
+
+    /// One SQL transaction of the writer.
+    async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut kept = self.writer.lock().await;
         let mut writer = self.take(&mut kept).await?;
-        self.note_failed_sync(self.trickling(self.apply_with(&mut writer, batch)).await)?;
+        let done = self.trickling(self.write_with(&mut writer, work)).await;
+        let done = self.note_failed_sync(done)?;
         // After an error, and when this future is dropped in the middle, the connection is closed, and SQLite rolls back.
         match self.note_failed_sync(shorten_wal(&mut writer, self.claim.sizes.wal_pages).await) {
             Ok(()) => *kept = Some(writer),
@@ -114,20 +114,50 @@ impl Sqlite {
                 tracing::warn!(%error, "the store's WAL could not be copied into the database")
             }
         }
-        Ok(())
+        Ok(done)
     }
 
-    async fn apply_with(
+    /// All its rows, for another store.
+    pub(super) async fn export(&self) -> Result<(SqliteExport, Checkpoint, u64), StoreError> {
+        SqliteExport::begin(&self.path).await
+    }
+
+    pub(super) async fn begin_rebuild(&self) -> Result<(), StoreError> {
+        self.write(async |connection| rebuild::begin(connection, &self.claim).await).await
+    }
+
+    pub(super) async fn end_rebuild(&self, history_from: JournalSeq) -> Result<(), StoreError> {
+        self.write(async |connection| rebuild::end(connection, &self.claim, history_from).await)
+            .await
+    }
+
+    pub(super) async fn beyond(&self, last: Timestamp) -> Result<Beyond, StoreError> {
+        self.write(async |connection| rebuild::beyond(connection, last).await).await
+    }
+
+    pub(super) async fn cut(&self, to: &StoreBatch) -> Result<(), StoreError> {
+        let cut = async |connection: &mut SqliteConnection| {
+            rebuild::cut(connection, to).await?;
+            apply::write(connection, &self.claim, to).await
+        };
+        self.write(cut).await
+    }
+
+    async fn write_with<T>(
         &self,
         writer: &mut SqliteConnection,
-        batch: &StoreBatch,
-    ) -> Result<(), StoreError> {
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut transaction = writer
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(|source| database_error("beginning a batch", source))?;
-        apply::write(&mut transaction, &self.claim, batch).await?;
-        transaction.commit().await.map_err(|source| database_error("committing a batch", source))
+        let done = work(&mut transaction).await?;
+        transaction
+            .commit()
+            .await
+            .map(|()| done)
+            .map_err(|source| database_error("committing a batch", source))
     }
 
     /// Does what writes much into the WAL, which goes to the disk a little at a time meanwhile. Synced only when it has grown, it
@@ -211,11 +241,13 @@ impl Sqlite {
         if filter.transaction.is_none() || legs_of.is_some() {
             rows = snapshot.fetch(queries::transfers(filter, page, span)).await?;
         }
-        let as_of = snapshot.as_of();
+        let checkpoint = snapshot.checkpoint();
         snapshot.end().await?;
         let transfers =
             rows.iter().map(Reader::new).map(decode::transfer).collect::<Result<_, _>>()?;
-        Ok(page.page(list, as_of, transfers, |stored: &StoredTransfer| stored.transfer.timestamp.0))
+        Ok(page.page(list, &checkpoint, transfers, |stored: &StoredTransfer| {
+            stored.transfer.timestamp.0
+        }))
     }
 
     pub(super) async fn accounts(
@@ -225,10 +257,11 @@ impl Sqlite {
     ) -> Result<Page<StoredAccount>, StoreError> {
         let list = List { kind: ListKind::Accounts, filter_digest: filter.digest() };
         let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
-        let (rows, as_of) = self.read(queries::accounts(filter, page, span)).await?;
+        let (rows, checkpoint) = self.read(queries::accounts(filter, page, span)).await?;
         let accounts =
             rows.iter().map(Reader::new).map(decode::account).collect::<Result<_, _>>()?;
-        Ok(page.page(list, as_of, accounts, |stored: &StoredAccount| stored.account.timestamp.0))
+        Ok(page
+            .page(list, &checkpoint, accounts, |stored: &StoredAccount| stored.account.timestamp.0))
     }
 
     pub(super) async fn balances(
@@ -242,10 +275,10 @@ impl Sqlite {
         if let Some(at) = filter.at {
             span = span.within(0, at.0);
         }
-        let (rows, as_of) = self.read(queries::balances(account, filter, page, span)).await?;
+        let (rows, checkpoint) = self.read(queries::balances(account, filter, page, span)).await?;
         let balances =
             rows.iter().map(Reader::new).map(decode::balance_at).collect::<Result<_, _>>()?;
-        Ok(page.page(list, as_of, balances, |balance: &BalanceAt| balance.timestamp.0))
+        Ok(page.page(list, &checkpoint, balances, |balance: &BalanceAt| balance.timestamp.0))
     }
 
     pub(super) async fn ledgers(
@@ -254,9 +287,9 @@ impl Sqlite {
     ) -> Result<Page<StoredLedger>, StoreError> {
         let list = List { kind: ListKind::Ledgers, filter_digest: 0 };
         let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
-        let (rows, as_of) = self.read(queries::ledgers(page, span)).await?;
+        let (rows, checkpoint) = self.read(queries::ledgers(page, span)).await?;
         let ledgers = rows.iter().map(Reader::new).map(decode::ledger).collect::<Result<_, _>>()?;
-        Ok(page.page(list, as_of, ledgers, |stored: &StoredLedger| stored.ledger.timestamp.0))
+        Ok(page.page(list, &checkpoint, ledgers, |stored: &StoredLedger| stored.ledger.timestamp.0))
     }
 
     pub(super) async fn ledger(
@@ -265,8 +298,11 @@ impl Sqlite {
     ) -> Result<AsOf<Option<StoredLedger>>, StoreError> {
         let mut sql = Sql::new("SELECT ");
         sql.push(queries::LEDGER_COLUMNS).push(" FROM ledgers l WHERE l.id = ?").bind(id.0);
-        let (rows, as_of) = self.read(sql).await?;
-        Ok(AsOf { as_of, value: rows.first().map(Reader::new).map(decode::ledger).transpose()? })
+        let (rows, checkpoint) = self.read(sql).await?;
+        Ok(AsOf {
+            as_of: checkpoint.seq,
+            value: rows.first().map(Reader::new).map(decode::ledger).transpose()?,
+        })
     }
 
     pub(super) async fn account(
@@ -277,8 +313,11 @@ impl Sqlite {
         sql.push(queries::ACCOUNT_COLUMNS);
         sql.push(" FROM accounts a CROSS JOIN balances b ON b.account_id = a.id WHERE a.id = ?");
         sql.bind(columns::id(id.0));
-        let (rows, as_of) = self.read(sql).await?;
-        Ok(AsOf { as_of, value: rows.first().map(Reader::new).map(decode::account).transpose()? })
+        let (rows, checkpoint) = self.read(sql).await?;
+        Ok(AsOf {
+            as_of: checkpoint.seq,
+            value: rows.first().map(Reader::new).map(decode::account).transpose()?,
+        })
     }
 
     pub(super) async fn account_metadata(
@@ -287,9 +326,9 @@ impl Sqlite {
     ) -> Result<AsOf<Option<Metadata>>, StoreError> {
         let sql = Sql::new("SELECT metadata, metadata_digest FROM accounts WHERE id = ?")
             .with(columns::id(id.0));
-        let (rows, as_of) = self.read(sql).await?;
+        let (rows, checkpoint) = self.read(sql).await?;
         let metadata = rows.first().map(|row| Reader::new(row).metadata()).transpose()?;
-        Ok(AsOf { as_of, value: metadata.flatten() })
+        Ok(AsOf { as_of: checkpoint.seq, value: metadata.flatten() })
     }
 
     pub(super) async fn transfer(
@@ -301,9 +340,12 @@ impl Sqlite {
         if let Some(timestamp) = find_decided(&mut snapshot, id, Kind::Transfer).await? {
             rows = snapshot.fetch(queries::transfer_at(timestamp)).await?;
         }
-        let as_of = snapshot.as_of();
+        let checkpoint = snapshot.checkpoint();
         snapshot.end().await?;
-        Ok(AsOf { as_of, value: rows.first().map(Reader::new).map(decode::transfer).transpose()? })
+        Ok(AsOf {
+            as_of: checkpoint.seq,
+            value: rows.first().map(Reader::new).map(decode::transfer).transpose()?,
+        })
     }
 
     pub(super) async fn transaction(
@@ -312,9 +354,9 @@ impl Sqlite {
     ) -> Result<AsOf<Option<StoredTransaction>>, StoreError> {
         let mut snapshot = self.readers.snapshot().await?;
         let found = find_transaction(&mut snapshot, id).await?;
-        let as_of = snapshot.as_of();
+        let checkpoint = snapshot.checkpoint();
         snapshot.end().await?;
-        Ok(AsOf { as_of, value: found.map(|found| found.stored) })
+        Ok(AsOf { as_of: checkpoint.seq, value: found.map(|found| found.stored) })
     }
 
     pub(super) async fn transfers_of_transaction(
@@ -328,10 +370,10 @@ impl Sqlite {
             let (count, first) = (transaction.transfers, transaction.timestamp.0);
             rows = snapshot.fetch(queries::legs(id.0, count, first, found.last_timestamp)).await?;
         }
-        let as_of = snapshot.as_of();
+        let checkpoint = snapshot.checkpoint();
         snapshot.end().await?;
         Ok(AsOf {
-            as_of,
+            as_of: checkpoint.seq,
             value: rows.iter().map(Reader::new).map(decode::transfer).collect::<Result<_, _>>()?,
         })
     }
@@ -342,9 +384,9 @@ impl Sqlite {
     ) -> Result<AsOf<Option<Vec<u8>>>, StoreError> {
         let sql = Sql::new("SELECT record FROM keyed_records WHERE seq = ?")
             .with(columns::integer(seq.0, "seq")?);
-        let (rows, as_of) = self.read(sql).await?;
+        let (rows, checkpoint) = self.read(sql).await?;
         Ok(AsOf {
-            as_of,
+            as_of: checkpoint.seq,
             value: rows.first().map(|row| Reader::new(row).blob("record")).transpose()?,
         })
     }
@@ -353,12 +395,12 @@ impl Sqlite {
     async fn read(
         &self,
         sql: Sql,
-    ) -> Result<(Vec<sqlx::sqlite::SqliteRow>, JournalSeq), StoreError> {
+    ) -> Result<(Vec<sqlx::sqlite::SqliteRow>, Checkpoint), StoreError> {
         let mut snapshot = self.readers.snapshot().await?;
         let rows = snapshot.fetch(sql).await?;
-        let as_of = snapshot.as_of();
+        let checkpoint = snapshot.checkpoint();
         snapshot.end().await?;
-        Ok((rows, as_of))
+        Ok((rows, checkpoint))
     }
 }
 

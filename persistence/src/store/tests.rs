@@ -4,6 +4,7 @@ mod exactly_once;
 mod lists;
 mod postgres_server;
 mod postgres_views;
+mod rebuild;
 mod sqlite_file;
 mod world;
 

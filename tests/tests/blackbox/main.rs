@@ -19,6 +19,7 @@ mod operations;
 mod outages;
 mod problems;
 mod readers;
+mod rebuild;
 mod refusals_at_start;
 mod short_forms;
 mod structure;

@@ -406,6 +406,9 @@ pub(crate) struct Page<T> {
     pub(crate) next_cursor: Option<String>,
     /// The position that the list covers: everything decided up to it, and nothing after it.
     pub(crate) as_of_seq: u64,
+    /// The position from which on there is history; only where an earlier store was lost, and what came before with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) history_from: Option<u64>,
 }
 
 /// An event of a batch that the rules refused.

@@ -16,6 +16,7 @@ use crate::store::batch::StoreBatch;
 use crate::store::blocks::blocks;
 use crate::store::columns::Columns;
 use crate::store::error::StoreError;
+use crate::store::rows::BalanceAt;
 
 /// Under which claim the writer writes, and how it cuts the rows.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +46,7 @@ pub(super) async fn write(
     copy_keyed(writer, batch).await
 }
 
-async fn execute(
+pub(super) async fn execute(
     writer: &mut Writer,
     doing: &'static str,
     sql: Sql,
@@ -55,7 +56,11 @@ async fn execute(
     within(writer.limit, doing, query.execute(&mut writer.connection)).await
 }
 
-async fn fetch(writer: &mut Writer, doing: &'static str, sql: Sql) -> Result<PgRow, StoreError> {
+pub(super) async fn fetch(
+    writer: &mut Writer,
+    doing: &'static str,
+    sql: Sql,
+) -> Result<PgRow, StoreError> {
     let query = sqlx::query_with(AssertSqlSafe(sql.text), sql.arguments);
     within(writer.limit, doing, query.fetch_one(&mut writer.connection)).await
 }
@@ -284,14 +289,14 @@ async fn copy_history(writer: &mut Writer, run: i32, batch: &StoreBatch) -> Resu
     };
     writer
         .copy(&table, &batch.history, |given, row| {
-            let AccountAfter { id, ledger: _, flags, overdraft_limit, version, balances } =
-                given.after;
-            row.bigint(bigint(given.timestamp.0, "timestamp")?)
-                .bigint(bigint(given.seq.0, "seq")?)
-                .bigint(bigint(version, "version")?)
+            let BalanceAt { account, seq, timestamp, flags, overdraft_limit, version, balances } =
+                given;
+            row.bigint(bigint(timestamp.0, "timestamp")?)
+                .bigint(bigint(seq.0, "seq")?)
+                .bigint(bigint(*version, "version")?)
                 .integer(run)
                 .integer(i32::from(flags.bits()))
-                .id(id.0)
+                .id(account.0)
                 .numeric(overdraft_limit.minor_units())
                 .numeric(balances.debits_pending.minor_units())
                 .numeric(balances.debits_posted.minor_units())

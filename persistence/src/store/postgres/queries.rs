@@ -25,7 +25,7 @@ pub(super) const ACCOUNT_COLUMNS: &str =
     a.user_data_32, a.metadata_text, a.metadata_digest, a.seq, b.flags, b.overdraft_limit, b.version,
     b.debits_pending, b.debits_posted, b.credits_pending, b.credits_posted";
 
-const BALANCE_COLUMNS: &str =
+pub(super) const BALANCE_COLUMNS: &str =
     "h.account_id, h.timestamp, h.seq, h.flags, h.overdraft_limit, h.version,
     h.debits_pending, h.debits_posted, h.credits_pending, h.credits_posted";
 

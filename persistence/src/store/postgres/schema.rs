@@ -8,7 +8,7 @@ use super::connect::database_error;
 use crate::store::error::StoreError;
 
 /// The newest schema version that this program knows.
-pub(super) const KNOWN: i64 = 2;
+pub(super) const KNOWN: i64 = 3;
 
 fn migrations() -> Migrator {
     let migration = |version, name: &'static str, sql: &'static str| {
@@ -16,7 +16,8 @@ fn migrations() -> Migrator {
     };
     Migrator::with_migrations(vec![
         migration(1, "tables", include_str!("../../../migrations/postgres/0001_tables.sql")),
-        migration(KNOWN, "views", include_str!("../../../migrations/postgres/0002_views.sql")),
+        migration(2, "views", include_str!("../../../migrations/postgres/0002_views.sql")),
+        migration(KNOWN, "rebuild", include_str!("../../../migrations/postgres/0003_rebuild.sql")),
     ])
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use florin_engine::JournalSeq;
+use florin_engine::{JournalSeq, Timestamp};
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, Row};
 use tokio::sync::Semaphore;
@@ -12,11 +12,12 @@ use super::binary::Value;
 use super::connect::{Sessions, database_error, timed_out};
 use super::schema;
 use crate::store::error::StoreError;
+use crate::store::rows::Checkpoint;
 
 const READING: &str = "reading the store";
 /// One message for both: everything that follows sees what this sees.
-const BEGIN: &str =
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT seq, ledger_uuid FROM checkpoint";
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+    SELECT seq, frame_hash, timestamp, epoch, history_from, rebuilding, ledger_uuid FROM checkpoint";
 
 /// The connections that read. A connection comes back only from a read that went well, so a failed or dropped read leaves nothing behind.
 pub(super) struct Readers {
@@ -80,31 +81,47 @@ impl Readers {
     }
 }
 
+/// The checkpoint as a simple query gives it: in text.
+fn checkpoint(row: &PgRow) -> Result<(Checkpoint, Uuid), sqlx::Error> {
+    let unsigned = |at: usize| row.try_get::<i64, _>(at).map(i64::cast_unsigned);
+    let frame_hash: Vec<u8> = row.try_get(1)?;
+    let checkpoint = Checkpoint {
+        seq: JournalSeq(unsigned(0)?),
+        frame_hash: frame_hash.try_into().map_err(|_| sqlx::Error::RowNotFound)?,
+        timestamp: Timestamp(unsigned(2)?),
+        epoch: unsigned(3)?,
+        history_from: JournalSeq(unsigned(4)?),
+        is_rebuilding: row.try_get(5)?,
+    };
+    Ok((checkpoint, row.try_get(6)?))
+}
+
 /// One read transaction.
 pub(super) struct Snapshot {
     connection: PgConnection,
-    as_of: JournalSeq,
+    checkpoint: Checkpoint,
     directory: Uuid,
 }
 
 impl Snapshot {
-    async fn begin(mut connection: PgConnection, schema: &str) -> Result<Snapshot, StoreError> {
+    pub(super) async fn begin(
+        mut connection: PgConnection,
+        schema: &str,
+    ) -> Result<Snapshot, StoreError> {
         let row = sqlx::raw_sql(BEGIN)
             .fetch_optional(&mut connection)
             .await
             .map_err(|source| database_error(READING, source))?;
         // The one row is there from the first claim on.
         let row = row.ok_or_else(|| StoreError::Absent { schema: schema.to_owned() })?;
-        let unreadable = |_| StoreError::Unreadable { what: "checkpoint" };
-        let seq = row.try_get::<i64, _>(0).map_err(unreadable)?;
-        let directory = row.try_get(1).map_err(unreadable)?;
-        let seq = u64::try_from(seq).map_err(|_| StoreError::Unreadable { what: "seq" })?;
-        Ok(Snapshot { connection, as_of: JournalSeq(seq), directory })
+        let (checkpoint, directory) =
+            checkpoint(&row).map_err(|_| StoreError::Unreadable { what: "checkpoint" })?;
+        Ok(Snapshot { connection, checkpoint, directory })
     }
 
-    /// The position that everything read here is as of.
-    pub(super) fn as_of(&self) -> JournalSeq {
-        self.as_of
+    /// Everything read here is as of it.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        self.checkpoint
     }
 
     /// Whose store it is.
@@ -113,6 +130,9 @@ impl Snapshot {
     }
 
     pub(super) async fn fetch(&mut self, sql: Sql) -> Result<Vec<PgRow>, StoreError> {
+        if self.checkpoint.is_rebuilding {
+            return Err(StoreError::Rebuilding);
+        }
         // The text is put together from constants of this crate; what a caller gives is always bound.
         sqlx::query_with(AssertSqlSafe(sql.text), sql.arguments)
             .fetch_all(&mut self.connection)
@@ -120,7 +140,7 @@ impl Snapshot {
             .map_err(|source| database_error(READING, source))
     }
 
-    async fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {
+    pub(super) async fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {
         sqlx::raw_sql(sql)
             .execute(&mut self.connection)
             .await

@@ -1,6 +1,8 @@
 //! Applying a batch: all its rows and the checkpoint, in one SQL transaction.
 
-use florin_engine::{AccountAfter, JournalSeq, Timestamp, Transfer};
+use florin_engine::{
+    AccountAfter, AccountFlags, Amount, Balances, JournalSeq, Timestamp, Transfer,
+};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
 
@@ -60,7 +62,7 @@ pub(super) async fn write(
     insert_keyed(connection, batch).await
 }
 
-async fn execute(
+pub(super) async fn execute(
     connection: &mut SqliteConnection,
     doing: &'static str,
     sql: Sql,
@@ -424,28 +426,34 @@ async fn insert_history(
         doing: "inserting balance history",
     };
     let mut rows: Vec<_> = batch.history.iter().collect();
-    rows.sort_unstable_by_key(|row| (row.after.id, row.timestamp));
+    rows.sort_unstable_by_key(|row| (row.account, row.timestamp));
     insert
         .run(connection, &rows, |row, values| {
             values
                 .add(run)
-                .add(columns::id(row.after.id.0))
+                .add(columns::id(row.account.0))
                 .add(integer(row.timestamp.0, "timestamp")?)
                 .add(integer(row.seq.0, "seq")?);
-            changing_columns(&row.after, values)
+            changing_columns(row.flags, row.overdraft_limit, row.version, &row.balances, values)
         })
         .await
 }
 
 /// What commands change of an account, in the order of the columns.
-fn changing_columns(after: &AccountAfter, row: &mut RowColumns) -> Result<(), StoreError> {
-    row.add(after.flags.bits())
-        .add(columns::amount(after.overdraft_limit))
-        .add(integer(after.version, "version")?)
-        .add(columns::amount(after.balances.debits_pending))
-        .add(columns::amount(after.balances.debits_posted))
-        .add(columns::amount(after.balances.credits_pending))
-        .add(columns::amount(after.balances.credits_posted));
+fn changing_columns(
+    flags: AccountFlags,
+    overdraft_limit: Amount,
+    version: u64,
+    balances: &Balances,
+    row: &mut RowColumns,
+) -> Result<(), StoreError> {
+    row.add(flags.bits())
+        .add(columns::amount(overdraft_limit))
+        .add(integer(version, "version")?)
+        .add(columns::amount(balances.debits_pending))
+        .add(columns::amount(balances.debits_posted))
+        .add(columns::amount(balances.credits_pending))
+        .add(columns::amount(balances.credits_posted));
     Ok(())
 }
 
@@ -468,8 +476,9 @@ async fn write_balances(
     rows.sort_unstable_by_key(|after| after.id);
     upsert
         .run(connection, &rows, |after, row| {
-            row.add(columns::id(after.id.0));
-            changing_columns(after, row)
+            let AccountAfter { id, ledger: _, flags, overdraft_limit, version, balances } = after;
+            row.add(columns::id(id.0));
+            changing_columns(*flags, *overdraft_limit, *version, balances, row)
         })
         .await
 }

@@ -32,6 +32,7 @@ fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "tables", include_str!("../../../migrations/sqlite/0001_tables.sql")),
         migration(2, "views", include_str!("../../../migrations/sqlite/0002_views.sql")),
+        migration(3, "rebuild", include_str!("../../../migrations/sqlite/0003_rebuild.sql")),
     ])
 }
 

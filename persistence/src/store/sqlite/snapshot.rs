@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use florin_engine::JournalSeq;
+use florin_engine::{JournalSeq, Timestamp};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -13,6 +13,7 @@ use super::columns::{self, Column, Reader};
 use super::connect::{self, database_error};
 use crate::store::columns::Columns as _;
 use crate::store::error::StoreError;
+use crate::store::rows::Checkpoint;
 
 /// How many reads run at once; the others wait.
 const READERS_MAX: usize = 4;
@@ -46,15 +47,41 @@ impl Readers {
             Some(connection) => connection,
             None => connect::reader(&self.path).await?,
         };
-        let mut snapshot =
-            Snapshot { readers: self, _permit: permit, connection, as_of: JournalSeq::NONE };
-        snapshot.run("BEGIN").await?;
-        // SQLite takes its snapshot at the first read.
-        let checkpoint = snapshot.fetch(Sql::new("SELECT seq FROM checkpoint")).await?;
-        let row = checkpoint.first().ok_or(StoreError::Unreadable { what: "checkpoint" })?;
-        snapshot.as_of = JournalSeq(Reader::new(row).u64("seq")?);
-        Ok(snapshot)
+        let (connection, checkpoint) = begin(connection).await?;
+        Ok(Snapshot { readers: self, _permit: permit, connection, checkpoint })
     }
+}
+
+/// Begins a read transaction: SQLite takes its snapshot at the first read, which is that of the checkpoint.
+pub(super) async fn begin(
+    mut connection: SqliteConnection,
+) -> Result<(SqliteConnection, Checkpoint), StoreError> {
+    let failed = |source| database_error("reading the store", source);
+    sqlx::query::<Sqlite>("BEGIN").execute(&mut connection).await.map_err(failed)?;
+    let columns =
+        "SELECT seq, frame_hash, timestamp, epoch, history_from, rebuilding FROM checkpoint";
+    let row = sqlx::query::<Sqlite>(columns)
+        .fetch_optional(&mut connection)
+        .await
+        .map_err(failed)?
+        .ok_or(StoreError::Unreadable { what: "checkpoint" })?;
+    let checkpoint = read_checkpoint(Reader::new(&row))?;
+    Ok((connection, checkpoint))
+}
+
+fn read_checkpoint(mut columns: Reader<'_>) -> Result<Checkpoint, StoreError> {
+    let seq = JournalSeq(columns.u64("seq")?);
+    let frame_hash = columns.blob("frame_hash")?;
+    let frame_hash =
+        frame_hash.try_into().map_err(|_| StoreError::Unreadable { what: "frame_hash" })?;
+    Ok(Checkpoint {
+        seq,
+        frame_hash,
+        timestamp: Timestamp(columns.u64("timestamp")?),
+        epoch: columns.u64("epoch")?,
+        history_from: JournalSeq(columns.u64("history_from")?),
+        is_rebuilding: columns.u64("rebuilding")? != 0,
+    })
 }
 
 /// One read transaction.
@@ -62,13 +89,13 @@ pub(super) struct Snapshot<'s> {
     readers: &'s Readers,
     _permit: SemaphorePermit<'s>,
     connection: SqliteConnection,
-    as_of: JournalSeq,
+    checkpoint: Checkpoint,
 }
 
 impl Snapshot<'_> {
-    /// The position that everything read here is as of.
-    pub(super) fn as_of(&self) -> JournalSeq {
-        self.as_of
+    /// Everything read here is as of it.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        self.checkpoint
     }
 
     #[cfg(test)]
@@ -77,6 +104,9 @@ impl Snapshot<'_> {
     }
 
     pub(super) async fn fetch(&mut self, sql: Sql) -> Result<Vec<SqliteRow>, StoreError> {
+        if self.checkpoint.is_rebuilding {
+            return Err(StoreError::Rebuilding);
+        }
         // The text is put together from constants of this crate; what a caller gives is always bound.
         sqlx::query_with(AssertSqlSafe(sql.text), sql.arguments)
             .fetch_all(&mut self.connection)

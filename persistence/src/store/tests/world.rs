@@ -165,6 +165,10 @@ impl World {
         self.random.pick(&[0, 0, 0, 7, IDS[2], IDS[3], IDS[4], IDS[5], u128::MAX])
     }
 
+    pub(super) fn create_later_accounts(&mut self) {
+        self.create_accounts(&[70_001, 70_002]);
+    }
+
     fn create_accounts(&mut self, ids: &[u128]) {
         let timestamp = self.tick();
         let mut events = Vec::new();

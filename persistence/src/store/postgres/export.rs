@@ -1,0 +1,115 @@
+//! The rows of a store in PostgreSQL in the order of time, all of one snapshot: a cursor for each table.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use florin_engine::JournalSeq;
+use sqlx::postgres::PgRow;
+
+use super::columns::Reader;
+use super::connect::{Sessions, timed_out};
+use super::queries::{ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSFER_COLUMNS};
+use super::snapshot::{Snapshot, Sql};
+use crate::store::batch::TransactionRow;
+use crate::store::columns::Columns;
+use crate::store::decode;
+use crate::store::error::StoreError;
+use crate::store::export::CHUNK_ROWS;
+use crate::store::rows::{BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransfer};
+
+/// How long the server may take for one chunk: the first of the history may have to be sorted.
+const PATIENCE: Duration = Duration::from_secs(600);
+const EXPORTING: &str = "reading the store as a whole";
+
+/// One session in one read transaction.
+pub(in crate::store) struct PostgresExport {
+    snapshot: Snapshot,
+    declared: BTreeSet<&'static str>,
+}
+
+impl PostgresExport {
+    pub(super) async fn begin(
+        sessions: &Sessions,
+    ) -> Result<(PostgresExport, Checkpoint, u64), StoreError> {
+        let connection = sessions.connect_reader().await?;
+        let mut snapshot = Snapshot::begin(connection, &sessions.options.schema).await?;
+        // A page follows an index, a whole table does not; and a chunk may wait for whoever takes the one before.
+        for setting in [
+            "SET LOCAL statement_timeout = 0",
+            "SET LOCAL idle_in_transaction_session_timeout = 0",
+            "SET LOCAL enable_sort = on",
+            "SET LOCAL enable_seqscan = on",
+        ] {
+            snapshot.run(setting).await?;
+        }
+        let checkpoint = snapshot.checkpoint();
+        let total = "SELECT coalesce(sum(transfers), 0)::bigint FROM runs";
+        let total = snapshot.fetch(Sql::new(total)).await?;
+        let total = match total.first() {
+            Some(row) => Reader::new(row).u64("transfers")?,
+            None => 0,
+        };
+        Ok((PostgresExport { snapshot, declared: BTreeSet::new() }, checkpoint, total))
+    }
+
+    pub(in crate::store) async fn ledgers(&mut self) -> Result<Vec<StoredLedger>, StoreError> {
+        let query = format!("SELECT {LEDGER_COLUMNS} FROM ledgers l ORDER BY l.timestamp");
+        self.chunk("ledgers_cursor", &query, |row| decode::ledger(row)).await
+    }
+
+    pub(in crate::store) async fn accounts(&mut self) -> Result<Vec<StoredAccount>, StoreError> {
+        let query = format!(
+            "SELECT {ACCOUNT_COLUMNS} FROM accounts a JOIN balances b ON b.account_id = a.id ORDER BY a.timestamp"
+        );
+        self.chunk("accounts_cursor", &query, |row| decode::account(row)).await
+    }
+
+    pub(in crate::store) async fn transfers(&mut self) -> Result<Vec<StoredTransfer>, StoreError> {
+        let query = format!("SELECT {TRANSFER_COLUMNS} FROM transfers t ORDER BY t.timestamp");
+        self.chunk("transfers_cursor", &query, |row| decode::transfer(row)).await
+    }
+
+    pub(in crate::store) async fn transactions(
+        &mut self,
+    ) -> Result<Vec<TransactionRow>, StoreError> {
+        let query =
+            "SELECT timestamp, id, transfers, last_timestamp, seq, metadata_text, metadata_digest
+            FROM transactions ORDER BY timestamp";
+        self.chunk("transactions_cursor", query, |row| decode::transaction(row)).await
+    }
+
+    pub(in crate::store) async fn history(&mut self) -> Result<Vec<BalanceAt>, StoreError> {
+        let query =
+            format!("SELECT {BALANCE_COLUMNS} FROM balance_history h ORDER BY h.run, h.timestamp");
+        self.chunk("history_cursor", &query, |row| decode::balance_at(row)).await
+    }
+
+    pub(in crate::store) async fn keyed(
+        &mut self,
+    ) -> Result<Vec<(JournalSeq, Box<[u8]>)>, StoreError> {
+        let query = "SELECT seq, record FROM keyed_records ORDER BY seq";
+        self.chunk("keyed_cursor", query, |row| decode::keyed(row)).await
+    }
+
+    pub(in crate::store) async fn end(&mut self) -> Result<(), StoreError> {
+        self.snapshot.run("ROLLBACK").await
+    }
+
+    async fn chunk<T>(
+        &mut self,
+        cursor: &'static str,
+        query: &str,
+        decode: impl Fn(Reader<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        if self.declared.insert(cursor) {
+            self.fetch(Sql::new(&format!("DECLARE {cursor} NO SCROLL CURSOR FOR {query}"))).await?;
+        }
+        let rows = self.fetch(Sql::new(&format!("FETCH {CHUNK_ROWS} FROM {cursor}"))).await?;
+        rows.iter().map(|row| decode(Reader::new(row))).collect()
+    }
+
+    async fn fetch(&mut self, sql: Sql) -> Result<Vec<PgRow>, StoreError> {
+        let fetched = tokio::time::timeout(PATIENCE, self.snapshot.fetch(sql)).await;
+        fetched.unwrap_or_else(|_| Err(timed_out(PATIENCE, EXPORTING)))
+    }
+}

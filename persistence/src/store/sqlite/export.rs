@@ -1,0 +1,156 @@
+//! The rows of an SQLite store in the order of time, all of one snapshot.
+
+use florin_engine::JournalSeq;
+use sqlx::AssertSqlSafe;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::columns::{Reader, integer};
+use super::connect::{self, database_error};
+use super::queries::{ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSFER_COLUMNS};
+use super::snapshot::{self, Sql};
+use crate::store::batch::TransactionRow;
+use crate::store::columns::Columns;
+use crate::store::decode;
+use crate::store::error::StoreError;
+use crate::store::export::CHUNK_ROWS;
+use crate::store::rows::{BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransfer};
+
+const EXPORTING: &str = "reading the store as a whole";
+
+/// One connection in one read transaction, and how far each table is read.
+pub(in crate::store) struct SqliteExport {
+    connection: SqliteConnection,
+    has_ledgers: bool,
+    accounts_after: u64,
+    transfers_after: u64,
+    transactions_after: u64,
+    /// The rowid of `history_order` that was read last; none before that table is made.
+    history_after: Option<i64>,
+    keyed_after: u64,
+}
+
+impl SqliteExport {
+    pub(super) async fn begin(
+        path: &std::path::Path,
+    ) -> Result<(SqliteExport, Checkpoint, u64), StoreError> {
+        let (mut connection, checkpoint) = snapshot::begin(connect::reader(path).await?).await?;
+        let total = "SELECT coalesce(sum(transfers), 0) FROM runs";
+        let total = fetch(&mut connection, Sql::new(total)).await?;
+        let total = match total.first() {
+            Some(row) => Reader::new(row).u64("transfers")?,
+            None => 0,
+        };
+        let export = SqliteExport {
+            connection,
+            has_ledgers: false,
+            accounts_after: 0,
+            transfers_after: 0,
+            transactions_after: 0,
+            history_after: None,
+            keyed_after: 0,
+        };
+        Ok((export, checkpoint, total))
+    }
+
+    pub(in crate::store) async fn ledgers(&mut self) -> Result<Vec<StoredLedger>, StoreError> {
+        if std::mem::replace(&mut self.has_ledgers, true) {
+            return Ok(Vec::new());
+        }
+        let mut sql = Sql::new("SELECT ");
+        sql.push(LEDGER_COLUMNS).push(" FROM ledgers l ORDER BY l.timestamp");
+        self.rows(sql, |row| decode::ledger(row)).await
+    }
+
+    pub(in crate::store) async fn accounts(&mut self) -> Result<Vec<StoredAccount>, StoreError> {
+        let from = " FROM accounts a CROSS JOIN balances b ON b.account_id = a.id
+            WHERE a.timestamp > ? ORDER BY a.timestamp LIMIT ?";
+        let sql = after(ACCOUNT_COLUMNS, from, self.accounts_after)?;
+        let rows = self.rows(sql, |row| decode::account(row)).await?;
+        self.accounts_after =
+            rows.last().map_or(self.accounts_after, |row| row.account.timestamp.0);
+        Ok(rows)
+    }
+
+    pub(in crate::store) async fn transfers(&mut self) -> Result<Vec<StoredTransfer>, StoreError> {
+        let from =
+            " FROM transfers t NOT INDEXED WHERE t.timestamp > ? ORDER BY t.timestamp LIMIT ?";
+        let sql = after(TRANSFER_COLUMNS, from, self.transfers_after)?;
+        let rows = self.rows(sql, |row| decode::transfer(row)).await?;
+        self.transfers_after =
+            rows.last().map_or(self.transfers_after, |row| row.transfer.timestamp.0);
+        Ok(rows)
+    }
+
+    pub(in crate::store) async fn transactions(
+        &mut self,
+    ) -> Result<Vec<TransactionRow>, StoreError> {
+        let columns = "timestamp, id, transfers, last_timestamp, seq, metadata, metadata_digest";
+        let from = " FROM transactions WHERE timestamp > ? ORDER BY timestamp LIMIT ?";
+        let sql = after(columns, from, self.transactions_after)?;
+        let rows = self.rows(sql, |row| decode::transaction(row)).await?;
+        self.transactions_after =
+            rows.last().map_or(self.transactions_after, |row| row.transaction.timestamp.0);
+        Ok(rows)
+    }
+
+    /// The table is in the order of accounts, so the order of time is made first, in a temporary table.
+    pub(in crate::store) async fn history(&mut self) -> Result<Vec<BalanceAt>, StoreError> {
+        let after = match self.history_after {
+            Some(after) => after,
+            None => {
+                let order = "CREATE TEMP TABLE history_order AS
+                    SELECT run, account_id, timestamp FROM balance_history ORDER BY run, timestamp";
+                fetch(&mut self.connection, Sql::new(order)).await?;
+                0
+            }
+        };
+        let mut sql = Sql::new("SELECT ");
+        sql.push(BALANCE_COLUMNS).push(
+            " FROM history_order o CROSS JOIN balance_history h
+                ON h.run = o.run AND h.account_id = o.account_id AND h.timestamp = o.timestamp
+              WHERE o.rowid > ? ORDER BY o.rowid LIMIT ?",
+        );
+        sql.bind(after).bind(CHUNK_ROWS);
+        let rows = self.rows(sql, |row| decode::balance_at(row)).await?;
+        self.history_after = Some(after + rows.len() as i64);
+        Ok(rows)
+    }
+
+    pub(in crate::store) async fn keyed(
+        &mut self,
+    ) -> Result<Vec<(JournalSeq, Box<[u8]>)>, StoreError> {
+        let from = " FROM keyed_records WHERE seq > ? ORDER BY seq LIMIT ?";
+        let rows = self
+            .rows(after("seq, record", from, self.keyed_after)?, |row| decode::keyed(row))
+            .await?;
+        self.keyed_after = rows.last().map_or(self.keyed_after, |(seq, _)| seq.0);
+        Ok(rows)
+    }
+
+    pub(in crate::store) async fn end(&mut self) -> Result<(), StoreError> {
+        fetch(&mut self.connection, Sql::new("ROLLBACK")).await.map(drop)
+    }
+
+    async fn rows<T>(
+        &mut self,
+        sql: Sql,
+        decode: impl Fn(Reader<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = fetch(&mut self.connection, sql).await?;
+        rows.iter().map(|row| decode(Reader::new(row))).collect()
+    }
+}
+
+fn after(columns: &str, from: &str, after: u64) -> Result<Sql, StoreError> {
+    let mut sql = Sql::new("SELECT ");
+    sql.push(columns).push(from).bind(integer(after, "timestamp")?).bind(CHUNK_ROWS);
+    Ok(sql)
+}
+
+async fn fetch(connection: &mut SqliteConnection, sql: Sql) -> Result<Vec<SqliteRow>, StoreError> {
+    let (text, arguments) = sql.into_parts();
+    sqlx::query_with(AssertSqlSafe(text), arguments)
+        .fetch_all(connection)
+        .await
+        .map_err(|source| database_error(EXPORTING, source))
+}
