@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
 use florin_actors::{CacheCondition, Condition, Positions, ReaderCache, StoreCondition};
 use florin_engine::JournalSeq;
-use florin_persistence::store::{Checkpoint, StoreError};
+use florin_persistence::store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -194,12 +194,12 @@ impl Readiness {
 
     /// A reader is as ready as its store. How late that is, only the owner knows; what the cache has shows the least.
     fn of_reader(
-        stands: Result<Checkpoint, StoreError>,
+        stands: Result<JournalSeq, StoreError>,
         cache: ReaderCache,
         stored: JournalSeq,
         newest: JournalSeq,
     ) -> Readiness {
-        let stored = stands.as_ref().map_or(stored, |checkpoint| checkpoint.seq);
+        let stored = *stands.as_ref().unwrap_or(&stored);
         let durable = newest.max(stored);
         let positions = Positions { durable, stored, ..Positions::default() };
         let store = StorePart::of(StoreCondition::Ok, &positions);
@@ -317,7 +317,7 @@ pub(crate) async fn readyz(exchange: &mut Exchange) -> Result<Reply, ApiError> {
             Readiness::of(florin.condition(), store, cache, &florin.positions())
         }
         Ledger::Reader(reader) => {
-            let stands = reader.checkpoint().await;
+            let stands = reader.checkpoint().await.map(|checkpoint| checkpoint.seq);
             let cache = reader.cache_state().await;
             Readiness::of_reader(stands, cache, reader.stored(), reader.newest())
         }
@@ -370,8 +370,6 @@ pub(crate) async fn version(exchange: &mut Exchange) -> Result<Reply, ApiError> 
 
 #[cfg(test)]
 mod tests {
-    use florin_engine::Timestamp;
-
     use super::*;
 
     #[test]
@@ -419,10 +417,7 @@ mod tests {
 
     #[test]
     fn a_reader_is_ready_without_its_cache_and_not_without_its_store() {
-        let stands = || {
-            let seq = JournalSeq(7);
-            Ok(Checkpoint { seq, frame_hash: [0; 16], timestamp: Timestamp(0), epoch: 1 })
-        };
+        let stands = || Ok(JournalSeq(7));
         let gone = || Err(StoreError::Absent { schema: "florin".into() });
         let at = |covered| ReaderCache::Ok { covered: JournalSeq(covered) };
         for (store, cache, expected) in [
