@@ -159,17 +159,17 @@ fn a_reader_without_a_writer_only_reads() {
 }
 
 /// A writer and a reader over a store and a cache of their own; accounts 1 and 2, of which 1 keeps its history.
-struct Pair {
-    postgres: &'static Postgres,
+struct Pair<'a> {
+    postgres: &'a Postgres,
     database: String,
     redis: Redis,
     writer: TestBank,
     reader: TestBank,
 }
 
-impl Pair {
-    fn start() -> Pair {
-        let (postgres, redis) = (Postgres::shared(), Redis::start());
+impl Pair<'_> {
+    fn start(postgres: &Postgres) -> Pair<'_> {
+        let redis = Redis::start();
         let database = postgres.create_database();
         let (url, cache) = (postgres.url(&database), redis.url());
         let urls = [("FLORIN_DATABASE_URL", url.as_str()), ("FLORIN_REDIS_URL", cache.as_str())];
@@ -235,7 +235,7 @@ pub(crate) fn ready(bank: &TestBank, part: &str, word: &str) -> Value {
 
 #[test]
 fn pages_of_history_are_kept_for_the_version_of_their_account() {
-    let pair = Pair::start();
+    let pair = Pair::start(Postgres::shared());
     pair.transfer(11, "1.00");
     let seq = pair.transfer(12, "2.00");
     let kept = pair.until_cached("/v1/accounts/1/transfers", seq);
@@ -290,7 +290,8 @@ fn pages_of_history_are_kept_for_the_version_of_their_account() {
 
 #[test]
 fn a_page_from_a_store_that_is_behind_is_not_kept() {
-    let pair = Pair::start();
+    let postgres = Postgres::start();
+    let pair = Pair::start(&postgres);
     let seq = pair.transfer(11, "1.00");
     let path = "/v1/accounts/1/transfers";
     let before = pair.until_cached(path, seq);
@@ -320,4 +321,22 @@ fn a_page_from_a_store_that_is_behind_is_not_kept() {
     let _ = psql("DROP FUNCTION florin.refuse() CASCADE");
     let after = pair.until_cached(path, late);
     assert_eq!((ids(&before), ids(&after)), (vec!["11".into()], vec!["12".into(), "11".into()]));
+    // While the store is gone, what is kept is told as before, and the cache goes on with accounts.
+    postgres.kill();
+    let kept = pair.read(path);
+    assert_eq!(
+        (kept.header("florin-source"), ids(&kept)),
+        (Some("cache"), ids(&after)),
+        "{kept:?}"
+    );
+    pair.reader.check(&format!("GET {path}?limit=7"), (), "503 store_away");
+    let gone = pair.transfer(13, "4.00");
+    let balance =
+        from(pair.reader.client(), &format!("GET /v1/accounts/1?min_seq={gone}"), "cache");
+    assert_eq!(balance.json()["balance"], "-7.00");
+    // What is kept is of the version before: it is not told any more.
+    pair.reader.check(&format!("GET {path}"), (), "503 store_away");
+    postgres.start_again();
+    let back = pair.until_cached(path, gone);
+    assert_eq!(ids(&back), ["13", "12", "11"]);
 }
