@@ -289,6 +289,45 @@ fn pages_of_history_are_kept_for_the_version_of_their_account() {
 }
 
 #[test]
+fn a_cache_that_hangs_or_refuses_changes_nothing_but_speed() {
+    let pair = Pair::start(Postgres::shared());
+    let path = "/v1/accounts/1/transfers";
+    let mut seq = pair.transfer(11, "1.00");
+    let _ = pair.until_cached(path, seq);
+    // It takes no more: neither the owner's changes nor the readers' pages.
+    assert_eq!(pair.redis.command(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
+    seq = pair.transfer(12, "2.00");
+    ready(&pair.writer, "cache", "away");
+    for _ in 0..3 {
+        let told = pair.read(&format!("{path}?min_seq={seq}"));
+        assert_eq!(
+            (told.header("florin-source"), ids(&told).len()),
+            (Some("store"), 2),
+            "{told:?}"
+        );
+    }
+    assert_eq!(pair.redis.command(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
+    assert_eq!(ids(&pair.until_cached(path, seq)), ["12", "11"]);
+    // It answers nothing: the first few wait for it, and then nobody does.
+    pair.redis.pause();
+    seq = pair.transfer(13, "4.00");
+    let began = Instant::now();
+    for _ in 0..30 {
+        let told = pair.read(&format!("{path}?min_seq={seq}"));
+        assert_eq!(
+            (told.header("florin-source"), ids(&told).len()),
+            (Some("store"), 3),
+            "{told:?}"
+        );
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    metric(&pair.reader, "florin_cache_circuit_open 1");
+    assert_eq!(ready(&pair.reader, "cache", "away")["status"], "degraded");
+    pair.redis.resume();
+    assert_eq!(ids(&pair.until_cached(path, seq)), ["13", "12", "11"]);
+}
+
+#[test]
 fn a_page_from_a_store_that_is_behind_is_not_kept() {
     let postgres = Postgres::start();
     let pair = Pair::start(&postgres);
