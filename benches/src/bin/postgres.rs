@@ -326,7 +326,8 @@ fn report_runs(runs: &[[Run; 2]]) {
     show("acknowledged", "transfers/s", 0, of(&|run| run.answers.rate));
     show("p50", "ms", 2, of(&|run| run.answers.p50_ms));
     show("p99", "ms", 2, of(&|run| run.answers.p99_ms));
-    let parties: [(&str, fn(&Used) -> Duration); 6] = [
+    type Part = fn(&Used) -> Duration;
+    let parties: [(&str, Part); 6] = [
         ("florin", |used| used.florin),
         ("  of that its store thread", |used| used.store_thread),
         ("postgres", |used| used.postgres),
