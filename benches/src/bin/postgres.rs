@@ -157,13 +157,16 @@ impl Bench {
         run
     }
 
-    /// Stopped where it is, and then catching up what it missed: one after the other, so that both have the same day.
+    /// Stopped where it is, and then catching up what it missed: one after the other, so that both have the same day. Half as long,
+    /// so that it is not done before the end.
     fn round(&self, seconds: u64) -> [Run; 2] {
         self.postgres.pause();
         let stopped = self.run("stopped", seconds);
         self.postgres.resume();
-        let catching_up = self.run("catching up", seconds);
-        assert!(catching_up.lag > 0, "it had caught up before the run ended");
+        let catching_up = self.run("catching up", (seconds / 2).max(1));
+        if (catching_up.lag as f64) < catching_up.answers.rate {
+            println!("  it had caught up before the end: less than a second was missing");
+        }
         self.bank.wait_stored();
         [stopped, catching_up]
     }
