@@ -19,6 +19,8 @@ use tempfile::TempDir;
 
 const SETTINGS: &str = "fsync = on\nshared_buffers = 256MB\nmax_wal_size = 4GB";
 const CONNECTIONS: u32 = 64;
+/// For transfers at a steady rate: so many that how long an answer takes does not slow it down.
+const STEADY_CONNECTIONS: u32 = 256;
 /// The account whose changes are looked for, and the one that pays: no other transfer touches them.
 const WATCHED: u128 = ACCOUNTS as u128 + 1;
 const PAYER: u128 = ACCOUNTS as u128 + 2;
@@ -117,7 +119,7 @@ impl Bench {
         let words = vec![ACCOUNTS.to_string(), "uniform".to_owned(), (rate / 2).to_string()];
         let script = "transfers.lua";
         let sending =
-            Load { base: &base, script, words, connections: CONNECTIONS, seconds }.start();
+            Load { base: &base, script, words, connections: STEADY_CONNECTIONS, seconds }.start();
         let mut random = Random::new(1);
         let began = Instant::now();
         let mut late = Vec::new();
