@@ -67,6 +67,7 @@ mod entry;
 mod epoch;
 mod error;
 mod keys;
+mod lookups;
 mod options;
 mod reader;
 mod scripts;

@@ -89,6 +89,15 @@ impl Postgres {
     /// It does not start.
     #[must_use]
     pub fn start() -> Postgres {
+        Postgres::start_with("")
+    }
+
+    /// A server of one's own with more settings, which stand behind those of tests and so win over them.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start_with(more_settings: &str) -> Postgres {
         let directory = tempfile::Builder::new().prefix("florin-postgres-").tempdir();
         let directory = directory.expect("a temporary directory can be made");
         if geteuid().is_root() {
@@ -103,7 +112,8 @@ impl Postgres {
             .append(true)
             .open(data.join("postgresql.conf"))
             .expect("initdb makes the settings");
-        settings.write_all(SETTINGS.as_bytes()).expect("the settings can be written");
+        let all = format!("{SETTINGS}{more_settings}\n");
+        settings.write_all(all.as_bytes()).expect("the settings can be written");
         let server = Postgres { directory, running: Mutex::new(None), port: Mutex::new(0) };
         server.start_again();
         server
@@ -224,6 +234,22 @@ impl Postgres {
     #[must_use]
     pub fn port(&self) -> u16 {
         *locked(&self.port)
+    }
+
+    /// The id of its first process, whose children the others are.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        let running = locked(&self.running);
+        running.as_ref().expect("the server runs").server.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Its own directory, in which it can write.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The URL of one of its databases.

@@ -33,17 +33,17 @@ pub(super) async fn write(
     batch: &StoreBatch,
 ) -> Result<(), StoreError> {
     move_checkpoint(writer, claim, batch).await?;
-    copy_ledgers(writer, batch).await?;
-    copy_accounts(writer, batch).await?;
+    append_ledgers(writer, batch).await?;
+    append_accounts(writer, batch).await?;
     if let Some(run) = choose_run(writer, claim, batch).await? {
-        copy_transfers(writer, run, &batch.transfers).await?;
-        copy_transactions(writer, run, batch).await?;
-        copy_history(writer, run, batch).await?;
+        append_transfers(writer, run, &batch.transfers).await?;
+        append_transactions(writer, run, batch).await?;
+        append_history(writer, run, batch).await?;
     }
     write_amount_blocks(writer, claim, batch).await?;
     write_balances(writer, batch).await?;
     write_totals(writer, batch).await?;
-    copy_keyed(writer, batch).await
+    append_keyed(writer, batch).await
 }
 
 pub(super) async fn execute(
@@ -99,15 +99,25 @@ async fn move_checkpoint(
 /// What a `text` can not hold.
 const NUL: char = '\0';
 
-async fn copy_ledgers(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
+async fn append_ledgers(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
     let table = Table {
-        copy: "COPY ledgers (id, timestamp, seq, accounts, scale, currency, name, name_exact, posted, pending)
-               FROM STDIN (FORMAT binary)",
-        columns: 10,
+        name: "ledgers",
+        columns: &[
+            ("id", Kind::Bigint),
+            ("timestamp", Kind::Bigint),
+            ("seq", Kind::Bigint),
+            ("accounts", Kind::Bigint),
+            ("scale", Kind::Integer),
+            ("currency", Kind::Text),
+            ("name", Kind::Text),
+            ("name_exact", Kind::Bytea),
+            ("posted", Kind::Numeric),
+            ("pending", Kind::Numeric),
+        ],
         doing: "inserting ledgers",
     };
     writer
-        .copy(&table, &batch.ledgers, |(ledger, seq), row| {
+        .append(&table, &batch.ledgers, |(ledger, seq), row| {
             row.bigint(i64::from(ledger.id.0))
                 .bigint(bigint(ledger.timestamp.0, "timestamp")?)
                 .bigint(bigint(seq.0, "seq")?)
@@ -125,16 +135,26 @@ async fn copy_ledgers(writer: &mut Writer, batch: &StoreBatch) -> Result<(), Sto
         .await
 }
 
-async fn copy_accounts(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
+async fn append_accounts(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
     let table = Table {
-        copy: "COPY accounts (timestamp, seq, ledger, code, id, user_data_128, user_data_64, user_data_32,
-                   metadata_digest, metadata_text, metadata)
-               FROM STDIN (FORMAT binary)",
-        columns: 11,
+        name: "accounts",
+        columns: &[
+            ("timestamp", Kind::Bigint),
+            ("seq", Kind::Bigint),
+            ("ledger", Kind::Bigint),
+            ("code", Kind::Integer),
+            ("id", Kind::Uuid),
+            ("user_data_128", Kind::Uuid),
+            ("user_data_64", Kind::Numeric),
+            ("user_data_32", Kind::Bigint),
+            ("metadata_digest", Kind::Bigint),
+            ("metadata_text", Kind::Text),
+            ("metadata", Kind::Jsonb),
+        ],
         doing: "inserting accounts",
     };
     writer
-        .copy(&table, &batch.accounts, |(account, seq), row| {
+        .append(&table, &batch.accounts, |(account, seq), row| {
             row.bigint(bigint(account.timestamp.0, "timestamp")?)
                 .bigint(bigint(seq.0, "seq")?)
                 .bigint(i64::from(account.ledger.0))
@@ -212,21 +232,37 @@ async fn choose_run(
     i32::try_from(run).map(Some).map_err(|_| StoreError::Unreadable { what: "run" })
 }
 
-async fn copy_transfers(
+async fn append_transfers(
     writer: &mut Writer,
     run: i32,
     transfers: &[(Transfer, JournalSeq)],
 ) -> Result<(), StoreError> {
     let table = Table {
-        copy: "COPY transfers (timestamp, seq, ledger, run, code, flags, id, debit_account_id, credit_account_id,
-                   amount, effective_at, transaction_id, user_data_128, user_data_64, user_data_32,
-                   metadata_digest, metadata_text, metadata)
-               FROM STDIN (FORMAT binary)",
-        columns: 18,
+        name: "transfers",
+        columns: &[
+            ("timestamp", Kind::Bigint),
+            ("seq", Kind::Bigint),
+            ("ledger", Kind::Bigint),
+            ("run", Kind::Integer),
+            ("code", Kind::Integer),
+            ("flags", Kind::Integer),
+            ("id", Kind::Uuid),
+            ("debit_account_id", Kind::Uuid),
+            ("credit_account_id", Kind::Uuid),
+            ("amount", Kind::Numeric),
+            ("effective_at", Kind::Bigint),
+            ("transaction_id", Kind::Uuid),
+            ("user_data_128", Kind::Uuid),
+            ("user_data_64", Kind::Numeric),
+            ("user_data_32", Kind::Bigint),
+            ("metadata_digest", Kind::Bigint),
+            ("metadata_text", Kind::Text),
+            ("metadata", Kind::Jsonb),
+        ],
         doing: "inserting transfers",
     };
     writer
-        .copy(&table, transfers, |(transfer, seq), row| {
+        .append(&table, transfers, |(transfer, seq), row| {
             row.bigint(bigint(transfer.timestamp.0, "timestamp")?)
                 .bigint(bigint(seq.0, "seq")?)
                 .bigint(i64::from(transfer.ledger.0))
@@ -252,19 +288,28 @@ async fn copy_transfers(
         .await
 }
 
-async fn copy_transactions(
+async fn append_transactions(
     writer: &mut Writer,
     run: i32,
     batch: &StoreBatch,
 ) -> Result<(), StoreError> {
     let table = Table {
-        copy: "COPY transactions (timestamp, last_timestamp, seq, transfers, run, id, metadata_digest, metadata_text, metadata)
-               FROM STDIN (FORMAT binary)",
-        columns: 9,
+        name: "transactions",
+        columns: &[
+            ("timestamp", Kind::Bigint),
+            ("last_timestamp", Kind::Bigint),
+            ("seq", Kind::Bigint),
+            ("transfers", Kind::Bigint),
+            ("run", Kind::Integer),
+            ("id", Kind::Uuid),
+            ("metadata_digest", Kind::Bigint),
+            ("metadata_text", Kind::Text),
+            ("metadata", Kind::Jsonb),
+        ],
         doing: "inserting transactions",
     };
     writer
-        .copy(&table, &batch.transactions, |given, row| {
+        .append(&table, &batch.transactions, |given, row| {
             let transaction = &given.transaction;
             row.bigint(bigint(transaction.timestamp.0, "timestamp")?)
                 .bigint(bigint(given.last_timestamp.0, "timestamp")?)
@@ -278,17 +323,30 @@ async fn copy_transactions(
         .await
 }
 
-async fn copy_history(writer: &mut Writer, run: i32, batch: &StoreBatch) -> Result<(), StoreError> {
+async fn append_history(
+    writer: &mut Writer,
+    run: i32,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
     let table = Table {
-        copy:
-            "COPY balance_history (timestamp, seq, version, run, flags, account_id, overdraft_limit,
-                   debits_pending, debits_posted, credits_pending, credits_posted)
-               FROM STDIN (FORMAT binary)",
-        columns: 11,
+        name: "balance_history",
+        columns: &[
+            ("timestamp", Kind::Bigint),
+            ("seq", Kind::Bigint),
+            ("version", Kind::Bigint),
+            ("run", Kind::Integer),
+            ("flags", Kind::Integer),
+            ("account_id", Kind::Uuid),
+            ("overdraft_limit", Kind::Numeric),
+            ("debits_pending", Kind::Numeric),
+            ("debits_posted", Kind::Numeric),
+            ("credits_pending", Kind::Numeric),
+            ("credits_posted", Kind::Numeric),
+        ],
         doing: "inserting balance history",
     };
     writer
-        .copy(&table, &batch.history, |given, row| {
+        .append(&table, &batch.history, |given, row| {
             let BalanceAt { account, seq, timestamp, flags, overdraft_limit, version, balances } =
                 given;
             row.bigint(bigint(timestamp.0, "timestamp")?)
@@ -307,33 +365,18 @@ async fn copy_history(writer: &mut Writer, run: i32, batch: &StoreBatch) -> Resu
         .await
 }
 
-async fn copy_keyed(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
+async fn append_keyed(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
     let table = Table {
-        copy: "COPY keyed_records (seq, record) FROM STDIN (FORMAT binary)",
-        columns: 2,
+        name: "keyed_records",
+        columns: &[("seq", Kind::Bigint), ("record", Kind::Bytea)],
         doing: "inserting keyed records",
     };
     writer
-        .copy(&table, &batch.keyed, |(seq, record), row| {
+        .append(&table, &batch.keyed, |(seq, record), row| {
             row.bigint(bigint(seq.0, "seq")?).bytea(record);
             Ok(())
         })
         .await
-}
-
-/// Columns that go in as arrays, one element for each row.
-struct Columnar<const N: usize>([Array; N]);
-
-impl<const N: usize> Columnar<N> {
-    fn new(kinds: [Kind; N], rows: usize) -> Columnar<N> {
-        Columnar(kinds.map(|kind| Array::new(kind, rows)))
-    }
-
-    /// Adds `SELECT * FROM UNNEST(…)` to the text.
-    fn select(self, sql: &mut Sql) {
-        let places: Vec<String> = self.0.into_iter().map(|array| sql.place(array)).collect();
-        sql.push(" SELECT * FROM UNNEST(").push(&places.join(", ")).push(")");
-    }
 }
 
 async fn write_balances(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
@@ -345,10 +388,10 @@ async fn write_balances(writer: &mut Writer, batch: &StoreBatch) -> Result<(), S
     let numeric = Kind::Numeric;
     let kinds =
         [Kind::Uuid, Kind::Bigint, Kind::Integer, numeric, numeric, numeric, numeric, numeric];
-    let mut columns = Columnar::new(kinds, rows.len());
+    let mut columns = kinds.map(|kind| Array::new(kind, rows.len()));
     for AccountAfter { id, ledger: _, flags, overdraft_limit, version, balances } in rows {
         let [ids, versions, all_flags, limits, debits_pending, debits, credits_pending, credits] =
-            &mut columns.0;
+            &mut columns;
         ids.next().id(id.0);
         versions.next().bigint(bigint(*version, "version")?);
         all_flags.next().integer(i32::from(flags.bits()));
@@ -362,7 +405,7 @@ async fn write_balances(writer: &mut Writer, batch: &StoreBatch) -> Result<(), S
         "INSERT INTO balances (account_id, version, flags, overdraft_limit,
             debits_pending, debits_posted, credits_pending, credits_posted)",
     );
-    columns.select(&mut sql);
+    sql.push_unnested(columns);
     sql.push(
         " ON CONFLICT (account_id) DO UPDATE SET
             version = excluded.version, flags = excluded.flags, overdraft_limit = excluded.overdraft_limit,
@@ -377,9 +420,9 @@ async fn write_totals(writer: &mut Writer, batch: &StoreBatch) -> Result<(), Sto
         return Ok(());
     }
     let kinds = [Kind::Bigint, Kind::Bigint, Kind::Numeric, Kind::Numeric];
-    let mut columns = Columnar::new(kinds, batch.totals.len());
+    let mut columns = kinds.map(|kind| Array::new(kind, batch.totals.len()));
     for (ledger, totals) in &batch.totals {
-        let [ids, accounts, posted, pending] = &mut columns.0;
+        let [ids, accounts, posted, pending] = &mut columns;
         ids.next().bigint(i64::from(ledger.0));
         accounts.next().bigint(bigint(totals.accounts, "accounts")?);
         posted.next().numeric(totals.posted);
@@ -388,7 +431,7 @@ async fn write_totals(writer: &mut Writer, batch: &StoreBatch) -> Result<(), Sto
     let mut sql = Sql::new(
         "UPDATE ledgers l SET accounts = t.accounts, posted = t.posted, pending = t.pending FROM (",
     );
-    columns.select(&mut sql);
+    sql.push_unnested(columns);
     sql.push(") AS t (id, accounts, posted, pending) WHERE l.id = t.id");
     let written = execute(writer, "writing totals", sql).await?.rows_affected();
     if written == batch.totals.len() as u64 {
@@ -428,13 +471,19 @@ async fn write_amount_blocks(
         new.extend(of_ledger.into_iter().map(|block| (ledger, block)));
     }
     let table = Table {
-        copy: "COPY amount_blocks (ledger, first_timestamp, last_timestamp, transfers, min_amount, max_amount)
-               FROM STDIN (FORMAT binary)",
-        columns: 6,
+        name: "amount_blocks",
+        columns: &[
+            ("ledger", Kind::Bigint),
+            ("first_timestamp", Kind::Bigint),
+            ("last_timestamp", Kind::Bigint),
+            ("transfers", Kind::Bigint),
+            ("min_amount", Kind::Numeric),
+            ("max_amount", Kind::Numeric),
+        ],
         doing,
     };
     writer
-        .copy(&table, &new, |(ledger, block), row| {
+        .append(&table, &new, |(ledger, block), row| {
             row.bigint(i64::from(ledger.0))
                 .bigint(bigint(block.first.0, "timestamp")?)
                 .bigint(bigint(block.last.0, "timestamp")?)

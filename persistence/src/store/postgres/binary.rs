@@ -31,6 +31,18 @@ impl Binary {
         self.0.clear();
     }
 
+    /// The fields that were written, each with its length.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes();
+        std::iter::from_fn(move || {
+            let (length, _) = rest.split_first_chunk::<4>()?;
+            let bytes = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+            let (field, later) = rest.split_at_checked(4 + bytes)?;
+            rest = later;
+            Some(field)
+        })
+    }
+
     /// Bytes that are no field.
     pub(super) fn raw(&mut self, bytes: &[u8]) -> &mut Binary {
         self.0.extend_from_slice(bytes);
@@ -135,7 +147,9 @@ pub(super) enum Kind {
     Integer,
     Numeric,
     Uuid,
+    Text,
     Bytea,
+    Jsonb,
 }
 
 impl Kind {
@@ -146,7 +160,9 @@ impl Kind {
             Kind::Integer => (23, 1007),
             Kind::Numeric => (1700, 1231),
             Kind::Uuid => (2950, 2951),
+            Kind::Text => (25, 1009),
             Kind::Bytea => (17, 1001),
+            Kind::Jsonb => (3802, 3807),
         }
     }
 }
@@ -206,7 +222,7 @@ pub(super) struct Array {
 impl Array {
     pub(super) fn new(kind: Kind, elements: usize) -> Array {
         let mut fields = Binary::with_capacity(20 + 20 * elements);
-        // One dimension, no NULLs, the type; then how many elements, counted from 1.
+        // One dimension, whatever NULLs, the type; then how many elements, counted from 1.
         fields.raw(&1_i32.to_be_bytes()).raw(&[0; 4]).raw(&kind.oids().0.to_be_bytes());
         fields.raw(&[0; 4]).raw(&1_i32.to_be_bytes());
         Array { kind, elements: 0, fields }
@@ -261,6 +277,15 @@ mod tests {
             assert_eq!(i32::from_be_bytes(*length) as usize, bytes.len());
             assert_eq!(whole_numeric(bytes), Some(value));
         }
+    }
+
+    #[test]
+    fn fields_come_back_one_by_one() {
+        let mut row = Binary::default();
+        row.bigint(-1).null().text("ö").text("").jsonb("{}").numeric(0);
+        let lengths: Vec<usize> = row.fields().map(<[u8]>::len).collect();
+        assert_eq!(lengths, [12, 4, 6, 4, 7, 12]);
+        assert_eq!(row.fields().flatten().copied().collect::<Vec<u8>>(), row.bytes());
     }
 
     #[test]

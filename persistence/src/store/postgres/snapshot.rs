@@ -8,7 +8,7 @@ use sqlx::{Arguments, AssertSqlSafe, Row};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::binary::Value;
+use super::binary::{Array, Value};
 use super::connect::{Sessions, database_error, timed_out};
 use super::schema;
 use crate::store::error::StoreError;
@@ -176,6 +176,12 @@ impl Sql {
     pub(super) fn place(&mut self, value: impl Into<Value>) -> String {
         self.arguments.add(value.into()).expect("fields are encoded already");
         format!("${}", self.arguments.len())
+    }
+
+    /// Adds `SELECT * FROM UNNEST(…)` of arrays, one for each column.
+    pub(super) fn push_unnested(&mut self, arrays: impl IntoIterator<Item = Array>) -> &mut Sql {
+        let places: Vec<String> = arrays.into_iter().map(|array| self.place(array)).collect();
+        self.push(" SELECT * FROM UNNEST(").push(&places.join(", ")).push(")")
     }
 
     /// This with a value bound where the text ends.
