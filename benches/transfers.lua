@@ -1,7 +1,8 @@
--- One transfer a request. Words after `--`: the count of accounts, and `uniform` or `hot`.
--- Without an id in it each request is a new transfer; `hot` credits account 1 every time.
+-- One transfer a request. Words after `--`: the count of accounts, `uniform` or `hot`, and transfers a second of each of the
+-- threads; without it as many as are answered. Without an id in it each request is a new transfer; `hot` credits account 1
+-- every time.
 
-local accounts, hot
+local accounts, hot, interval, due
 local counter = 0
 
 function setup(thread)
@@ -13,9 +14,30 @@ function init(args)
    accounts = tonumber(args[1]) or 10000
    hot = args[2] == "hot"
    math.randomseed(os.time() * 1000 + number)
+   if args[3] then pace(tonumber(args[3])) end
    wrk.method = "POST"
    wrk.path = "/v1/transfers"
    wrk.headers["Content-Type"] = "application/json"
+end
+
+-- Requests are due at even distances, and late ones at once. wrk asks for the delay of each in milliseconds.
+function pace(rate)
+   local ffi = require("ffi")
+   ffi.cdef [[
+      typedef struct { long seconds; long nanoseconds; } timespec;
+      int clock_gettime(int clock, timespec *time);
+   ]]
+   local time = ffi.new("timespec")
+   local function now()
+      ffi.C.clock_gettime(1, time)
+      return tonumber(time.seconds) * 1e3 + tonumber(time.nanoseconds) / 1e6
+   end
+   interval = 1e3 / rate
+   due = now()
+   function delay()
+      due = due + interval
+      return math.max(0, math.floor(due - now()))
+   end
 end
 
 function request()

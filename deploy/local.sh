@@ -170,7 +170,8 @@ appendonly no
 CONF
     launch redis redis-server "$directory/redis.conf"
     REDISCLI_AUTH=$password wait_until redis sh -c "redis-cli -h 127.0.0.1 -p $port ping | grep -q PONG"
-    echo "redis://:$password@127.0.0.1:$port/0" >"$directory/redis.url"
+    # Named, since redis-cli takes an empty name for a name.
+    echo "redis://default:$password@127.0.0.1:$port/0" >"$directory/redis.url"
 }
 
 ready_url() { grep -o 'https\?://127\.0\.0\.1:[0-9]*' < <(grep '^florin ready' "$directory/$1.log"); }

@@ -439,7 +439,14 @@ impl Florin {
 
     /// Brings the gauges among the metrics up to date.
     pub fn refresh_metrics(&self) {
-        crate::metrics::refresh(&self.positions());
+        let positions = self.positions();
+        crate::metrics::refresh(&positions);
+        match self.cache_condition() {
+            CacheCondition::Off => {}
+            CacheCondition::Ok
+            | CacheCondition::Away { .. }
+            | CacheCondition::StandingBy { .. } => crate::metrics::cache_covered(positions.cached),
+        }
     }
 
     /// Takes no more commands, answers what was accepted, seals the journal and stops the threads. Does not wait for the store:

@@ -66,7 +66,7 @@ pub use front::{
     ReadError, Replay, Source, SubmitError, UnreadableAmount,
 };
 pub use options::{ClockAcceptance, Options, StoreChoice};
-pub use reader::Reader;
+pub use reader::{Reader, ReaderCache};
 pub use rebuild::{
     Ahead, RebuildError, RebuildOptions, RebuildReport, RebuildSource, RebuildStep, rebuild_store,
 };

@@ -43,6 +43,8 @@ pub const CACHE_FAILURES: &str = "florin_cache_failures_total";
 pub const CACHE_EPOCHS: &str = "florin_cache_epochs_total";
 /// Reads of the cache by their result: `hit`, `miss`, `error`.
 pub const CACHE_READS: &str = "florin_cache_reads_total";
+/// Whether a reader's circuit is open, so that only one read in a while tries the cache: 1 open, 0 closed.
+pub const CACHE_CIRCUIT_OPEN: &str = "florin_cache_circuit_open";
 /// The position up to which the index of decided ids answers.
 pub const INDEXED_SEQ: &str = "florin_index_seq";
 /// The position of the newest snapshot.
@@ -80,6 +82,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     (CACHE_FAILURES, "Flushes of the cache and beginnings of an epoch that failed."),
     (CACHE_EPOCHS, "How often the cache began anew."),
     (CACHE_READS, "Reads of the cache by their result."),
+    (CACHE_CIRCUIT_OPEN, "Whether a reader asks the cache only once in a while: 1 or 0."),
     (INDEXED_SEQ, "The position up to which the index of decided ids answers."),
     (SNAPSHOT_SEQ, "The position of the newest snapshot."),
     (JOURNAL_KEPT_BYTES, "Bytes of journal segments that are kept."),
@@ -97,11 +100,6 @@ struct Handles {
     store_apply_seconds: Histogram,
     store_failures: Counter,
     expired: Counter,
-    cache_state: Gauge,
-    cache_flush_seconds: Histogram,
-    cache_entries: Counter,
-    cache_failures: Counter,
-    cache_epochs: Counter,
     indexed_seq: Gauge,
     snapshot_seq: Gauge,
 }
@@ -116,13 +114,27 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     store_apply_seconds: histogram!(STORE_APPLY_SECONDS),
     store_failures: counter!(STORE_FAILURES),
     expired: counter!(EXPIRED),
-    cache_state: gauge!(CACHE_STATE),
-    cache_flush_seconds: histogram!(CACHE_FLUSH_SECONDS),
-    cache_entries: counter!(CACHE_ENTRIES),
-    cache_failures: counter!(CACHE_FAILURES),
-    cache_epochs: counter!(CACHE_EPOCHS),
     indexed_seq: gauge!(INDEXED_SEQ),
     snapshot_seq: gauge!(SNAPSHOT_SEQ),
+});
+
+struct CacheHandles {
+    state: Gauge,
+    covered_seq: Gauge,
+    flush_seconds: Histogram,
+    entries: Counter,
+    failures: Counter,
+    epochs: Counter,
+}
+
+/// Apart from the others, since an owner without a cache shows none of them: a cache that is not there is not away.
+static CACHE: LazyLock<CacheHandles> = LazyLock::new(|| CacheHandles {
+    state: gauge!(CACHE_STATE),
+    covered_seq: gauge!(CACHE_COVERED_SEQ),
+    flush_seconds: histogram!(CACHE_FLUSH_SECONDS),
+    entries: counter!(CACHE_ENTRIES),
+    failures: counter!(CACHE_FAILURES),
+    epochs: counter!(CACHE_EPOCHS),
 });
 
 pub(crate) fn frame_committed(records: u32, bytes: u64, took: Duration) {
@@ -154,20 +166,20 @@ pub(crate) enum CacheState {
 }
 
 pub(crate) fn cache_state(state: CacheState) {
-    HANDLES.cache_state.set(f64::from(state as u8));
+    CACHE.state.set(f64::from(state as u8));
 }
 
 pub(crate) fn cache_flushed(entries: usize, took: Duration) {
-    HANDLES.cache_entries.increment(entries as u64);
-    HANDLES.cache_flush_seconds.record(took.as_secs_f64());
+    CACHE.entries.increment(entries as u64);
+    CACHE.flush_seconds.record(took.as_secs_f64());
 }
 
 pub(crate) fn cache_failed() {
-    HANDLES.cache_failures.increment(1);
+    CACHE.failures.increment(1);
 }
 
 pub(crate) fn cache_epoch_begun() {
-    HANDLES.cache_epochs.increment(1);
+    CACHE.epochs.increment(1);
 }
 
 /// Takes over what a reader of the cache counted; called when the metrics are asked for, with one reader in a process.
@@ -176,6 +188,12 @@ pub fn cache_reads(counts: &florin_persistence::cache::CacheCounts) {
     for (result, count) in results {
         counter!(CACHE_READS, "result" => result).absolute(count);
     }
+    gauge!(CACHE_CIRCUIT_OPEN).set(f64::from(u8::from(counts.is_open)));
+}
+
+/// The position that the cache covers; called when the metrics are asked for, where there is a cache.
+pub(crate) fn cache_covered(seq: florin_engine::JournalSeq) {
+    CACHE.covered_seq.set(seq.0 as f64);
 }
 
 pub(crate) fn indexed(seq: u64) {
@@ -198,7 +216,6 @@ pub(crate) fn refresh(positions: &crate::Positions) {
     gauge!(STORE_LAG_RECORDS).set(lag as f64);
     gauge!(STORE_LAG_BYTES).set(positions.backlog_bytes as f64);
     gauge!(STORE_LAG_SECONDS).set(positions.store_lag.as_secs_f64());
-    gauge!(CACHE_COVERED_SEQ).set(positions.cached.0 as f64);
     gauge!(JOURNAL_KEPT_BYTES).set(positions.journal_kept_bytes as f64);
     gauge!(JOURNAL_ROOM_BYTES).set(positions.journal_room_bytes as f64);
     gauge!(EVENTS_IN_FLIGHT).set(positions.events_in_flight as f64);

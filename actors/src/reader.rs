@@ -9,9 +9,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use florin_engine::{AccountId, JournalSeq, LedgerId, Scale, TransferId};
-use florin_persistence::cache::{CacheOptions, CacheOptionsError, CacheReader, Miss};
+use florin_persistence::cache::{
+    CacheError, CacheOptions, CacheOptionsError, CacheReader, CachedAccount, Miss,
+};
 use florin_persistence::store::{
-    AsOf, PAGE_ROWS_MAX, PageRequest, Store, StoreError, StoredTransfer,
+    AsOf, Checkpoint, PAGE_ROWS_MAX, PageRequest, Store, StoreError, StoredTransfer,
 };
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -35,11 +37,34 @@ struct Cache {
     reader: OnceCell<CacheReader>,
 }
 
+/// How the cache of a reader is.
+#[derive(Debug)]
+pub enum ReaderCache {
+    /// It has none.
+    Off,
+    /// It answers.
+    Ok {
+        /// Its entries are current as of here.
+        covered: JournalSeq,
+    },
+    /// It answers, and the ledger's owner writes nothing there.
+    Empty,
+    /// It does not answer.
+    Away {
+        /// What went wrong.
+        error: CacheError,
+    },
+    /// Whose it is was not learnt yet, since the store has not answered so far.
+    Unnamed,
+}
+
 /// What a reader has learnt and what does not change any more.
 #[derive(Debug, Default)]
 struct Known {
-    /// The newest position that an answer was of.
+    /// The newest position that an answer was of, from the cache or the store.
     newest: AtomicU64,
+    /// Where the store stood when it was last seen. The cache is mostly ahead of it.
+    stored: AtomicU64,
     scales: RwLock<HashMap<LedgerId, Scale>>,
     /// Whose turn it is to ask where the store stands.
     turn: tokio::sync::Mutex<()>,
@@ -64,7 +89,7 @@ impl Reader {
         &self,
         id: AccountId,
         min_seq: JournalSeq,
-    ) -> Result<Read<Option<FoundAccount>>, Option<Miss>> {
+    ) -> Result<CachedAccount, Option<Miss>> {
         let cache = self.cache().await.ok_or(None)?;
         let found = cache.account(id).await.map_err(Some)?;
         self.note(found.as_of);
@@ -73,8 +98,41 @@ impl Reader {
         }
         let ledger = found.account.ledger;
         self.learn_scales(std::iter::once(ledger)).await.map_err(|_| None)?;
-        let value = Some(FoundAccount { account: found.account, metadata: found.metadata });
-        Ok(Read { seq: found.as_of, value, source: Source::Cache })
+        Ok(found)
+    }
+
+    /// The page of the account's history that `query` names, as of [`CachedAccount::as_of`], if it is kept for the version that was found.
+    pub async fn kept_page(&self, account: &CachedAccount, query: &str) -> Option<Vec<u8>> {
+        self.cache().await?.page(account, query.as_bytes()).await
+    }
+
+    /// Keeps a page that the store told as of `as_of`, if the account surely had the version that was found.
+    pub async fn keep_page(
+        &self,
+        account: &CachedAccount,
+        query: &str,
+        as_of: JournalSeq,
+        page: Vec<u8>,
+    ) {
+        if let Some(cache) = self.cache().await {
+            cache.put_page(account, query.as_bytes(), as_of, page).await;
+        }
+    }
+
+    /// How the cache is, asked now.
+    pub async fn cache_state(&self) -> ReaderCache {
+        if self.cache.is_none() {
+            return ReaderCache::Off;
+        }
+        let Some(cache) = self.cache().await else { return ReaderCache::Unnamed };
+        match cache.covered().await {
+            Ok(Some(covered)) => {
+                self.note(covered);
+                ReaderCache::Ok { covered }
+            }
+            Ok(None) => ReaderCache::Empty,
+            Err(error) => ReaderCache::Away { error },
+        }
     }
 
     async fn cache(&self) -> Option<&CacheReader> {
@@ -84,6 +142,16 @@ impl Reader {
             CacheReader::connect(&cache.options, directory).map_err(drop)
         };
         cache.reader.get_or_try_init(connect).await.ok()
+    }
+
+    /// Where the store stands, asked now.
+    ///
+    /// # Errors
+    /// The store is away, or there is none yet.
+    pub async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
+        let checkpoint = self.store.checkpoint().await?;
+        self.note_stored(checkpoint.seq);
+        Ok(checkpoint)
     }
 
     /// The store, for lists, history and totals.
@@ -96,6 +164,12 @@ impl Reader {
     #[must_use]
     pub fn newest(&self) -> JournalSeq {
         JournalSeq(self.known.newest.load(Ordering::Relaxed))
+    }
+
+    /// Where the store stood when it was last seen.
+    #[must_use]
+    pub fn stored(&self) -> JournalSeq {
+        JournalSeq(self.known.stored.load(Ordering::Relaxed))
     }
 
     /// Digits after the point of a ledger that was seen.
@@ -138,20 +212,20 @@ impl Reader {
         patience: Duration,
     ) -> Result<JournalSeq, StoreError> {
         let deadline = Instant::now() + patience;
-        while self.newest() < seq && Instant::now() < deadline {
+        while self.stored() < seq && Instant::now() < deadline {
             // However many wait, the store is asked by one at a time.
             let Ok(_turn) = tokio::time::timeout_at(deadline, self.known.turn.lock()).await else {
                 break;
             };
-            if self.newest() >= seq {
+            if self.stored() >= seq {
                 break;
             }
-            self.note(self.store.checkpoint().await?.seq);
-            if self.newest() < seq {
+            self.checkpoint().await?;
+            if self.stored() < seq {
                 tokio::time::sleep_until(deadline.min(Instant::now() + POLL)).await;
             }
         }
-        Ok(self.newest())
+        Ok(self.stored())
     }
 
     /// The account with this id from the store; what the cache missed is brought into it.
@@ -207,19 +281,24 @@ impl Reader {
 
     /// Brings the gauges among the metrics up to date.
     pub fn refresh_metrics(&self) {
-        crate::metrics::stored(self.newest());
+        crate::metrics::stored(self.stored());
         if let Some(cache) = self.cache.as_ref().and_then(|cache| cache.reader.get()) {
             crate::metrics::cache_reads(&cache.counts());
         }
     }
 
-    /// Notes that an answer was of this position.
-    pub fn note(&self, seq: JournalSeq) {
+    /// Notes that an answer of the store was of this position. A store that was made again from an older state may stand before one.
+    pub fn note_stored(&self, seq: JournalSeq) {
+        self.known.stored.store(seq.0, Ordering::Relaxed);
+        self.note(seq);
+    }
+
+    fn note(&self, seq: JournalSeq) {
         self.known.newest.fetch_max(seq.0, Ordering::Relaxed);
     }
 
     fn read<T>(&self, seq: JournalSeq, value: T) -> Read<T> {
-        self.note(seq);
+        self.note_stored(seq);
         Read { seq, value, source: Source::Store }
     }
 }

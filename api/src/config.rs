@@ -96,6 +96,13 @@ const REDIS_URL: Spec = Spec {
     shape: Shape::Secret,
     help: "Redis that this process keeps balances in for readers, or reads them from (redis://host:6379, rediss:// for TLS)",
 };
+const REDIS_CA: Spec = Spec {
+    flag: "redis-ca",
+    value_name: "FILE",
+    default: "none",
+    shape: Shape::Path,
+    help: "The authority that the certificate of --redis-url comes from (PEM), instead of those of the system",
+};
 const TAKE_OVER: Spec = Spec {
     flag: "take-over",
     value_name: "BOOL",
@@ -238,11 +245,12 @@ const BATCH_BODY_BYTES: Spec = Spec {
 };
 
 /// Every setting, in the order in which `florin config` prints them.
-const SETTINGS: [&Spec; 24] = [
+const SETTINGS: [&Spec; 25] = [
     &LISTEN,
     &DATA_DIR,
     &DATABASE_URL,
     &REDIS_URL,
+    &REDIS_CA,
     &TAKE_OVER,
     &ROLE,
     &WRITER_URL,
@@ -281,6 +289,8 @@ pub(crate) struct Config {
     pub(crate) database_url: Option<Secret>,
     /// The cache that readers share.
     pub(crate) redis_url: Option<Secret>,
+    /// Whom the cache's certificate is checked with; without, the authorities of the system.
+    pub(crate) redis_ca: Option<PathBuf>,
     pub(crate) take_over: TakeOver,
     pub(crate) role: Role,
     /// Where a reader passes commands on to.
@@ -337,6 +347,7 @@ impl Config {
             data_dir: layers.read(&DATA_DIR)?,
             database_url: layers.read(&DATABASE_URL)?,
             redis_url: layers.read(&REDIS_URL)?,
+            redis_ca: layers.read(&REDIS_CA)?,
             take_over: layers.read(&TAKE_OVER)?,
             role: layers.read(&ROLE)?,
             writer_url: layers.read(&WRITER_URL)?,

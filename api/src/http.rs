@@ -16,6 +16,7 @@ mod exchange;
 mod fingerprint;
 mod forward;
 mod fresh;
+mod history;
 mod key;
 mod ledger;
 mod ledgers;
@@ -46,7 +47,7 @@ use self::key::KeysInFlight;
 pub(crate) use self::ledger::Ledger;
 use self::routes::Routes;
 use crate::keys::Keyring;
-use crate::telemetry::{self, AuthFailureMetrics, OutcomeMetrics};
+use crate::telemetry::{self, AuthFailureMetrics, OutcomeMetrics, ReadMetrics};
 use crate::tls::Certificates;
 
 /// How long the head of a request may take to arrive.
@@ -96,6 +97,7 @@ struct State {
     config: HttpConfig,
     outcomes: OutcomeMetrics,
     auth_failures: AuthFailureMetrics,
+    reads: ReadMetrics,
     keys_in_flight: KeysInFlight,
     request_ids: RequestIds,
 }
@@ -109,6 +111,7 @@ impl State {
             config,
             outcomes: OutcomeMetrics::new(),
             auth_failures: AuthFailureMetrics::new(),
+            reads: ReadMetrics::new(),
             keys_in_flight: KeysInFlight::default(),
             request_ids: RequestIds::new(),
         }

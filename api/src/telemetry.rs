@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
+use florin_actors::Source;
 use florin_engine::Rejection;
 use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -33,12 +34,16 @@ pub(crate) const REJECTED: &str = "florin_rejected_total";
 /// Requests that were not let in, by reason.
 pub(crate) const AUTH_FAILURES: &str = "florin_auth_failures_total";
 
+/// Answers to questions about the ledger, by where they came from: `memory`, `cache`, `store`.
+pub(crate) const READS: &str = "florin_reads_total";
+
 /// Every metric of this crate with its description.
-const COUNTERS: [(&str, &str); 5] = [
+const COUNTERS: [(&str, &str); 6] = [
     (HTTP_REQUESTS, "Requests answered, by method, route and status."),
     (CREATED, "Ledgers, accounts, transfers and transactions created over HTTP."),
     (REPLAYED, "Retries over HTTP that got an earlier outcome."),
     (REJECTED, "Refusals by the rules over HTTP, by code."),
+    (READS, "Answers to questions about the ledger, by where they came from."),
     (AUTH_FAILURES, "Requests without a key that is good for what they ask, by reason."),
 ];
 
@@ -207,6 +212,30 @@ impl AuthFailureMetrics {
     /// Counts one.
     pub(crate) fn count(&self, failure: AuthFailure) {
         self.0[failure.index()].increment(1);
+    }
+}
+
+/// What is counted of answers to questions about the ledger.
+pub(crate) struct ReadMetrics {
+    memory: Counter,
+    cache: Counter,
+    store: Counter,
+}
+
+impl ReadMetrics {
+    /// The counters, which all begin at 0.
+    pub(crate) fn new() -> ReadMetrics {
+        let from = |source: &'static str| counter!(READS, "source" => source);
+        ReadMetrics { memory: from("memory"), cache: from("cache"), store: from("store") }
+    }
+
+    /// Counts one.
+    pub(crate) fn count(&self, source: Source) {
+        match source {
+            Source::Memory => self.memory.increment(1),
+            Source::Cache => self.cache.increment(1),
+            Source::Store => self.store.increment(1),
+        }
     }
 }
 

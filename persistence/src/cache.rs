@@ -53,8 +53,12 @@
 //!
 //! # Pages
 //!
-//! A page of history is kept under the account's version, so it never needs to be taken away: what it shows changes only when the version does. See
-//! [`CacheReader::put_page`] for when a page is surely of a version.
+//! A page of an account's transfers or balances is kept under the account's version, so it never needs to be taken away: what it shows, the states
+//! of transfers too, changes only by a command that touches the account, and so with the version. What is found under the version that the account
+//! has as of A is the page as of A, whatever the position that the store told it of. See [`CacheReader::put_page`] for when a page is surely of a
+//! version.
+//!
+//! A store that was lost and made again may tell less history than before of the same version. Its writer starts with it, and begins a new epoch.
 
 mod batch;
 mod circuit;
@@ -63,6 +67,7 @@ mod entry;
 mod epoch;
 mod error;
 mod keys;
+mod lookups;
 mod options;
 mod reader;
 mod scripts;

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`server`] runs the program on a directory of its own, [`http`] asks and reads answers, [`wire`] writes
 //! bytes that no decent client would, [`bank`] puts it into the words of the domain, [`load`] keeps accounts of what a crowd
-//! of clients was told, [`postgres`] and [`redis`] are servers of its own, to serve and to break, [`compare`] and [`random`] serve
+//! of clients was told, [`postgres`] and [`redis`] are servers of its own, to serve and to break, [`proxy`] breaks the way to them, [`compare`] and [`random`] serve
 //! them all.
 
 pub mod bank;
@@ -10,6 +10,7 @@ pub mod compare;
 pub mod http;
 pub mod load;
 pub mod postgres;
+pub mod proxy;
 pub mod random;
 pub mod redis;
 pub mod server;

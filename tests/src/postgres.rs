@@ -4,8 +4,8 @@
 //! when the test process is killed, or ends without dropping a server that is kept for all of its tests.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -89,6 +89,15 @@ impl Postgres {
     /// It does not start.
     #[must_use]
     pub fn start() -> Postgres {
+        Postgres::start_with("")
+    }
+
+    /// A server of one's own with more settings, which stand behind those of tests and so win over them.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start_with(more_settings: &str) -> Postgres {
         let directory = tempfile::Builder::new().prefix("florin-postgres-").tempdir();
         let directory = directory.expect("a temporary directory can be made");
         if geteuid().is_root() {
@@ -103,7 +112,8 @@ impl Postgres {
             .append(true)
             .open(data.join("postgresql.conf"))
             .expect("initdb makes the settings");
-        settings.write_all(SETTINGS.as_bytes()).expect("the settings can be written");
+        let all = format!("{SETTINGS}{more_settings}\n");
+        settings.write_all(all.as_bytes()).expect("the settings can be written");
         let server = Postgres { directory, running: Mutex::new(None), port: Mutex::new(0) };
         server.start_again();
         server
@@ -226,10 +236,107 @@ impl Postgres {
         *locked(&self.port)
     }
 
+    /// The id of its first process, whose children the others are.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        let running = locked(&self.running);
+        running.as_ref().expect("the server runs").server.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Its own directory, in which it can write.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The URL of one of its databases.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://florin@127.0.0.1:{}/{database}?sslmode=disable", self.port())
+        self.url_at(self.port(), database)
+    }
+
+    /// The URL of one of its databases through a proxy at this port.
+    #[must_use]
+    pub fn url_at(&self, port: u16, database: &str) -> String {
+        format!("postgres://florin@127.0.0.1:{port}/{database}?sslmode=disable")
+    }
+
+    /// Changes a setting that sessions take over while they live.
+    ///
+    /// # Panics
+    /// The server does not take it.
+    pub fn set(&self, setting: &str, value: &str) {
+        let _ = self.psql("postgres", &format!("ALTER SYSTEM SET {setting} = {value}"));
+        let _ = self.psql("postgres", "SELECT pg_reload_conf()");
+    }
+
+    /// Takes every connection that the server gives, those of this database's sessions too, which end.
+    ///
+    /// # Panics
+    /// Its sessions keep coming.
+    #[must_use]
+    pub fn crowd(&self, database: &str) -> Crowd {
+        let mut held = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            while let Some(session) = self.session() {
+                held.push(session);
+            }
+            let running = locked(&self.running);
+            let server = running.as_ref().expect("the server runs").server;
+            let of_database = processes(server).into_iter().filter(|process| {
+                let title = fs::read_to_string(format!("/proc/{process}/cmdline"));
+                title.is_ok_and(|title| title.contains(&format!(" {database} ")))
+            });
+            let sessions: Vec<Pid> = of_database.collect();
+            if sessions.is_empty() {
+                return Crowd { _sessions: held };
+            }
+            assert!(Instant::now() < deadline, "sessions of {database} keep coming");
+            sessions.into_iter().for_each(|process| signal(process, Signal::TERM));
+        }
+    }
+
+    /// A session that does nothing; none when the server has no room for it.
+    fn session(&self) -> Option<TcpStream> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port())).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        // Version 3.0 of the protocol, and who asks for which database.
+        let words = b"user\0florin\0database\0postgres\0\0";
+        let mut startup = (8 + words.len() as u32).to_be_bytes().to_vec();
+        startup.extend_from_slice(&(3_u32 << 16).to_be_bytes());
+        startup.extend_from_slice(words);
+        stream.write_all(&startup).ok()?;
+        let mut kind = [0];
+        stream.read_exact(&mut kind).ok()?;
+        // `R`: it is let in. Else an error.
+        (kind == *b"R").then_some(stream)
+    }
+
+    /// A tablespace on a file system of this many bytes, mounted for it; none where that is not allowed.
+    ///
+    /// # Panics
+    /// The server does not take it.
+    #[must_use]
+    pub fn small_disk(&self, name: &str, bytes: u64) -> Option<SmallDisk> {
+        let path = self.directory.path().join(name);
+        fs::create_dir(&path).expect("the directory is ours");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes},mode=0700"), "florin-test"]);
+        if !geteuid().is_root() || !mount.arg(&path).status().is_ok_and(|it| it.success()) {
+            return None;
+        }
+        let disk = SmallDisk { path };
+        checked("chown", Command::new("chown").arg("postgres").arg(&disk.path).output());
+        let place = disk.path.join("space");
+        fs::create_dir(&place).expect("the disk is ours");
+        checked("chown", Command::new("chown").arg("postgres").arg(&place).output());
+        let _ = self
+            .psql("postgres", &format!("CREATE TABLESPACE {name} LOCATION '{}'", place.display()));
+        Some(disk)
     }
 
     /// Makes a database of a new name, and gives the name.
@@ -324,6 +431,48 @@ impl Drop for Postgres {
         if let Some(running) = locked(&self.running).take() {
             self.end(running);
         }
+    }
+}
+
+/// Sessions that do nothing, until it is dropped.
+#[derive(Debug)]
+pub struct Crowd {
+    _sessions: Vec<TcpStream>,
+}
+
+/// A file system of its own, gone when dropped.
+#[derive(Debug)]
+pub struct SmallDisk {
+    path: PathBuf,
+}
+
+impl SmallDisk {
+    /// Takes its room away but for so many bytes.
+    ///
+    /// # Panics
+    /// It has not so many.
+    pub fn leave(&self, bytes: usize) {
+        let asked = Command::new("df").args(["-B1", "--output=avail"]).arg(&self.path).output();
+        let available = checked("df", asked);
+        let available = available.lines().last().and_then(|line| line.trim().parse().ok());
+        let available: usize = available.expect("df tells what is available");
+        let ballast = available.checked_sub(bytes).expect("there is that much room");
+        fs::write(self.path.join("ballast"), vec![1; ballast]).expect("there is room for it");
+    }
+
+    /// Gives the room back.
+    ///
+    /// # Panics
+    /// Nothing was taken away.
+    pub fn free(&self) {
+        fs::remove_file(self.path.join("ballast")).expect("it was taken away");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // The server may have files open there: it goes when they are closed.
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
     }
 }
 

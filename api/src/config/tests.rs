@@ -81,7 +81,7 @@ fn what_is_in_force_is_what_was_said() {
         "florin.toml",
         "data_dir = '/srv/f'\nworkers = 3\naccept_clock = true\nbacklog_bytes = '1 GiB'\njournal_archive = '/srv/a'\n\
          api_keys = '/srv/k'\ntls_cert = '/srv/c'\nmetrics_access = 'open'\nrole = 'read'\ntake_over = true\n\
-         writer_url = 'http://w:1'\nwriter_ca = '/srv/ca'",
+         writer_url = 'http://w:1'\nwriter_ca = '/srv/ca'\nredis_ca = '/srv/r'",
     );
     let resolved = resolve(
         &format!("--config {file} --durability memory --insecure-no-auth --events-in-flight 100"),
@@ -100,6 +100,7 @@ fn what_is_in_force_is_what_was_said() {
         data_dir: PathBuf::from("/srv/f"),
         database_url: Some(Secret::from("postgres://db/f".to_owned())),
         redis_url: Some(Secret::from("redis://cache".to_owned())),
+        redis_ca: Some(PathBuf::from("/srv/r")),
         take_over: TakeOver::Force,
         role: Role::Read,
         writer_url: Some(WriterUrl("http://w:1".parse().unwrap())),

@@ -1,11 +1,9 @@
-//! `/v1/accounts`: the units of balance, their transfers and their history.
+//! `/v1/accounts`: the units of balance.
 
 use actix_web::http::StatusCode;
-use florin_actors::{FoundAccount, Read, Source};
-use florin_engine::{AccountAfter, AccountId, Code, Command, JournalSeq, KeyRule, LedgerId};
-use florin_persistence::store::{
-    AccountFilter, BalanceAt, BalanceFilter, OfAccount, Side, TimeRange,
-};
+use florin_actors::{FoundAccount, Source};
+use florin_engine::{AccountId, Code, Command, KeyRule, LedgerId};
+use florin_persistence::store::AccountFilter;
 
 use super::body::Bound;
 use super::error::ApiError;
@@ -13,7 +11,7 @@ use super::exchange::{Exchange, Reply};
 use super::lists::{page, shown, unlisted};
 use super::openapi;
 use super::submit::Subject;
-use super::transfers::{TransferQuery, results};
+use super::transfers::results;
 use super::wire::input::NewAccount;
 use super::wire::json::{Events, Place, read};
 use super::wire::{output as wire, values};
@@ -81,20 +79,6 @@ pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiEr
     exchange.answers().batch(&named, results, &answer)
 }
 
-impl Exchange {
-    /// The account in the path, which must be there.
-    async fn account_in_path(
-        &self,
-        min_seq: Option<JournalSeq>,
-    ) -> Result<Read<FoundAccount>, ApiError> {
-        let id = self.path_id()?;
-        let found = self.state.ledger.account(AccountId(id), min_seq).await?;
-        let Read { seq, value, source } = found;
-        let value = value.ok_or(ApiError::AccountNotFound { id, seq })?;
-        Ok(Read { seq, value, source })
-    }
-}
-
 /// One account with its balances
 #[utoipa::path(
     get,
@@ -104,12 +88,13 @@ impl Exchange {
     responses((status = 200, description = "The account", body = wire::Account)),
 )]
 pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
-    exchange.path_id()?;
+    let id = exchange.path_id()?;
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
-    let found = exchange.account_in_path(min_seq).await?;
-    let FoundAccount { account, metadata } = &found.value;
+    let found = exchange.state.ledger.account(AccountId(id), min_seq).await?;
+    let FoundAccount { account, metadata } =
+        found.value.as_ref().ok_or(ApiError::AccountNotFound { id, seq: found.seq })?;
     let scale = exchange.answers().scale(account.ledger)?;
     let shown = wire::Account::of(account, metadata.as_deref(), scale);
     Ok(Reply::json(StatusCode::OK, &shown)?.at(found.seq).sourced(found.source))
@@ -146,85 +131,4 @@ pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
         Ok(wire::Account::of(&stored.account, stored.metadata.as_deref(), scale))
     })?;
     Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
-}
-
-/// Transfers of one account, newest first
-#[utoipa::path(
-    get,
-    path = "/v1/accounts/{id}/transfers",
-    tag = "accounts",
-    params(
-        ("id" = values::IdText, Path, description = "The account's id"),
-        ("side" = Option<openapi::SideParam>, Query, description = "On which side of the transfer the account stands; either when absent"),
-        openapi::TransferParams,
-        openapi::PageParams,
-        openapi::MinSeqParam,
-    ),
-    responses((status = 200, description = "A page of transfers", body = wire::Page<wire::Transfer>)),
-)]
-pub(crate) async fn transfers(exchange: &mut Exchange) -> Result<Reply, ApiError> {
-    exchange.path_id()?;
-    let mut query = exchange.query()?;
-    let sides = [("debit", Side::Debit), ("credit", Side::Credit)];
-    let side = query.word("side", &sides)?.unwrap_or(Side::Both);
-    let asked = TransferQuery::take(&mut query)?;
-    let page = page(&mut query)?;
-    let min_seq = exchange.min_seq(&mut query)?;
-    query.finish()?;
-    let account = exchange.account_in_path(None).await?.value.account;
-    exchange.state.ledger.until_stored(min_seq).await?;
-    let mut filter = asked.filter(exchange, Some(account.ledger)).await?;
-    filter.account = Some(OfAccount { id: account.id, side });
-    exchange.page_of_transfers(&filter, &page).await
-}
-
-/// The history of one account's balances, newest first
-///
-/// For accounts with the flag `history`; others have none.
-#[utoipa::path(
-    get,
-    path = "/v1/accounts/{id}/balances",
-    tag = "accounts",
-    params(
-        ("id" = values::IdText, Path, description = "The account's id"),
-        ("from" = Option<values::TimeShown>, Query, description = "From this moment on"),
-        ("to" = Option<values::TimeShown>, Query, description = "Before this moment"),
-        ("at" = Option<values::TimeShown>, Query, description = "Only as it stood at this moment"),
-        openapi::PageParams,
-        openapi::MinSeqParam,
-    ),
-    responses((status = 200, description = "A page of moments", body = wire::Page<wire::BalanceLine>)),
-)]
-pub(crate) async fn balances(exchange: &mut Exchange) -> Result<Reply, ApiError> {
-    exchange.path_id()?;
-    let mut query = exchange.query()?;
-    let filter = BalanceFilter {
-        time: TimeRange { from: query.time("from")?, to: query.time("to")? },
-        at: query.time("at")?,
-    };
-    let page = page(&mut query)?;
-    let min_seq = exchange.min_seq(&mut query)?;
-    query.finish()?;
-    let account = exchange.account_in_path(None).await?.value.account;
-    exchange.state.ledger.until_stored(min_seq).await?;
-    let found = exchange.state.ledger.store().balances(account.id, &filter, &page).await;
-    let found = found.map_err(|error| unlisted(&error))?;
-    exchange.state.ledger.seen(found.as_of, std::iter::once(account.ledger)).await?;
-    let scale = exchange.answers().scale(account.ledger)?;
-    let shown = shown(&found, |moment| {
-        let after = after(moment, account.ledger);
-        Ok(wire::BalanceLine::of(moment.seq, moment.timestamp, &after, scale))
-    })?;
-    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
-}
-
-fn after(moment: &BalanceAt, ledger: LedgerId) -> AccountAfter {
-    AccountAfter {
-        id: moment.account,
-        ledger,
-        flags: moment.flags,
-        overdraft_limit: moment.overdraft_limit,
-        version: moment.version,
-        balances: moment.balances,
-    }
 }

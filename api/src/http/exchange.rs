@@ -156,17 +156,14 @@ impl Reply {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.content_type);
         ledger_headers(headers, state, place, self.seq);
-        match self.source {
-            Some(Source::Memory) => {
-                headers.insert(FLORIN_SOURCE, HeaderValue::from_static("memory"));
-            }
-            Some(Source::Cache) => {
-                headers.insert(FLORIN_SOURCE, HeaderValue::from_static("cache"));
-            }
-            Some(Source::Store) => {
-                headers.insert(FLORIN_SOURCE, HeaderValue::from_static("store"));
-            }
-            None => {}
+        if let Some(source) = self.source {
+            state.reads.count(source);
+            let word = match source {
+                Source::Memory => "memory",
+                Source::Cache => "cache",
+                Source::Store => "store",
+            };
+            headers.insert(FLORIN_SOURCE, HeaderValue::from_static(word));
         }
         if self.telling == Telling::Again {
             headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use florin_actors::{Florin, FoundAccount, FoundTransaction, FoundTransfer, Read, Reader};
+use florin_actors::{Florin, FoundAccount, FoundTransaction, FoundTransfer, Read, Reader, Source};
 use florin_engine::{AccountId, JournalSeq, LedgerId, Scale, TransferId};
+use florin_persistence::cache::CachedAccount;
 use florin_persistence::store::Store;
 
 use super::error::ApiError;
@@ -22,6 +23,29 @@ pub(crate) enum Ledger {
     Owner(Florin),
     /// Another process owns it.
     Reader(Reader),
+}
+
+/// Pages of one account's history, kept in the cache for as long as the account has the version that was found.
+pub(crate) struct KeptPages {
+    reader: Reader,
+    account: CachedAccount,
+}
+
+impl KeptPages {
+    /// The position that kept pages are as of.
+    pub(crate) fn as_of(&self) -> JournalSeq {
+        self.account.as_of
+    }
+
+    /// The page that `query` names, if it is kept.
+    pub(crate) async fn find(&self, query: &str) -> Option<Vec<u8>> {
+        self.reader.kept_page(&self.account, query).await
+    }
+
+    /// Keeps a page that the store told as of `as_of`, where that is surely of the same version.
+    pub(crate) async fn keep(&self, query: &str, as_of: JournalSeq, page: Vec<u8>) {
+        self.reader.keep_page(&self.account, query, as_of, page).await;
+    }
 }
 
 impl Ledger {
@@ -74,7 +98,7 @@ impl Ledger {
         match self {
             Ledger::Owner(_) => Ok(()),
             Ledger::Reader(reader) => {
-                reader.note(as_of);
+                reader.note_stored(as_of);
                 reader.learn_scales(ledgers).await.map_err(|error| unlisted(&error))
             }
         }
@@ -86,19 +110,38 @@ impl Ledger {
         id: AccountId,
         min_seq: Option<JournalSeq>,
     ) -> Result<Read<Option<FoundAccount>>, ApiError> {
+        let (found, _) = self.account_and_pages(id, min_seq).await?;
+        Ok(found)
+    }
+
+    /// [`Ledger::account`], and what pages of its history are kept under where the cache told of it.
+    pub(crate) async fn account_and_pages(
+        &self,
+        id: AccountId,
+        min_seq: Option<JournalSeq>,
+    ) -> Result<(Read<Option<FoundAccount>>, Option<KeptPages>), ApiError> {
         match self {
             Ledger::Owner(florin) => {
                 self.until_current(min_seq).await?;
-                florin.account(id).await.map_err(|error| unread(&error))
+                let found = florin.account(id).await.map_err(|error| unread(&error))?;
+                Ok((found, None))
             }
             Ledger::Reader(reader) => {
                 let least = min_seq.unwrap_or(JournalSeq::NONE);
                 let missed = match reader.cached_account(id, least).await {
-                    Ok(found) => return Ok(found),
+                    Ok(cached) => {
+                        let account = cached.account.clone();
+                        let metadata = cached.metadata.clone();
+                        let value = Some(FoundAccount { account, metadata });
+                        let found = Read { seq: cached.as_of, value, source: Source::Cache };
+                        let pages = KeptPages { reader: reader.clone(), account: cached };
+                        return Ok((found, Some(pages)));
+                    }
                     Err(missed) => missed,
                 };
                 self.until_stored(min_seq).await?;
-                reader.account(id, missed).await.map_err(|error| unlisted(&error))
+                let found = reader.account(id, missed).await.map_err(|error| unlisted(&error))?;
+                Ok((found, None))
             }
         }
     }

@@ -18,7 +18,9 @@ use utoipa::{IntoParams, Modify, OpenApi, PartialSchema, ToSchema};
 use super::door::Door;
 use super::exchange::Place;
 use super::wire::values::{IdText, MoneyText, TimeShown};
-use super::{accounts, catalogue, docs, error, ledgers, ops, short, transactions, transfers};
+use super::{
+    accounts, catalogue, docs, error, history, ledgers, ops, short, transactions, transfers,
+};
 use crate::keys::Scope;
 
 /// The name of the way to say who one is.
@@ -40,7 +42,7 @@ pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     paths(
         ledgers::create, ledgers::list, ledgers::find,
         accounts::create, accounts::create_batch, accounts::find, accounts::list,
-        accounts::transfers, accounts::balances,
+        history::transfers, history::balances,
         transfers::create, transfers::create_batch, transfers::post, transfers::void, transfers::find, transfers::list,
         transactions::create, transactions::find,
         short::transaction, short::process_transaction, short::open_account, short::balance,

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
-use florin_actors::{Condition, Positions, StoreCondition};
+use florin_actors::{CacheCondition, Condition, Positions, ReaderCache, StoreCondition};
 use florin_engine::JournalSeq;
-use florin_persistence::store::{Checkpoint, StoreError};
+use florin_persistence::store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -42,6 +42,8 @@ pub(crate) enum Word {
     Away,
     /// It refuses, for a reason that waiting does not change.
     Stuck,
+    /// It is left to another process that owns the same ledger.
+    StandingBy,
 }
 
 /// The process lives
@@ -65,7 +67,7 @@ pub(crate) struct Readiness {
     parts: Parts,
 }
 
-/// The parts of the process. A reader has a store and no more.
+/// The parts of the process. A reader has a store, and a cache where one is configured.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Parts {
     /// What commands go through.
@@ -73,6 +75,9 @@ pub(crate) struct Parts {
     journal: Option<JournalPart>,
     /// What lists and history come from.
     store: StorePart,
+    /// What readers answer from where they can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<CachePart>,
     /// The index of decided ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<Part>,
@@ -121,6 +126,23 @@ pub(crate) struct StorePart {
     error: Option<String>,
 }
 
+/// The cache.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CachePart {
+    /// How it is.
+    status: Word,
+    /// What is in it is as of this position; 0 where that is not known.
+    seq: u64,
+    /// Positions that it is behind what the process knows to be durable.
+    lag_records: u64,
+    /// How long it has been away, in seconds; only the owner knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    away_seconds: Option<f64>,
+    /// Why nothing is read from it or written to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
 /// A part that follows the journal.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Part {
@@ -137,7 +159,12 @@ impl Part {
 }
 
 impl Readiness {
-    fn of(condition: Condition, store: StoreCondition, positions: &Positions) -> Readiness {
+    fn of(
+        condition: Condition,
+        store: StoreCondition,
+        cache: CacheCondition,
+        positions: &Positions,
+    ) -> Readiness {
         let (journal, error) = match condition {
             Condition::Ready => (Word::Ok, None),
             Condition::StorageFull => (Word::StorageFull, None),
@@ -145,10 +172,12 @@ impl Readiness {
             Condition::Failed { reason } => (Word::Failed, Some(reason)),
         };
         let store = StorePart::of(store, positions);
-        let status = match (journal, store.status) {
-            (Word::Ok, Word::Ok | Word::Paused) => Word::Ok,
-            (Word::Ok, _) => Word::Degraded,
-            (journal, _) => journal,
+        let cache = CachePart::of(cache, positions);
+        let is_whole = matches!(store.status, Word::Ok | Word::Paused)
+            && cache.as_ref().is_none_or(|cache| cache.status == Word::Ok);
+        let status = match journal {
+            Word::Ok if !is_whole => Word::Degraded,
+            journal => journal,
         };
         let journal = JournalPart {
             status: journal,
@@ -160,23 +189,32 @@ impl Readiness {
         let index = Part::at(positions.indexed, positions);
         let snapshot = Part::at(positions.snapshot, positions);
         let (journal, index, snapshot) = (Some(journal), Some(index), Some(snapshot));
-        Readiness { status, parts: Parts { journal, store, index, snapshot } }
+        Readiness { status, parts: Parts { journal, store, cache, index, snapshot } }
     }
 
-    /// A reader is as ready as its store. How late that is, only the owner knows.
-    fn of_reader(stands: Result<Checkpoint, StoreError>, newest: JournalSeq) -> Readiness {
-        let positions = |seq| Positions { durable: seq, stored: seq, ..Positions::default() };
+    /// A reader is as ready as its store. How late that is, only the owner knows; what the cache has shows the least.
+    fn of_reader(
+        stands: Result<JournalSeq, StoreError>,
+        cache: ReaderCache,
+        stored: JournalSeq,
+        newest: JournalSeq,
+    ) -> Readiness {
+        let stored = *stands.as_ref().unwrap_or(&stored);
+        let durable = newest.max(stored);
+        let positions = Positions { durable, stored, ..Positions::default() };
+        let store = StorePart::of(StoreCondition::Ok, &positions);
+        let cache = CachePart::of_reader(cache, &positions);
+        let is_cached = cache.as_ref().is_none_or(|cache| cache.status == Word::Ok);
         let (status, store) = match stands {
-            Ok(checkpoint) => {
-                (Word::Ok, StorePart::of(StoreCondition::Ok, &positions(checkpoint.seq)))
-            }
+            Ok(_) if is_cached => (Word::Ok, store),
+            Ok(_) => (Word::Degraded, store),
             Err(error) => {
-                let store = StorePart::of(StoreCondition::Ok, &positions(newest));
                 let error = Some(error.to_string());
                 (Word::Away, StorePart { status: Word::Away, error, ..store })
             }
         };
-        Readiness { status, parts: Parts { journal: None, store, index: None, snapshot: None } }
+        let parts = Parts { journal: None, store, cache, index: None, snapshot: None };
+        Readiness { status, parts }
     }
 
     fn http_status(&self) -> StatusCode {
@@ -218,13 +256,56 @@ impl StorePart {
     }
 }
 
+impl CachePart {
+    fn at(seq: JournalSeq, positions: &Positions) -> CachePart {
+        let lag_records = positions.durable.0.saturating_sub(seq.0);
+        CachePart { status: Word::Ok, seq: seq.0, lag_records, away_seconds: None, error: None }
+    }
+
+    fn of(condition: CacheCondition, positions: &Positions) -> Option<CachePart> {
+        let part = CachePart::at(positions.cached, positions);
+        match condition {
+            CacheCondition::Off => None,
+            CacheCondition::Ok => Some(part),
+            CacheCondition::Away { since, error } => Some(CachePart {
+                status: Word::Away,
+                away_seconds: Some(Instant::now().duration_since(since).as_secs_f64()),
+                error: Some(error),
+                ..part
+            }),
+            CacheCondition::StandingBy { covered } => {
+                let error = "another owner of the same ledger writes it".to_owned();
+                let part = CachePart::at(covered, positions);
+                Some(CachePart { status: Word::StandingBy, error: Some(error), ..part })
+            }
+        }
+    }
+
+    fn of_reader(cache: ReaderCache, positions: &Positions) -> Option<CachePart> {
+        let away = |error: String| CachePart {
+            status: Word::Away,
+            error: Some(error),
+            ..CachePart::at(JournalSeq::NONE, positions)
+        };
+        match cache {
+            ReaderCache::Off => None,
+            ReaderCache::Ok { covered } => Some(CachePart::at(covered, positions)),
+            ReaderCache::Empty => Some(away("the ledger's owner writes nothing there".to_owned())),
+            ReaderCache::Away { error } => Some(away(error.to_string())),
+            ReaderCache::Unnamed => {
+                Some(away("the store has not told yet whose cache it is".to_owned()))
+            }
+        }
+    }
+}
+
 /// Whether the process takes commands, and how its parts are
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "operations",
     responses(
-        (status = 200, description = "It takes commands; `degraded` where the store is late or away", body = Readiness),
+        (status = 200, description = "It takes commands; `degraded` where the store or the cache is away", body = Readiness),
         (status = 503, description = "It takes none: storage-full, stopping or failed", body = Readiness),
     ),
 )]
@@ -232,10 +313,13 @@ pub(crate) async fn readyz(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let readiness = match &exchange.state.ledger {
         Ledger::Owner(florin) => {
-            Readiness::of(florin.condition(), florin.store_condition(), &florin.positions())
+            let (store, cache) = (florin.store_condition(), florin.cache_condition());
+            Readiness::of(florin.condition(), store, cache, &florin.positions())
         }
         Ledger::Reader(reader) => {
-            Readiness::of_reader(reader.store().checkpoint().await, reader.newest())
+            let stands = reader.checkpoint().await.map(|checkpoint| checkpoint.seq);
+            let cache = reader.cache_state().await;
+            Readiness::of_reader(stands, cache, reader.stored(), reader.newest())
         }
     };
     Reply::json(readiness.http_status(), &readiness)
@@ -290,26 +374,63 @@ mod tests {
 
     #[test]
     fn readiness_follows_the_parts() {
-        let positions =
-            Positions { durable: JournalSeq(9), stored: JournalSeq(4), ..Positions::default() };
+        let positions = Positions {
+            durable: JournalSeq(9),
+            stored: JournalSeq(4),
+            cached: JournalSeq(7),
+            ..Positions::default()
+        };
         let away = || StoreCondition::Away { since: Instant::now(), error: "gone".into() };
         let stuck = || StoreCondition::Stuck { seq: JournalSeq(5), error: "no".into() };
         let failed = Condition::Failed { reason: "disk".into() };
-        for (condition, store, expected) in [
-            (Condition::Ready, StoreCondition::Ok, "200 Ok Ok 5"),
-            (Condition::Ready, StoreCondition::Paused, "200 Ok Paused 5"),
-            (Condition::Ready, away(), "200 Degraded Away 5"),
-            (Condition::Ready, stuck(), "200 Degraded Stuck 5"),
-            (Condition::StorageFull, StoreCondition::Ok, "503 StorageFull Ok 5"),
-            (Condition::Stopping, away(), "503 Stopping Away 5"),
-            (failed, StoreCondition::Ok, "503 Failed Ok 5"),
+        let (off, ok) = (|| CacheCondition::Off, || StoreCondition::Ok);
+        let cold = || CacheCondition::Away { since: Instant::now(), error: "gone".into() };
+        let other = || CacheCondition::StandingBy { covered: JournalSeq(8) };
+        for (condition, store, cache, expected) in [
+            (Condition::Ready, ok(), off(), "200 Ok, Ok 5"),
+            (Condition::Ready, StoreCondition::Paused, off(), "200 Ok, Paused 5"),
+            (Condition::Ready, away(), off(), "200 Degraded, Away 5"),
+            (Condition::Ready, stuck(), off(), "200 Degraded, Stuck 5"),
+            (Condition::StorageFull, ok(), off(), "503 StorageFull, Ok 5"),
+            (Condition::Stopping, away(), off(), "503 Stopping, Away 5"),
+            (failed, ok(), off(), "503 Failed, Ok 5"),
+            (Condition::Ready, ok(), CacheCondition::Ok, "200 Ok, Ok 5, Ok 2"),
+            (Condition::Ready, ok(), cold(), "200 Degraded, Ok 5, Away 2"),
+            (Condition::Ready, ok(), other(), "200 Degraded, Ok 5, StandingBy 1"),
+            (Condition::StorageFull, ok(), cold(), "503 StorageFull, Ok 5, Away 2"),
         ] {
-            let readiness = Readiness::of(condition, store, &positions);
-            let store = &readiness.parts.store;
-            let status = readiness.http_status().as_u16();
-            let shown =
-                format!("{status} {:?} {:?} {}", readiness.status, store.status, store.lag_records);
-            assert_eq!(shown, expected);
+            let readiness = Readiness::of(condition, store, cache, &positions);
+            assert_eq!(shown(&readiness), expected);
+        }
+    }
+
+    /// The whole, the store and the cache, with how many records they lag.
+    fn shown(readiness: &Readiness) -> String {
+        let Parts { store, cache, .. } = &readiness.parts;
+        let (code, status) = (readiness.http_status().as_u16(), readiness.status);
+        let mut shown = format!("{code} {status:?}, {:?} {}", store.status, store.lag_records);
+        if let Some(cache) = cache {
+            shown += &format!(", {:?} {}", cache.status, cache.lag_records);
+        }
+        shown
+    }
+
+    #[test]
+    fn a_reader_is_ready_without_its_cache_and_not_without_its_store() {
+        let stands = || Ok(JournalSeq(7));
+        let gone = || Err(StoreError::Absent { schema: "florin".into() });
+        let at = |covered| ReaderCache::Ok { covered: JournalSeq(covered) };
+        for (store, cache, expected) in [
+            (stands(), ReaderCache::Off, "200 Ok, Ok 0"),
+            (stands(), at(9), "200 Ok, Ok 2, Ok 0"),
+            (stands(), at(5), "200 Ok, Ok 2, Ok 4"),
+            (stands(), ReaderCache::Empty, "200 Degraded, Ok 2, Away 9"),
+            (stands(), ReaderCache::Unnamed, "200 Degraded, Ok 2, Away 9"),
+            (gone(), at(9), "503 Away, Away 5, Ok 0"),
+        ] {
+            let newest = if matches!(cache, ReaderCache::Off) { 0 } else { 9 };
+            let readiness = Readiness::of_reader(store, cache, JournalSeq(4), JournalSeq(newest));
+            assert_eq!(shown(&readiness), expected);
         }
     }
 }

@@ -10,7 +10,8 @@ use super::door::Door;
 use super::error::ApiError;
 use super::exchange::{Exchange, Place, Reply, serve};
 use super::{
-    History, Ledger, State, accounts, docs, forward, ledgers, ops, short, transactions, transfers,
+    History, Ledger, State, accounts, docs, forward, history, ledgers, ops, short, transactions,
+    transfers,
 };
 use crate::keys::Scope;
 use crate::telemetry::RouteMetrics;
@@ -65,8 +66,8 @@ impl Routes {
             .history(read, accounts::list);
         routes.at("/v1/accounts/batch", ledger).post(write, accounts::create_batch);
         routes.at("/v1/accounts/{id}", ledger).get(read, accounts::find);
-        routes.at("/v1/accounts/{id}/transfers", ledger).history(read, accounts::transfers);
-        routes.at("/v1/accounts/{id}/balances", ledger).history(read, accounts::balances);
+        routes.at("/v1/accounts/{id}/transfers", ledger).history(read, history::transfers);
+        routes.at("/v1/accounts/{id}/balances", ledger).history(read, history::balances);
         routes.at("/v1/ledgers", ledger).post(write, ledgers::create).history(read, ledgers::list);
         routes.at("/v1/ledgers/{id}", ledger).history(read, ledgers::find);
         routes.at("/account", ledger).post(write, short::open_account);

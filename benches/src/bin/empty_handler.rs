@@ -1,7 +1,9 @@
-//! The yardstick: an HTTP server that reads the same JSON as a transfer and does nothing with it.
+//! The yardstick: an HTTP server that reads the same JSON as a transfer, or the same id as a read of an account, and does nothing
+//! with it.
 //!
 //! It answers a fixed body, as long as the one that Florin answers, so that what is left between the two is what the ledger
-//! does: deciding, journaling, waiting for the disk. `benches/http.sh` drives both with the same load.
+//! does: deciding, journaling, waiting for the disk, or asking the cache. `benches/http.sh` and `benches/readers.sh` drive both
+//! with the same load.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -29,10 +31,20 @@ async fn transfer(body: web::Json<Transfer>, answer: web::Data<String>) -> HttpR
     HttpResponse::Created().content_type(ContentType::json()).body(answer.get_ref().clone())
 }
 
+async fn account(id: web::Path<u64>, answer: web::Data<String>) -> HttpResponse {
+    if id.into_inner() == 0 {
+        return HttpResponse::NotFound().finish();
+    }
+    HttpResponse::Ok().content_type(ContentType::json()).body(answer.get_ref().clone())
+}
+
 async fn serve(address: &str, answer: String) -> io::Result<()> {
     let answer = web::Data::new(answer);
     let server = HttpServer::new(move || {
-        App::new().app_data(answer.clone()).route("/v1/transfers", web::post().to(transfer))
+        App::new()
+            .app_data(answer.clone())
+            .route("/v1/transfers", web::post().to(transfer))
+            .route("/v1/accounts/{id}", web::get().to(account))
     })
     .bind(address)?;
     for address in server.addrs() {

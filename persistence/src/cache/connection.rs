@@ -1,6 +1,6 @@
 //! The client, with bounds where its defaults have none: it waits for ever, buffers without end, and sends again what may have happened.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fred::prelude::*;
@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::error::CacheOptionsError;
+use super::error::{CacheError, CacheOptionsError};
 use super::options::CacheOptions;
 
 /// What a URL may begin with. The client takes anything for a plain connection.
@@ -87,14 +87,32 @@ fn builder(options: &CacheOptions) -> Result<Builder, CacheOptionsError> {
 pub(super) struct Connections {
     pub(super) pool: Pool,
     tasks: Vec<ConnectHandle>,
+    /// Why a connection was last not made, or broke. A command that waits for one only runs out of time.
+    trouble: Arc<Mutex<Option<Error>>>,
 }
 
 impl Connections {
     /// Begins to connect, and goes on for as long as it takes.
     pub(super) fn begin(options: &CacheOptions, count: usize) -> Result<Self, CacheOptionsError> {
         let pool = builder(options)?.build_pool(count).map_err(CacheOptionsError::Client)?;
-        let tasks = pool.connect_pool();
-        Ok(Connections { pool, tasks })
+        let trouble: Arc<Mutex<Option<Error>>> = Arc::default();
+        let note = |client: &Client| {
+            let trouble = trouble.clone();
+            client.on_error(move |(error, _)| {
+                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                std::future::ready(Ok(()))
+            })
+        };
+        let mut tasks: Vec<ConnectHandle> = pool.clients().iter().map(note).collect();
+        tasks.extend(pool.connect_pool());
+        Ok(Connections { pool, tasks, trouble })
+    }
+
+    /// What a command that failed comes to: while nothing is connected, why not says more than that time ran out.
+    pub(super) fn away(&self, error: Error) -> CacheError {
+        let is_connected = self.pool.clients().iter().any(ClientLike::is_connected);
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        CacheError::Away(trouble.filter(|_| !is_connected).unwrap_or(error))
     }
 }
 

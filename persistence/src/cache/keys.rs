@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use florin_engine::AccountId;
 use uuid::Uuid;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// How many slots share the accounts among them: at 20,000 transfers a second between cold accounts, and a store that is a second behind, a
 /// fill of an unchanged account is refused one time in seven, for 2 MiB an epoch.
@@ -50,9 +50,10 @@ impl Keys {
         format!("{}s:{}", self.within(name), id.0)
     }
 
-    /// The query is named by its digest: with 128 bits no two of one account's will ever meet.
+    /// The query is named by 128 bits of its digest: no two of one account's meet, also when somebody wishes them to.
     pub(super) fn page(&self, name: u64, id: AccountId, version: u64, query: &[u8]) -> String {
-        format!("{}p:{}:{version}:{:032x}", self.within(name), id.0, xxh3_128(query))
+        let digest = blake3::hash(query).to_hex();
+        format!("{}p:{}:{version}:{}", self.within(name), id.0, &digest[..32])
     }
 }
 

@@ -6,20 +6,25 @@ use std::time::{Duration, Instant};
 
 use florin_engine::{Account, AccountId, JournalSeq};
 use fred::prelude::*;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::circuit::Circuit;
 use super::connection::Connections;
 use super::entry::{Fixed, Moving, joined};
 use super::epoch::Epoch;
-use super::error::CacheOptionsError;
+use super::error::{CacheError, CacheOptionsError};
 use super::keys::{Keys, slot_offset};
+use super::lookups::{Found, Lookup, Lookups};
 use super::options::CacheOptions;
 use super::scripts::FILL;
 use super::writer::{bytes, millis, number};
 
 /// Connections of one reader. Commands of all callers share them, so that a few are enough.
 const CONNECTIONS: usize = 2;
+/// Accounts that one command asks for at most.
+const LOOKUPS_MAX: usize = 128;
 /// The largest page that is kept, in bytes.
 pub const PAGE_BYTES_MAX: usize = 256 << 10;
 /// A page that nobody wrote again for so long goes.
@@ -38,6 +43,7 @@ struct Inner {
     keys: Keys,
     entry_ttl: Duration,
     circuit: Circuit,
+    lookups: Lookups,
     /// The name of the epoch that stood there last, so that a read needs one round trip; 0 when none is known.
     epoch_name: AtomicU64,
     hits: AtomicU64,
@@ -95,6 +101,7 @@ impl CacheReader {
             keys: Keys::new(directory),
             entry_ttl: options.entry_ttl,
             circuit: Circuit::closed(Instant::now()),
+            lookups: Lookups::default(),
             epoch_name: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -113,6 +120,19 @@ impl CacheReader {
             errors: errors.load(Ordering::Relaxed),
             is_open: circuit.is_open(),
         }
+    }
+
+    /// The position that entries are current as of; none while no epoch stands, so that nothing is found. Asks whether or not the circuit
+    /// is open, and its answer closes or opens it like that of a read.
+    ///
+    /// # Errors
+    /// [`CacheError::Away`]: it does not answer.
+    pub async fn covered(&self) -> Result<Option<JournalSeq>, CacheError> {
+        let asked = self.client().get(self.inner.keys.epoch()).await;
+        let epoch: Option<Vec<u8>> =
+            self.noted(asked).map_err(|error| self.inner.connections.away(error))?;
+        let epoch = epoch.and_then(|bytes| self.sound(Epoch::from_bytes(&bytes)));
+        Ok(epoch.map(|epoch| epoch.covered))
     }
 
     /// The account with this id, if the cache has it.
@@ -210,27 +230,49 @@ impl CacheReader {
         self.inner.keys.page(*epoch_name, account.id, account.version, query)
     }
 
-    /// The epoch that stands, and both parts of the account if they are there.
-    async fn looked_up(&self, id: AccountId) -> Option<(Epoch, Option<(Moving, Fixed)>)> {
+    /// The epoch that stands, and both parts of the account if they are there: asked with all others of this turn.
+    async fn looked_up(&self, id: AccountId) -> Option<Found> {
+        let runtime = Handle::current();
+        let (found, answer) = oneshot::channel();
+        if self.inner.lookups.push(runtime.id(), Lookup { id, found }) {
+            let (reader, id) = (self.clone(), runtime.id());
+            runtime.spawn(async move { reader.end_turn(reader.inner.lookups.take(id)).await });
+        }
+        answer.await.ok()
+    }
+
+    async fn end_turn(&self, mut lookups: Vec<Lookup>) {
+        while !lookups.is_empty() {
+            let rest = lookups.split_off(lookups.len().min(LOOKUPS_MAX));
+            if let Some((epoch, parts)) = self.look_up(&lookups).await {
+                for (lookup, parts) in lookups.into_iter().zip(parts) {
+                    // Its caller may have gone.
+                    let _ = lookup.found.send((epoch, parts));
+                }
+            }
+            lookups = rest;
+        }
+    }
+
+    /// What stood there at one moment: the epoch, and for each account both of its parts if they were there.
+    async fn look_up(&self, lookups: &[Lookup]) -> Option<(Epoch, Vec<Option<(Moving, Fixed)>>)> {
         let keys = &self.inner.keys;
         let mut name = self.inner.epoch_name.load(Ordering::Relaxed);
         // The second time the name is the one that was found there; a third epoch in so short a time is not waited for.
         for _ in 0..2 {
-            let asked = vec![keys.epoch(), keys.moving(name, id), keys.fixed(name, id)];
+            let parts = lookups
+                .iter()
+                .flat_map(|Lookup { id, .. }| [keys.moving(name, *id), keys.fixed(name, *id)]);
+            let asked: Vec<String> = std::iter::once(keys.epoch()).chain(parts).collect();
+            let count = asked.len();
             let read = async { self.client().mget(asked).await };
-            let found: [Option<Vec<u8>>; 3] = {
-                let found: Vec<Option<Vec<u8>>> = self.attempt(read).await?;
-                self.sound(found.try_into().ok())?
-            };
-            let [epoch, moving, fixed] = found;
-            let epoch = self.sound(Epoch::from_bytes(&epoch?))?;
+            let found: Vec<Option<Vec<u8>>> = self.attempt(read).await?;
+            let found = self.sound((found.len() == count).then_some(found))?;
+            let (epoch, parts) = found.split_first()?;
+            let epoch = self.sound(Epoch::from_bytes(epoch.as_deref()?))?;
             if epoch.name == name {
-                let (Some(moving), Some(fixed)) = (moving, fixed) else {
-                    return Some((epoch, None));
-                };
-                let moving = self.sound(Moving::read(&moving).ok());
-                let fixed = self.sound(Fixed::read(&fixed).ok());
-                return Some((epoch, moving.zip(fixed)));
+                let parts = parts.chunks_exact(2).map(|pair| self.parts(&pair[0], &pair[1]));
+                return Some((epoch, parts.collect()));
             }
             name = epoch.name;
             self.inner.epoch_name.store(name, Ordering::Relaxed);
@@ -238,23 +280,32 @@ impl CacheReader {
         None
     }
 
+    /// Both parts of an account, if they are there and sound.
+    fn parts(&self, moving: &Option<Vec<u8>>, fixed: &Option<Vec<u8>>) -> Option<(Moving, Fixed)> {
+        let (moving, fixed) = (moving.as_ref()?, fixed.as_ref()?);
+        let moving = self.sound(Moving::read(moving).ok());
+        let fixed = self.sound(Fixed::read(fixed).ok());
+        moving.zip(fixed)
+    }
+
     /// Does something if the circuit lets it, and takes note of how it went.
     async fn attempt<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Option<T> {
-        let Inner { circuit, errors, .. } = &*self.inner;
-        if !circuit.lets_through(Instant::now()) {
+        if !self.inner.circuit.lets_through(Instant::now()) {
             return None;
         }
-        match work.await {
-            Ok(value) => {
-                circuit.succeeded();
-                Some(value)
-            }
-            Err(_) => {
-                errors.fetch_add(1, Ordering::Relaxed);
-                circuit.failed(Instant::now());
-                None
-            }
+        self.noted(work.await).ok()
+    }
+
+    /// Takes note of how something went.
+    fn noted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        let Inner { circuit, errors, .. } = &*self.inner;
+        if outcome.is_ok() {
+            circuit.succeeded();
+        } else {
+            errors.fetch_add(1, Ordering::Relaxed);
+            circuit.failed(Instant::now());
         }
+        outcome
     }
 
     /// Counts what can not be decoded.

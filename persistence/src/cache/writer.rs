@@ -84,8 +84,8 @@ impl CacheWriter {
             millis(EPOCH_TTL),
         ];
         let keys = vec![self.keys.epoch(), self.keys.changes(name)];
-        let stands: Vec<u8> =
-            self.client().eval(BEGIN, keys, arguments).await.map_err(CacheError::Away)?;
+        let begun = self.client().eval(BEGIN, keys, arguments).await;
+        let stands: Vec<u8> = begun.map_err(|error| self.connections.away(error))?;
         let covered = stands[9..].first_chunk().copied().map_or(0, u64::from_be_bytes);
         let fenced = CacheError::Fenced { covered: JournalSeq(covered) };
         let epoch = Epoch::from_bytes(&stands).filter(|epoch| epoch.name == name).ok_or(fenced)?;
@@ -131,8 +131,8 @@ impl CacheWriter {
             millis(EPOCH_TTL),
         ];
         let keys = vec![self.keys.epoch(), self.keys.changes(epoch.name)];
-        let made: bool =
-            self.client().eval(STEP, keys, arguments).await.map_err(CacheError::Away)?;
+        let step = self.client().eval(STEP, keys, arguments).await;
+        let made: bool = step.map_err(|error| self.connections.away(error))?;
         self.held = made.then_some(Held { epoch: next, doubtful: None });
         if made { Ok(()) } else { Err(CacheError::EpochLost) }
     }
@@ -141,8 +141,8 @@ impl CacheWriter {
     async fn settle(&mut self) -> Result<(), CacheError> {
         let Held { epoch, doubtful } = self.held.ok_or(CacheError::EpochLost)?;
         let Some(doubtful) = doubtful else { return Ok(()) };
-        let stands: Option<Vec<u8>> =
-            self.client().get(self.keys.epoch()).await.map_err(CacheError::Away)?;
+        let asked = self.client().get(self.keys.epoch()).await;
+        let stands: Option<Vec<u8>> = asked.map_err(|error| self.connections.away(error))?;
         let stands = stands.as_deref().and_then(Epoch::from_bytes);
         let known = stands.filter(|stands| *stands == epoch || *stands == doubtful);
         self.held = known.map(|epoch| Held { epoch, doubtful: None });

@@ -415,7 +415,7 @@ fn while_the_store_is_away_transfers_go_on_and_it_catches_up() {
     bank.check("POST /v1/transfers", transfer_with_id(50, 1, 2, "1.00"), "200 replayed");
     bank.check(&format!("GET /v1/transfers?min_seq={seq}"), (), "503 not_yet");
     // The lists answer from what the store has, and say as of when.
-    let page = bank.get("/v1/transfers?limit=1000");
+    let page = bank.check("GET /v1/transfers?limit=1000", (), "200").json();
     assert!(page["as_of_seq"].as_u64() < Some(seq), "{page}");
     // Killed in this state, too.
     bank.server.kill();

@@ -19,6 +19,10 @@ fn it_lives_and_is_ready() {
     for part in ["journal", "store"] {
         assert!(shown.contains(part), "no {part} in {shown}");
     }
+    // What is not there is neither away nor late.
+    assert!(ready["parts"].get("cache").is_none(), "{ready}");
+    let metrics = bank.client().request("GET /metrics").send(()).body;
+    assert!(!metrics.contains("\nflorin_cache_"), "{metrics}");
     let version = bank.get("/version");
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"), "{version}");
 }

@@ -1,5 +1,7 @@
 //! HTTPS: with an authority of the test's own, certificates that change while the server runs, and files that can not be used.
 
+mod behind;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

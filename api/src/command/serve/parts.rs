@@ -16,7 +16,10 @@ use super::ServeError;
 /// Opens the ledger and recovers it, or a reader of one. Blocks until that is done.
 pub(super) fn ledger(config: &Config) -> Result<Ledger, ServeError> {
     let postgres = config.database_url.as_ref().map(|url| PostgresOptions::new(&url.0));
-    let cache = config.redis_url.as_ref().map(|url| CacheOptions::new(&url.0));
+    let cache = config
+        .redis_url
+        .as_ref()
+        .map(|url| CacheOptions { ca_file: config.redis_ca.clone(), ..CacheOptions::new(&url.0) });
     match (config.role, postgres) {
         (Role::Read, Some(options)) => {
             let store = Store::postgres_reader(options).map_err(florin_actors::OpenError::Store)?;

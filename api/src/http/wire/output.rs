@@ -4,7 +4,7 @@ use florin_engine::{
     AccountAfter, AccountCreated, AccountFlags, Amount, Balances, JournalSeq, LedgerTotals,
     MajorUnits, Scale, TransferFlags, TransferStatus, metadata_digest,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::values::{Decimal64, FlagList, Id, Money, MoneyNumber, NumberId, Time, Verbatim};
@@ -428,7 +428,7 @@ impl BalanceLine {
 }
 
 /// One page of a list.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Page<T> {
     /// What is on the page.
     pub(crate) data: Vec<T>,

@@ -1,6 +1,6 @@
 //! One rule of the protocol after the other.
 
-use florin_engine::JournalSeq;
+use florin_engine::{AccountId, JournalSeq};
 
 use super::world::{World, begin, flush};
 use crate::cache::CacheError;
@@ -194,4 +194,38 @@ async fn a_page_is_kept_for_its_version_only() {
     world.flush().await.unwrap();
     let found = world.found(1).await;
     assert_eq!(world.reader.page(&found, query).await, None);
+}
+
+#[tokio::test]
+async fn what_is_looked_up_in_one_turn_is_asked_in_one_command() {
+    let mut world = World::new().await;
+    world.ledger.create(1..=120);
+    world.flush().await.unwrap();
+    world.found(1).await;
+    let commands = || -> u64 {
+        let told = world.redis.command(&["INFO", "commandstats"]);
+        let calls =
+            told.split("cmdstat_mget:calls=").nth(1).and_then(|rest| rest.split(',').next());
+        calls.unwrap().parse().unwrap()
+    };
+    // Some are not there; of those that are each caller gets its own.
+    for (ids, expected) in [(1..=1, 1), (100..=125, 1), (1..=130, 2)] {
+        let before = commands();
+        let reads: Vec<_> = ids
+            .map(|id| {
+                let reader = world.reader.clone();
+                (id, tokio::spawn(async move { reader.account(AccountId(id)).await }))
+            })
+            .collect();
+        for (id, read) in reads {
+            match read.await.unwrap() {
+                Ok(found) => {
+                    let known = world.ledger.at(found.as_of, id);
+                    assert_eq!(known, Some(&(found.account, found.metadata)), "account {id}");
+                }
+                Err(_) => assert!(id > 120, "account {id} is cached"),
+            }
+        }
+        assert_eq!(commands() - before, expected);
+    }
 }

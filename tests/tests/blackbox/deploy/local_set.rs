@@ -37,6 +37,13 @@ impl Room {
         run_command(self.command(words, program))
     }
 
+    /// The lines that it shows to try, in the order of the parts.
+    fn examples(&self) -> Vec<String> {
+        let status = self.local(&["status"], &binary()).stdout;
+        let lines = status.lines().filter(|line| line.starts_with(' '));
+        lines.map(|line| line.trim().to_owned()).collect()
+    }
+
     /// What runs, by name, with its process id and its URL.
     fn running(&self) -> Vec<(String, u32, String)> {
         let status = self.local(&["status"], &binary()).stdout;
@@ -103,7 +110,7 @@ fn databases_start_and_stop_and_keep_their_ports() {
     let names: Vec<&str> = running.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(names, ["postgres", "redis"]);
     assert!(running[0].2.starts_with("postgres://florin:"), "{running:?}");
-    assert!(running[1].2.starts_with("redis://:"), "{running:?}");
+    assert!(running[1].2.starts_with("redis://default:"), "{running:?}");
     // A second time starts nothing.
     assert_eq!(room.local(&["up", "postgres", "redis"], &binary()).code, Some(0));
     assert_eq!(room.running(), running);
@@ -157,6 +164,15 @@ fn the_whole_set_serves() {
         let forwarded = json!({"account_id": 1, "balance": 500});
         let forwarded = Client::new(url).request("POST /account").send(forwarded);
         assert_eq!(forwarded.status, 200, "{name}: the same again: {forwarded:?}");
+    }
+    // What it shows to try works as it stands there.
+    let examples = room.examples();
+    assert_eq!(examples.len(), 5, "{examples:?}");
+    for (example, expected) in examples.iter().zip(["v_transfers", "keys=", "500", "500", "500"]) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", example]);
+        let told = run_command(shell);
+        assert!(told.code == Some(0) && told.stdout.contains(expected), "{example}: {told:?}");
     }
     let ended = room.local(&["down"], &binary());
     assert_eq!(ended.code, Some(0), "{ended:?}");

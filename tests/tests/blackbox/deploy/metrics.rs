@@ -3,23 +3,36 @@
 use std::collections::BTreeSet;
 
 use florin_tests::bank::{TestBank, transfer};
+use florin_tests::postgres::Postgres;
 use florin_tests::server::TestServer;
 use serde_json::Value;
 
 use super::{text, words, yaml};
 
-/// What a server shows that has done a bit of everything.
+/// What an owner and a reader show that have done a bit of everything.
 fn shown() -> BTreeSet<String> {
+    let postgres = Postgres::shared();
+    let url = postgres.url(&postgres.create_database());
     // A cache that never answers has metrics too.
-    let cache = ["--redis-url", "redis://127.0.0.1:1/0"];
-    let bank = TestBank::of(TestServer::start_with(&cache));
+    let words = ["--redis-url", "redis://127.0.0.1:1/0", "--database-url", &url];
+    let bank = TestBank::of(TestServer::start_with(&words));
     bank.account(1);
     bank.account(2);
     bank.transfer(1, 2, "1.00");
     let rejected = bank.client().request("POST /v1/transfers").send(transfer(1, 9, "1.00"));
     assert_eq!(rejected.status, 422, "{rejected:?}");
     assert_eq!(bank.ids("/v1/transfers").len(), 1);
-    let metrics = bank.client().request("GET /metrics").send(()).body;
+    let words = [&words[..], &["--role", "read"]].concat();
+    let reader = TestBank::of(TestServer::start_with(&words));
+    let found = reader.client().request("GET /v1/accounts/1?min_seq=2").send(());
+    assert_eq!(found.status, 200, "{found:?}");
+    [bank, reader]
+        .iter()
+        .flat_map(|bank| names(&bank.client().request("GET /metrics").send(()).body))
+        .collect()
+}
+
+fn names(metrics: &str) -> BTreeSet<String> {
     let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let mut names = BTreeSet::new();
     for line in types {

@@ -1,0 +1,8 @@
+# Read by the scripts that start a benchmark: builds it and the server, and leaves where they are in $target.
+for tool in wrk redis-server psql; do
+    command -v "$tool" >/dev/null || { echo "$0: $tool is missing: install the Debian packages wrk, redis-server and postgresql" >&2 && exit 1; }
+done
+profile=${PROFILE:-dist}
+cargo build --profile "$profile" --locked -p florin -p florin-benches --bins
+target=${CARGO_TARGET_DIR:-target}/$profile
+export FLORIN_BIN=$target/florin
