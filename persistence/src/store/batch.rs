@@ -105,8 +105,10 @@ impl StoreBatch {
                 }),
                 // The exact index of decided ids keeps burned ones.
                 Event::IdBurned(_) => {}
-                // What it released stands in the accounts after.
-                Event::TransferExpired(_) => {}
+                // What they did stands in the accounts after.
+                Event::TransferExpired(_)
+                | Event::OverdraftLimitChanged(_)
+                | Event::MetadataReplaced(_) => {}
             }
         }
         for after in &record.accounts {

@@ -31,6 +31,7 @@ pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, Stor
         amount,
         amount_requested: amount,
         pending_id: TransferId(0),
+        reverses: TransferId(0),
         inherited: Inherited::empty(),
         timeout: 0,
         user_data_128,

@@ -292,6 +292,7 @@ impl NewTransfer<'_> {
             effective_at: optional(self.effective_at, "effective_at", time_value)?,
             timestamp: Timestamp(0),
             metadata: metadata_value(self.metadata)?,
+            conditions: Vec::new(),
         };
         Ok((transfer, naming))
     }
@@ -348,7 +349,7 @@ impl NewTransaction<'_> {
             namings.push(naming);
         }
         let naming = Naming::of(&named);
-        let create = CreateTransaction { id, transfers, metadata };
+        let create = CreateTransaction { id, transfers, metadata, conditions: Vec::new() };
         Ok(DecodedTransaction { create, naming, legs: namings })
     }
 }
