@@ -322,9 +322,9 @@ rejections! {
     /// It would expire after the last moment there is.
     OverflowsTimeout = 76, "overflows_timeout", "The transfer's timeout would end after the last moment there is, 2^63-1 nanoseconds.";
     /// No account with the id that a command is about.
-    AccountNotFound = 77, "account_not_found", "There is no account with this id.";
+    AccountToChangeNotFound = 77, "account_to_change_not_found", "There is no account with the id of the one to change.";
     /// No such transfer or transaction to reverse. Transient: burns the id.
-    TransferNotFound = 78, "transfer_not_found", "There is no transfer or transaction with the id to reverse.";
+    ReversedTransferNotFound = 78, "reversed_transfer_not_found", "There is no transfer or transaction with the id to reverse.";
     /// A transfer that moved nothing can not be moved back.
     TransferNotReversible = 79, "transfer_not_reversible", "Only a transfer that posted money can be reversed: a pending one is voided, and a void moved nothing.";
     /// Reversed before.
@@ -350,7 +350,7 @@ impl Rejection {
                 | Rejection::CreditAccountAlreadyClosed
                 | Rejection::ExceedsCredits { .. }
                 | Rejection::ExceedsDebits { .. }
-                | Rejection::TransferNotFound
+                | Rejection::ReversedTransferNotFound
                 | Rejection::ConditionFailed { .. }
                 | Rejection::ConditionAccountNotFound { .. }
         )

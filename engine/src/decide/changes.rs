@@ -32,7 +32,7 @@ impl State {
     }
 
     fn rule_overdraft_limit(&self, id: AccountId, limit: Amount) -> Result<Slot, Rejection> {
-        let slot = self.accounts.find(id).ok_or(Rejection::AccountNotFound)?;
+        let slot = self.accounts.find(id).ok_or(Rejection::AccountToChangeNotFound)?;
         let flags = self.accounts.at(slot).account.flags;
         let limited = flags.contains(AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS)
             || flags.contains(AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS);
@@ -47,7 +47,7 @@ impl State {
         asked: ReplaceMetadata,
     ) -> u32 {
         let Some(slot) = self.accounts.find(asked.account_id) else {
-            let outcome = ItemOutcome::Rejected(Rejection::AccountNotFound);
+            let outcome = ItemOutcome::Rejected(Rejection::AccountToChangeNotFound);
             deciding.exceptions.push((0, outcome));
             return 1;
         };

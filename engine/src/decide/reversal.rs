@@ -61,7 +61,7 @@ impl State {
         let balances = original.flags.intersects(TransferFlags::BALANCING);
         let is_whole = original.amount == original.amount_requested
             || balances && original.amount < original.amount_requested;
-        check(is_original && is_whole, Rejection::TransferNotFound)?;
+        check(is_original && is_whole, Rejection::ReversedTransferNotFound)?;
         let posted = !original.flags.intersects(NOT_POSTED);
         check(posted, Rejection::TransferNotReversible)?;
         let ended = self.settled.get(id.0).or_else(|| before.settled(id));

@@ -123,7 +123,7 @@ impl State {
             return;
         }
         let ruled = match whole.originals {
-            Originals::Missing => Err(Rejection::TransferNotFound),
+            Originals::Missing => Err(Rejection::ReversedTransferNotFound),
             Originals::None | Originals::Found(_) => self.rule_conditions(whole.conditions),
         };
         if let Err(rejection) = ruled {

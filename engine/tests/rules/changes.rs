@@ -45,8 +45,14 @@ fn a_transfer_is_reversed_once() {
         );
         reverse("reverse 8 9; transfer 8 2->1 5 code=7", "created; differs in reversal");
         // What is not the transfer that was decided is not found; that burns the id.
-        reverse("reverse 8 77; transfer 8 1->2 1", "transfer_not_found; id_already_failed");
-        reverse("reverse 8 9 amount=501; amounts 2", "transfer_not_found; 0.00+0.00 5.00+0.00");
+        reverse(
+            "reverse 8 77; transfer 8 1->2 1",
+            "reversed_transfer_not_found; id_already_failed",
+        );
+        reverse(
+            "reverse 8 9 amount=501; amounts 2",
+            "reversed_transfer_not_found; 0.00+0.00 5.00+0.00",
+        );
         // The money may be gone; a later try needs a new id.
         reverse(
             "transfer 6 2->3 1; reverse 8 9; transfer 5 3->2 1; reverse 8 9; reverse 7 9",
@@ -110,7 +116,7 @@ fn a_whole_transaction_is_posted_voided_and_reversed() {
     // One leg was reversed by itself; all or none.
     on_book(
         "transaction 9 [1->2 5, 1->3 5]; reverse-transaction 8 77; reverse-transaction 8 9; amounts 2",
-        "created; transfer_not_found; id_already_failed; 0.00+0.00 5.00+0.00",
+        "created; reversed_transfer_not_found; id_already_failed; 0.00+0.00 5.00+0.00",
     );
     on_book(
         "transaction 9 [1->2 5]; transfer 8 2->3 5; reverse-transaction 7 9; transfer 6 3->2 5; reverse-transaction 7 9; \
@@ -196,7 +202,7 @@ fn an_overdraft_limit_changes() {
     );
     on_book(
         "limit 9 5; limit 1 5; limit 1 0; limit 2 0.001; balance 2; balance 1",
-        "account_not_found; overdraft_limit_must_be_zero; created; \
+        "account_to_change_not_found; overdraft_limit_must_be_zero; created; \
          the overdraft_limit of event 0 has more digits after the point than its ledger; 0.00 v0; 0.00 v1",
     );
     check(
@@ -220,7 +226,7 @@ fn metadata_is_replaced() {
     assert_eq!((seq, version), (4, 1));
     assert_eq!(bank.run("account 1 meta=b"), "exists");
     assert_eq!(bank.run("account 1 meta=a"), "exists_with_different_metadata");
-    assert_eq!(bank.run("metadata 9 b"), "account_not_found");
+    assert_eq!(bank.run("metadata 9 b"), "account_to_change_not_found");
     assert_eq!(bank.run("dry metadata 1 c"), "created");
     assert_eq!(metadata(&bank), (digest, seq, version));
     assert_eq!(bank.run("metadata 1 -"), "created");
