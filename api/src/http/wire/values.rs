@@ -229,7 +229,8 @@ impl FlagNames for AccountFlags {
 
 impl FlagNames for TransferFlags {
     fn names() -> &'static [(TransferFlags, &'static str)] {
-        &TransferFlags::NAMES
+        // Only `linked`: the store has no columns yet for what transfers with the others say, and nothing lets pending ones expire.
+        &TransferFlags::NAMES[..1]
     }
     fn none() -> TransferFlags {
         TransferFlags::empty()
