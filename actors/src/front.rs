@@ -624,6 +624,7 @@ fn items_of(record: &Record, exceptions: &[(u32, ItemOutcome)]) -> u32 {
             Event::IdBurned(_) => {}
             // An item of the shard's own command, which nobody asks for again.
             Event::TransferExpired(_) => items += 1,
+            Event::OverdraftLimitChanged(_) | Event::MetadataReplaced(_) => items += 1,
         }
     }
     items

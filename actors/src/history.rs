@@ -111,12 +111,18 @@ impl History {
         if self.shared.stored() < seq
             && let Some(record) = self.journaled(seq).await?
         {
-            let created = record.events.into_iter().find_map(|event| match event {
-                Event::AccountCreated(created) if created.id == id => Some(created),
+            let accounts = record.accounts;
+            let metadata = record.events.into_iter().find_map(|event| match event {
+                Event::AccountCreated(created) if created.id == id => Some(created.metadata),
+                Event::MetadataReplaced(replaced)
+                    if accounts[replaced.account as usize].id == id =>
+                {
+                    Some(replaced.metadata)
+                }
                 _ => None,
             });
-            let created = created.ok_or(HistoryError::Missing { seq: seq.0 })?;
-            return Ok(created.metadata.map(|metadata| metadata.text));
+            let metadata = metadata.ok_or(HistoryError::Missing { seq: seq.0 })?;
+            return Ok(metadata.map(|metadata| metadata.text));
         }
         let metadata = self.store.account_metadata(id).await.map_err(store)?.value;
         Ok(metadata.map(|metadata| metadata.text))

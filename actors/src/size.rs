@@ -22,6 +22,16 @@ pub(crate) fn record_bytes_max(command: &Command) -> u64 {
             metadata(transaction.metadata.as_ref())
                 + transaction.transfers.iter().map(transfer).sum::<usize>()
         }
+        Command::ReverseTransfer(reverse) => {
+            TRANSFER_BYTES_MAX + metadata(reverse.metadata.as_ref())
+        }
+        Command::ReverseTransaction(reverse) => {
+            metadata(reverse.metadata.as_ref()) + reverse.legs.len() * TRANSFER_BYTES_MAX
+        }
+        Command::SetOverdraftLimit(_) => ACCOUNT_BYTES_MAX,
+        Command::ReplaceMetadata(replace) => {
+            ACCOUNT_BYTES_MAX + metadata(replace.metadata.as_ref())
+        }
         Command::ExpirePending(expire) => expire.limit as usize * TRANSFER_BYTES_MAX,
         Command::OpenAccount(open) => {
             account(&open.account) + ACCOUNT_BYTES_MAX + TRANSFER_BYTES_MAX

@@ -7,15 +7,22 @@ use crate::accounts::Slot;
 use crate::amount::Amount;
 use crate::decided::Settlement;
 use crate::ids::{JournalSeq, TransferId};
-use crate::ledger::{Ledger, LedgerTotals};
+use crate::ledger::{Ledger, LedgerTotals, ledger_state_hash};
 use crate::pending::Pending;
-use crate::record::{AccountCreated, TransferPosted};
-use crate::state::State;
-use crate::transfer::{Transfer, TransferFlags, metadata_digest};
+use crate::record::{AccountCreated, MetadataReplaced, OverdraftLimitChanged, TransferPosted};
+use crate::state::{LedgerState, State};
+use crate::transfer::{Metadata, Transfer, TransferFlags, metadata_digest};
 
 impl State {
     pub(crate) fn apply_ledger_created(&mut self, ledger: Ledger) {
         self.open_ledger(ledger, LedgerTotals::default());
+    }
+
+    /// Undoes the newest [`State::apply_ledger_created`] of a rehearsal: nothing else has happened to it yet.
+    pub(crate) fn undo_ledger_created(&mut self) {
+        let LedgerState { ledger, totals } = self.ledgers.pop().expect("a ledger was opened");
+        self.ledger_index.remove(&ledger.id.0);
+        self.state_hash = self.state_hash.wrapping_sub(ledger_state_hash(&ledger, &totals));
     }
 
     pub(crate) fn apply_account_created(&mut self, created: &AccountCreated) {
@@ -129,7 +136,7 @@ impl State {
     }
 
     /// Brings back the pending transfer that was settled last.
-    fn undo_settled(&mut self) {
+    pub(crate) fn undo_settled(&mut self) {
         let pending = self.settled_now.pop().expect("what was settled was kept");
         self.reserve(pending).expect("what was released can be reserved again");
     }
@@ -210,6 +217,37 @@ impl State {
                 account.flags = account.flags.without(AccountFlags::CLOSED);
             }
         }
+    }
+
+    // --- accounts, beside transfers ------------------------------------------------------------------------------------
+
+    /// Gives an account another overdraft limit, and returns where it stands among those touched.
+    pub(crate) fn apply_overdraft_limit(&mut self, slot: Slot, limit: Amount) -> u32 {
+        let account = self.touch(slot);
+        self.accounts.at_mut(slot).account.overdraft_limit = limit;
+        account
+    }
+
+    pub(crate) fn undo_overdraft_limit(&mut self, changed: &OverdraftLimitChanged) {
+        let slot = self.touched[changed.account as usize].slot;
+        self.accounts.at_mut(slot).account.overdraft_limit = changed.before;
+    }
+
+    /// Gives an account other metadata, and returns where it stands among those touched.
+    pub(crate) fn apply_metadata(&mut self, slot: Slot, metadata: Option<&Metadata>) -> u32 {
+        let touched = self.touch(slot);
+        let seq = if metadata.is_some() { self.seq.next() } else { JournalSeq::NONE };
+        let account = &mut self.accounts.at_mut(slot).account;
+        account.metadata_digest = metadata_digest(metadata);
+        account.metadata_seq = seq;
+        touched
+    }
+
+    pub(crate) fn undo_metadata(&mut self, replaced: &MetadataReplaced) {
+        let slot = self.touched[replaced.account as usize].slot;
+        let account = &mut self.accounts.at_mut(slot).account;
+        account.metadata_digest = replaced.digest_before;
+        account.metadata_seq = replaced.before;
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) struct Content {
     effective_at: Option<Timestamp>,
     metadata_digest: u64,
     is_leg: bool,
+    reverses: TransferId,
 }
 
 impl Content {
@@ -47,6 +48,7 @@ impl Content {
             effective_at: transfer.effective_at,
             metadata_digest: metadata_digest(transfer.metadata.as_ref()),
             is_leg: transfer.transaction_id.is_some(),
+            reverses: transfer.reverses,
         };
         if let Some(settlement) = transfer.flags.settlement() {
             content.leave_open(transfer.inherited, settlement);
@@ -74,11 +76,14 @@ impl Content {
 
     #[inline]
     pub(crate) fn digest(&self) -> u64 {
+        // A reversal settles nothing, so the place of the pending transfer's id is free for the one that it reverses.
+        let is_reversal = self.reverses.0 != 0;
+        let names = if is_reversal { self.reverses } else { self.pending_id };
         FixedFields::<144>::new()
             .put(self.debit_account_id.0.to_le_bytes())
             .put(self.credit_account_id.0.to_le_bytes())
             .put(self.amount.minor_units().to_le_bytes())
-            .put(self.pending_id.0.to_le_bytes())
+            .put(names.0.to_le_bytes())
             .put(self.user_data_128.to_le_bytes())
             .put(self.user_data_64.to_le_bytes())
             .put(self.user_data_32.to_le_bytes())
@@ -88,7 +93,7 @@ impl Content {
             .put(self.flags.bits().to_le_bytes())
             .put(self.effective_at.map_or(u64::MAX, |at| at.0).to_le_bytes())
             .put(self.metadata_digest.to_le_bytes())
-            .put([u8::from(self.is_leg)])
+            .put([u8::from(self.is_leg) | u8::from(is_reversal) << 1])
             .hash()
     }
 }
@@ -112,6 +117,8 @@ pub struct Asking<'a> {
     pub ledger: LedgerId,
     /// The transaction that it is a leg of.
     pub transaction_id: Option<TransferId>,
+    /// The transfer that it reverses; 0 where it reverses none.
+    pub reverses: TransferId,
 }
 
 /// [`Asking`], kept to compare it later with the transfer that has its id already, or with its pending transfer.
@@ -125,6 +132,8 @@ pub struct Asked {
     pub ledger: LedgerId,
     /// The transaction that it is a leg of.
     pub transaction_id: Option<TransferId>,
+    /// The transfer that it reverses; 0 where it reverses none.
+    pub reverses: TransferId,
 }
 
 impl Asked {
@@ -136,6 +145,7 @@ impl Asked {
             amount: self.amount,
             ledger: self.ledger,
             transaction_id: self.transaction_id,
+            reverses: self.reverses,
         }
     }
 }
@@ -154,6 +164,7 @@ impl<'a> Asking<'a> {
             amount: item.amount.resolve(scale).unwrap_or(Amount::ZERO),
             ledger: item.ledger.unwrap_or(left_open),
             transaction_id: None,
+            reverses: TransferId(0),
         }
     }
 
@@ -176,6 +187,7 @@ impl<'a> Asking<'a> {
             effective_at: item.effective_at,
             metadata_digest: metadata_digest(item.metadata.as_ref()),
             is_leg: self.transaction_id.is_some(),
+            reverses: self.reverses,
         }
         .digest()
     }
@@ -183,8 +195,8 @@ impl<'a> Asking<'a> {
     /// To be kept.
     #[must_use]
     pub fn to_asked(&self) -> Asked {
-        let Asking { item, amount, ledger, transaction_id } = *self;
-        Asked { item: item.clone(), amount, ledger, transaction_id }
+        let Asking { item, amount, ledger, transaction_id, reverses } = *self;
+        Asked { item: item.clone(), amount, ledger, transaction_id, reverses }
     }
 
     /// The transfer that this becomes when nothing speaks against it, moving `amount`.
@@ -198,6 +210,7 @@ impl<'a> Asking<'a> {
             amount,
             amount_requested: self.amount,
             pending_id: item.pending_id,
+            reverses: self.reverses,
             inherited: Inherited::empty(),
             timeout: item.timeout,
             user_data_128: item.user_data_128,
@@ -313,6 +326,7 @@ impl<'a> Asking<'a> {
             (item.effective_at != existing.effective_at, Field::EffectiveAt),
             (metadata != metadata_digest(existing.metadata.as_ref()), Field::Metadata),
             (self.transaction_id.is_some() != existing.transaction_id.is_some(), Field::Kind),
+            (self.reverses != existing.reverses, Field::Reversal),
         ];
         differences.into_iter().find_map(|(differs, field)| differs.then_some(field))
     }

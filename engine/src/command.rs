@@ -1,9 +1,10 @@
 //! What can be asked of the ledger.
 
 use crate::account::AccountFlags;
-use crate::amount::{AmountInput, Scale};
+use crate::amount::{Amount, AmountInput, Scale};
+use crate::condition::Condition;
 use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
-use crate::transfer::{Metadata, TransferFlags};
+use crate::transfer::{Metadata, Transaction, Transfer, TransferFlags};
 
 /// One request: decided as a whole, journaled as one record, at one position.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,14 @@ pub enum Command {
     OpenAccount(OpenAccount),
     /// Release what pending transfers reserved whose time is over.
     ExpirePending(ExpirePending),
+    /// Move back what a transfer moved.
+    ReverseTransfer(Box<ReverseTransfer>),
+    /// Move back what all legs of a transaction moved, or nothing.
+    ReverseTransaction(Box<ReverseTransaction>),
+    /// Give an account another overdraft limit.
+    SetOverdraftLimit(SetOverdraftLimit),
+    /// Give an account other metadata.
+    ReplaceMetadata(ReplaceMetadata),
 }
 
 impl Command {
@@ -35,6 +44,10 @@ impl Command {
             // The opening account, when it is the ledger's first, the account and its opening transfer.
             Command::OpenAccount(_) => 3,
             Command::ExpirePending(expire) => expire.limit as usize,
+            Command::ReverseTransaction(reverse) => reverse.legs.len() + 1,
+            Command::ReverseTransfer(_)
+            | Command::SetOverdraftLimit(_)
+            | Command::ReplaceMetadata(_) => 1,
         }
     }
 }
@@ -129,6 +142,8 @@ pub struct CreateTransfer {
     pub timestamp: Timestamp,
     /// The caller's own words about it.
     pub metadata: Option<Metadata>,
+    /// What must hold for it to happen.
+    pub conditions: Vec<Condition>,
 }
 
 impl CreateTransfer {
@@ -156,11 +171,12 @@ impl CreateTransfer {
             effective_at: None,
             timestamp: Timestamp(0),
             metadata: None,
+            conditions: Vec::new(),
         }
     }
 }
 
-/// One leg of a transaction: a transfer whose id may be derived from the transaction's.
+/// Create several transfers of which all happen or none does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreateTransaction {
     /// Its name, in the transfers' id space.
@@ -169,6 +185,45 @@ pub struct CreateTransaction {
     pub transfers: Vec<CreateTransfer>,
     /// The caller's own words about it.
     pub metadata: Option<Metadata>,
+    /// What must hold before its first leg for it to happen.
+    pub conditions: Vec<Condition>,
+}
+
+/// How all pending legs of a transaction are settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// Each is posted in full.
+    Post,
+    /// Each is voided.
+    Void,
+}
+
+impl CreateTransaction {
+    /// The transaction that settles all pending ones of these `legs` of another transaction, or none. Where no leg is pending it names them
+    /// all, and is refused for that.
+    #[must_use]
+    pub fn settling(id: TransferId, legs: &[Transfer], settle: Settle) -> CreateTransaction {
+        let (flag, all) = match settle {
+            Settle::Post => (TransferFlags::POST_PENDING_TRANSFER, Amount::MAX),
+            Settle::Void => (TransferFlags::VOID_PENDING_TRANSFER, Amount::ZERO),
+        };
+        let is_pending = |leg: &&Transfer| leg.flags.contains(TransferFlags::PENDING);
+        let some_are = legs.iter().any(|leg| is_pending(&leg));
+        let settled = legs.iter().filter(|leg| !some_are || is_pending(leg));
+        let transfers = settled.zip(0_u32..).map(|(leg, index)| CreateTransfer {
+            code: Code(0),
+            flags: flag,
+            pending_id: leg.id,
+            ..CreateTransfer::new(
+                TransferId::of_leg(id, index),
+                AccountId(0),
+                AccountId(0),
+                AmountInput::Minor(all),
+            )
+        });
+        let (metadata, conditions) = (None, Vec::new());
+        CreateTransaction { id, transfers: transfers.collect(), metadata, conditions }
+    }
 }
 
 /// Create an account that can not be overdrawn, its opening balance coming from the ledger's opening account.
@@ -187,4 +242,59 @@ pub struct OpenAccount {
 pub struct ExpirePending {
     /// The most transfers that this command lets expire: bounds how long it keeps others waiting, and its record.
     pub limit: u32,
+}
+
+/// Move back what a transfer moved, by a new transfer that names it. A transfer is reversed once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReverseTransfer {
+    /// The name of the new transfer.
+    pub id: TransferId,
+    /// The transfer to reverse, as it was decided: it never changes, so it can be read from journal or store before. What is not the content
+    /// that its id was decided for is refused; what a post took over from its pending transfer is part of that content by being left open.
+    pub original: Transfer,
+    /// The caller's own reference.
+    pub user_data_128: u128,
+    /// The caller's own reference.
+    pub user_data_64: u64,
+    /// The caller's own reference.
+    pub user_data_32: u32,
+    /// When it took effect outside.
+    pub effective_at: Option<Timestamp>,
+    /// The caller's own words about it.
+    pub metadata: Option<Metadata>,
+    /// What must hold for it to happen.
+    pub conditions: Vec<Condition>,
+}
+
+/// Move back what all legs of a transaction moved, by a new transaction whose legs reverse them, the last one first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReverseTransaction {
+    /// The name of the new transaction; its legs' ids are [`TransferId::of_leg`].
+    pub id: TransferId,
+    /// The transaction to reverse, as it was decided.
+    pub original: Transaction,
+    /// Its legs, as they were decided, in order.
+    pub legs: Vec<Transfer>,
+    /// The caller's own words about it.
+    pub metadata: Option<Metadata>,
+    /// What must hold before its first leg for it to happen.
+    pub conditions: Vec<Condition>,
+}
+
+/// Give an account another overdraft limit. One below what is used stops further use, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SetOverdraftLimit {
+    /// The account.
+    pub account_id: AccountId,
+    /// How far its limited side may go beyond the other from now on.
+    pub overdraft_limit: AmountInput,
+}
+
+/// Give an account other metadata, or none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplaceMetadata {
+    /// The account.
+    pub account_id: AccountId,
+    /// The caller's own words about it from now on.
+    pub metadata: Option<Metadata>,
 }

@@ -5,11 +5,15 @@
 
 mod accounts;
 mod amounts;
+mod changes;
 mod import;
 mod ledgers;
 mod pending;
+mod reversal;
 mod transactions;
 mod transfers;
+
+use std::fmt;
 
 use self::import::Import;
 use crate::amount::AmountTextError;
@@ -19,8 +23,8 @@ use crate::decided::{Decided, DecidedBefore, DecidedKind};
 use crate::ids::{Timestamp, TransferId};
 use crate::moments::Newest;
 use crate::record::{
-    CommandKey, Decision, Event, IdBurned, ItemOutcome, KeyRule, KeyUse, Record, TransferPosted,
-    Verdict,
+    CommandKey, Decision, Event, IdBurned, ItemOutcome, KeyRule, KeyUse, Record, Rehearsed,
+    TransferPosted, Verdict,
 };
 use crate::rejection::Rejection;
 use crate::state::State;
@@ -28,9 +32,9 @@ use crate::transfer::Transfer;
 
 /// An amount of a command that its ledger can not hold: the command is refused as a whole, before anything is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {field} of event {index} {reason}")]
+#[error("the {field} of {} {reason}", EventAt(*.index))]
 pub struct Unreadable {
-    /// Which event of the command.
+    /// Which event of the command; [`WHOLE_TRANSACTION`] for what is of none.
     pub index: u32,
     /// Which field.
     pub field: &'static str,
@@ -40,6 +44,18 @@ pub struct Unreadable {
 
 /// The index that stands for a transaction as a whole, rather than for one of its legs.
 pub const WHOLE_TRANSACTION: u32 = u32::MAX;
+
+/// The words for an event at an index.
+struct EventAt(u32);
+
+impl fmt::Display for EventAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            WHOLE_TRANSACTION => f.write_str("the transaction"),
+            index => write!(f, "event {index}"),
+        }
+    }
+}
 
 /// A command being decided: what happened so far.
 struct Deciding {
@@ -112,6 +128,42 @@ impl State {
                 Verdict::KeyReused { seq: used.seq }
             });
         }
+        let (deciding, items, asked) = self.decide_items(command, now, before)?;
+        Ok(Verdict::Decided(self.conclude(deciding, items, asked, key)))
+    }
+
+    /// What a command would come to, if it were decided now; nothing changes.
+    ///
+    /// # Errors
+    /// As [`State::decide`].
+    pub fn rehearse(
+        &mut self,
+        command: Command,
+        now: Timestamp,
+        before: &mut dyn DecidedBefore,
+    ) -> Result<Rehearsed, Unreadable> {
+        let newest = self.moments.newest();
+        let (mut deciding, items, asked) = self.decide_items(command, now, before)?;
+        let begin = Chain { start: 0, events: 0, touched: 0, newest, broken: false };
+        let timestamp = deciding.timestamp;
+        let record = (!deciding.events.is_empty()).then(|| {
+            let (accounts, ledgers) = self.preview();
+            let events = deciding.events.clone();
+            Record { timestamp, asked, events, accounts, ledgers, key: None }
+        });
+        self.roll_back(&mut deciding, begin);
+        let Deciding { exceptions, asked, .. } = deciding;
+        Ok(Rehearsed(Decision { timestamp, items, exceptions, asked, record }))
+    }
+
+    /// Decides the items of a command and applies them. Returns with them how many there are, and how many timestamps they take.
+    #[inline]
+    fn decide_items(
+        &mut self,
+        command: Command,
+        now: Timestamp,
+        before: &mut dyn DecidedBefore,
+    ) -> Result<(Deciding, u32, u32), Unreadable> {
         let amounts = self.read_amounts(&command, before)?;
         let mut asked =
             u32::try_from(command.events()).expect("a command has a bounded count of events");
@@ -147,8 +199,18 @@ impl State {
                 asked = self.decide_expiry(&mut deciding, expire);
                 asked
             }
+            Command::ReverseTransfer(reverse) => {
+                self.decide_reverse_transfer(&mut deciding, *reverse, before)
+            }
+            Command::ReverseTransaction(reverse) => {
+                self.decide_reverse_transaction(&mut deciding, *reverse, before)
+            }
+            Command::SetOverdraftLimit(set) => {
+                self.decide_overdraft_limit(&mut deciding, set, amounts[0])
+            }
+            Command::ReplaceMetadata(replace) => self.decide_metadata(&mut deciding, replace),
         };
-        Ok(Verdict::Decided(self.conclude(deciding, items, asked, key)))
+        Ok((deciding, items, asked))
     }
 
     fn conclude(
@@ -237,17 +299,20 @@ impl State {
                 Event::TransferPosted(posted) => {
                     self.undo_transfer(&posted);
                     self.ids.remove(posted.transfer.id.0);
-                    if let Some((pending_id, _)) = posted.transfer.settles() {
-                        self.settled.remove(pending_id.0);
+                    if let Some((ended_id, _)) = posted.transfer.ends() {
+                        self.settled.remove(ended_id.0);
                     }
                 }
                 Event::TransactionCreated(transaction) => self.ids.remove(transaction.id.0),
                 Event::AccountCreated(_) => self.undo_account_created(),
-                Event::LedgerCreated(_) | Event::IdBurned(_) | Event::TransferExpired(_) => {
-                    unreachable!(
-                        "a chain has neither ledgers nor burned ids, and nothing expires in it"
-                    )
+                Event::LedgerCreated(_) => self.undo_ledger_created(),
+                Event::IdBurned(burned) => self.ids.remove(burned.id.0),
+                Event::TransferExpired(expired) => {
+                    self.undo_settled();
+                    self.settled.remove(expired.id.0);
                 }
+                Event::OverdraftLimitChanged(changed) => self.undo_overdraft_limit(&changed),
+                Event::MetadataReplaced(replaced) => self.undo_metadata(&replaced),
             }
         }
         self.touched.truncate(chain.touched);

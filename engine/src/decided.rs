@@ -61,6 +61,8 @@ pub enum DecidedKind {
     Voided = 6,
     /// It expired.
     Expired = 7,
+    /// A posted transfer's end, in the same space: it was reversed.
+    Reversed = 8,
 }
 
 /// Ids, keys and ends are spaces of their own: the same number may stand once in each.
@@ -119,6 +121,7 @@ impl DecidedKind {
             5 => Some(DecidedKind::Posted),
             6 => Some(DecidedKind::Voided),
             7 => Some(DecidedKind::Expired),
+            8 => Some(DecidedKind::Reversed),
             _ => None,
         }
     }
@@ -131,9 +134,10 @@ impl DecidedKind {
                 DecidedSpace::Transfer
             }
             DecidedKind::Key => DecidedSpace::Key,
-            DecidedKind::Posted | DecidedKind::Voided | DecidedKind::Expired => {
-                DecidedSpace::Settled
-            }
+            DecidedKind::Posted
+            | DecidedKind::Voided
+            | DecidedKind::Expired
+            | DecidedKind::Reversed => DecidedSpace::Settled,
         }
     }
 
@@ -147,7 +151,8 @@ impl DecidedKind {
             DecidedKind::Transfer
             | DecidedKind::Transaction
             | DecidedKind::Burned
-            | DecidedKind::Key => None,
+            | DecidedKind::Key
+            | DecidedKind::Reversed => None,
         }
     }
 }

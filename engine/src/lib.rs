@@ -9,6 +9,7 @@ mod amount;
 mod apply;
 mod asking;
 mod command;
+mod condition;
 mod decide;
 mod decided;
 mod fixed;
@@ -28,8 +29,9 @@ pub use amount::{Amount, AmountInput, AmountTextError, MajorUnits, Scale, Signed
 pub use asking::{Asked, Asking};
 pub use command::{
     Command, CreateAccount, CreateLedger, CreateTransaction, CreateTransfer, ExpirePending,
-    OpenAccount,
+    OpenAccount, ReplaceMetadata, ReverseTransaction, ReverseTransfer, SetOverdraftLimit, Settle,
 };
+pub use condition::{Comparison, Condition, Expected, SignedInput};
 pub use decide::{Unreadable, WHOLE_TRANSACTION};
 pub use decided::{Decided, DecidedBefore, DecidedKind, DecidedSpace, NothingBefore, Settlement};
 pub use ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
@@ -37,7 +39,8 @@ pub use ledger::{Ledger, LedgerTotals, ledger_state_hash};
 pub use pending::PendingTransfer;
 pub use record::{
     AccountCreated, CommandKey, Decision, Event, IdBurned, ItemOutcome, Key, KeyRule, KeyUse,
-    LedgerAfter, Record, TransferExpired, TransferPosted, Verdict,
+    LedgerAfter, MetadataReplaced, OverdraftLimitChanged, Record, Rehearsed, TransferExpired,
+    TransferPosted, Verdict,
 };
 pub use rejection::{Field, Rejection, RejectionNumberError};
 pub use state::{LedgerState, ReplayError, RestoreError, State, StateHeader};

@@ -42,6 +42,10 @@ pub enum Event {
     IdBurned(IdBurned),
     /// The time of a pending transfer was over: what it reserved is released.
     TransferExpired(TransferExpired),
+    /// An account got another overdraft limit.
+    OverdraftLimitChanged(OverdraftLimitChanged),
+    /// An account got other metadata.
+    MetadataReplaced(MetadataReplaced),
 }
 
 /// An account as it begins: its content, with its amounts resolved, and no money.
@@ -91,6 +95,34 @@ pub struct TransferExpired {
     pub credit_account: u32,
     /// How much was released.
     pub amount: Amount,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+/// Another overdraft limit, and where the account stands in [`Record::accounts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverdraftLimitChanged {
+    /// Index of the account in [`Record::accounts`].
+    pub account: u32,
+    /// The limit before.
+    pub before: Amount,
+    /// The limit from now on.
+    pub overdraft_limit: Amount,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+/// Other metadata, and where the account stands in [`Record::accounts`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetadataReplaced {
+    /// Index of the account in [`Record::accounts`].
+    pub account: u32,
+    /// Where the metadata before stands in the journal; [`JournalSeq::NONE`] where there was none.
+    pub before: JournalSeq,
+    /// The digest of the metadata before; 0 where there was none.
+    pub digest_before: u64,
+    /// The metadata from now on.
+    pub metadata: Option<Metadata>,
     /// When.
     pub timestamp: Timestamp,
 }
@@ -199,6 +231,10 @@ pub enum Verdict {
     },
 }
 
+/// What a command would come to, if it were decided now. Its record is for showing what would happen, and must never be journaled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rehearsed(pub Decision);
+
 /// What was decided about a command: for whom to answer, and for the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
@@ -224,11 +260,8 @@ impl Record {
                     let (digest, timestamp) = (transfer.content_digest(), transfer.timestamp);
                     let kind = DecidedKind::Transfer;
                     give(transfer.id.0, Decided { seq, digest, timestamp, kind });
-                    if let Some((pending_id, settlement)) = transfer.settles() {
-                        give(
-                            pending_id.0,
-                            Decided::ended(seq, timestamp, settlement.kind(), transfer.ledger),
-                        );
+                    if let Some((ended_id, kind)) = transfer.ends() {
+                        give(ended_id.0, Decided::ended(seq, timestamp, kind, transfer.ledger));
                     }
                 }
                 Event::TransactionCreated(transaction) => {
@@ -255,7 +288,10 @@ impl Record {
                     let kind = DecidedKind::Expired;
                     give(id.0, Decided::ended(seq, *timestamp, kind, ledger));
                 }
-                Event::LedgerCreated(_) | Event::AccountCreated(_) => {}
+                Event::LedgerCreated(_)
+                | Event::AccountCreated(_)
+                | Event::OverdraftLimitChanged(_)
+                | Event::MetadataReplaced(_) => {}
             }
         }
         if let Some(KeyUse { key, .. }) = &self.key {
@@ -274,7 +310,11 @@ impl Event {
             Event::AccountCreated(created) => created.metadata.as_ref(),
             Event::TransferPosted(posted) => posted.transfer.metadata.as_ref(),
             Event::TransactionCreated(transaction) => transaction.metadata.as_ref(),
-            Event::LedgerCreated(_) | Event::IdBurned(_) | Event::TransferExpired(_) => None,
+            Event::MetadataReplaced(replaced) => replaced.metadata.as_ref(),
+            Event::LedgerCreated(_)
+            | Event::IdBurned(_)
+            | Event::TransferExpired(_)
+            | Event::OverdraftLimitChanged(_) => None,
         }
     }
 }

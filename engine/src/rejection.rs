@@ -19,6 +19,16 @@ impl Figure for SignedAmount {
     }
 }
 
+impl Figure for u32 {
+    fn to_number(self) -> i128 {
+        i128::from(self)
+    }
+
+    fn from_number(number: i128) -> Option<u32> {
+        u32::try_from(number).ok()
+    }
+}
+
 impl Figure for LedgerId {
     fn to_number(self) -> i128 {
         i128::from(self.0)
@@ -89,6 +99,8 @@ pub enum Field {
     Scale,
     /// A ledger's `name`
     Name,
+    /// Which transfer it reverses.
+    Reversal,
 }
 
 macro_rules! rejections {
@@ -309,6 +321,20 @@ rejections! {
     OverflowsCreditsPending = 75, "overflows_credits_pending", "The credit account's credits_pending would pass 2^96-1 minor units.";
     /// It would expire after the last moment there is.
     OverflowsTimeout = 76, "overflows_timeout", "The transfer's timeout would end after the last moment there is, 2^63-1 nanoseconds.";
+    /// No account with the id that a command is about.
+    AccountToChangeNotFound = 77, "account_to_change_not_found", "There is no account with the id of the one to change.";
+    /// No such transfer or transaction to reverse. Transient: burns the id.
+    ReversedTransferNotFound = 78, "reversed_transfer_not_found", "There is no transfer or transaction with the id to reverse.";
+    /// A transfer that moved nothing can not be moved back.
+    TransferNotReversible = 79, "transfer_not_reversible", "Only a transfer that posted money can be reversed: a pending one is voided, and a void moved nothing.";
+    /// Reversed before.
+    AlreadyReversed = 80, "already_reversed", "The transfer was reversed before.";
+    /// A condition does not hold. Transient: burns the id.
+    ConditionFailed { condition: u32, found: SignedAmount, ledger: LedgerId } = 81, "condition_failed", "A condition does not hold.";
+    /// A condition is about an account that is not there. Transient: burns the id.
+    ConditionAccountNotFound { condition: u32 } = 82, "condition_account_not_found", "There is no account with the account_id of a condition.";
+    /// See [`Field`].
+    ExistsWithDifferentReversal = 83, "exists_with_different_reversal", "The id already exists as the reversal of another transfer, or of none.";
 }
 
 impl Rejection {
@@ -324,6 +350,9 @@ impl Rejection {
                 | Rejection::CreditAccountAlreadyClosed
                 | Rejection::ExceedsCredits { .. }
                 | Rejection::ExceedsDebits { .. }
+                | Rejection::ReversedTransferNotFound
+                | Rejection::ConditionFailed { .. }
+                | Rejection::ConditionAccountNotFound { .. }
         )
     }
 
@@ -331,8 +360,9 @@ impl Rejection {
     #[must_use]
     pub const fn is_conflict(self) -> bool {
         let number = self.number();
-        number >= Rejection::ExistsWithDifferentKind.number()
-            && number <= Rejection::ExistsWithDifferentName.number()
+        number == Rejection::ExistsWithDifferentReversal.number()
+            || number >= Rejection::ExistsWithDifferentKind.number()
+                && number <= Rejection::ExistsWithDifferentName.number()
     }
 
     /// The rejection of a second use of an id that differs from the first in `field`.
@@ -359,6 +389,7 @@ impl Rejection {
             Field::Currency => Rejection::ExistsWithDifferentCurrency,
             Field::Scale => Rejection::ExistsWithDifferentScale,
             Field::Name => Rejection::ExistsWithDifferentName,
+            Field::Reversal => Rejection::ExistsWithDifferentReversal,
         }
     }
 }
@@ -395,7 +426,7 @@ mod tests {
     #[test]
     fn what_is_no_rejection_is_refused() {
         assert_eq!(rebuilt(0, &[]), Err(RejectionNumberError::Unknown { number: 0 }));
-        assert_eq!(rebuilt(77, &[]), Err(RejectionNumberError::Unknown { number: 77 }));
+        assert_eq!(rebuilt(84, &[]), Err(RejectionNumberError::Unknown { number: 84 }));
         assert_eq!(rebuilt(36, &[1 << 32]), Err(RejectionNumberError::Figure { number: 36 }));
         assert_eq!(rebuilt(36, &[-1]), Err(RejectionNumberError::Figure { number: 36 }));
     }

@@ -34,7 +34,7 @@ pub(crate) struct Touched {
 /// The state of a partition after a prefix of its journal.
 pub struct State {
     pub(crate) ledgers: Vec<LedgerState>,
-    ledger_index: HashMap<u32, usize, foldhash::fast::FixedState>,
+    pub(crate) ledger_index: HashMap<u32, usize, foldhash::fast::FixedState>,
     pub(crate) accounts: Accounts,
     pub(crate) ids: RecentIds,
     pub(crate) keys: RecentIds,
@@ -348,6 +348,19 @@ impl State {
                     return Err(format!("transfer {} expires as another one", expired.id.0));
                 }
             }
+            Event::OverdraftLimitChanged(changed) => {
+                let slot = self.slot_of(record, changed.account, None)?;
+                self.apply_overdraft_limit(slot, changed.overdraft_limit);
+            }
+            Event::MetadataReplaced(replaced) => {
+                let slot = self.slot_of(record, replaced.account, None)?;
+                let account = &self.accounts.at(slot).account;
+                let before = (account.metadata_seq, account.metadata_digest);
+                if before != (replaced.before, replaced.digest_before) {
+                    return Err(format!("account {} had other metadata before", account.id.0));
+                }
+                self.apply_metadata(slot, replaced.metadata.as_ref());
+            }
             Event::TransactionCreated(_) | Event::IdBurned(_) => {}
         }
         Ok(())
@@ -435,6 +448,19 @@ impl State {
         self.seq = self.seq.next();
         self.timestamp = timestamp.plus(u64::from(asked.max(1)) - 1);
         (after, ledgers)
+    }
+
+    /// What the record would say of accounts and ledgers, if the command ended here.
+    pub(crate) fn preview(&self) -> (Vec<AccountAfter>, Vec<LedgerAfter>) {
+        let accounts = self.touched.iter().map(|touched| {
+            let after = self.accounts.at(touched.slot).account.after();
+            AccountAfter { version: after.version + 1, ..after }
+        });
+        let ledgers = self.touched_ledgers.iter().filter_map(|(index, before)| {
+            let LedgerState { ledger, totals } = &self.ledgers[*index];
+            (totals != before).then_some(LedgerAfter { id: ledger.id, totals: *totals })
+        });
+        (accounts.collect(), ledgers.collect())
     }
 
     fn finish_ledgers(&mut self, moved: &Moved) -> Vec<LedgerAfter> {

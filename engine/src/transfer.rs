@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::amount::Amount;
 use crate::asking::Content;
-use crate::decided::Settlement;
+use crate::decided::{DecidedKind, Settlement};
 use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
 use crate::pending::expires_at;
 
@@ -208,7 +208,9 @@ pub struct Transfer {
     pub amount_requested: Amount,
     /// The pending transfer that it posts or voids; 0 where it does neither.
     pub pending_id: TransferId,
-    /// What it has in common with that one.
+    /// The transfer that it reverses; 0 where it reverses none.
+    pub reverses: TransferId,
+    /// What it has in common with its pending transfer.
     pub inherited: Inherited,
     /// Seconds until it expires; 0 where it does not, or is not pending.
     pub timeout: u32,
@@ -245,6 +247,15 @@ impl Transfer {
     #[must_use]
     pub fn settles(&self) -> Option<(TransferId, Settlement)> {
         self.flags.settlement().map(|settlement| (self.pending_id, settlement))
+    }
+
+    /// Which transfer it ended, and how that is remembered: it posted, voided or reversed it.
+    #[must_use]
+    pub fn ends(&self) -> Option<(TransferId, DecidedKind)> {
+        if self.reverses.0 != 0 {
+            return Some((self.reverses, DecidedKind::Reversed));
+        }
+        self.settles().map(|(id, settlement)| (id, settlement.kind()))
     }
 
     /// The digest of what the caller asked for: equal for the same content, whatever the moment it was decided at.

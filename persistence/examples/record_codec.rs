@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use florin_engine::{
     AccountAfter, AccountId, Amount, Balances, Code, Event, JournalSeq, LedgerAfter, LedgerId,
-    LedgerTotals, Record, Timestamp, Transfer, TransferFlags, TransferId, TransferPosted,
+    LedgerTotals, Record, Timestamp, Transfer, TransferId, TransferPosted,
 };
 use florin_persistence::record::{decode, encode};
 

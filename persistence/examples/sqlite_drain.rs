@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use florin_engine::{
     AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event,
     JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals, Record, Scale, Timestamp, Transfer,
-    TransferFlags, TransferId, TransferPosted,
+    TransferId, TransferPosted,
 };
 use florin_persistence::store::{OfAccount, PageRequest, Side, Store, StoreBatch, TransferFilter};
 use uuid::Uuid;

@@ -24,6 +24,8 @@
 //! | 4 transaction created | presence, id, count of legs, timestamp, what is present; its legs follow as transfers posted |
 //! | 5 id burned | id, rejection, timestamp |
 //! | 6 transfer expired | id, index of the debit account, index of the credit account, amount, timestamp |
+//! | 7 overdraft limit changed | index of the account, limit before, limit after, timestamp |
+//! | 8 metadata replaced | presence, index of the account, timestamp, what is present: 0 the metadata before, as its position and digest (8 bytes), 1 the metadata |
 //!
 //! An outcome is one byte and: 0 exists (position, timestamp of 8 bytes), 1 differs (position), 2 rejected (number, its figures as signed varints),
 //! 3 settled (position; one byte: 1 posted, 2 voided, 3 expired).
@@ -49,6 +51,7 @@
 //! | 13 | | | transaction id (16 bytes), where bit 1 does not say it | |
 //! | 14 | | | ledger, where not that of the debit account | |
 //! | 15 | | | what a post or void has in common with its pending transfer ([`florin_engine::Inherited`]) | |
+//! | 16 | | | id of the transfer that it reverses (16 bytes) | |
 //!
 //! Metadata is its text and its digest (8 bytes). The timestamp of something imported lies before the record's: its distance wraps, in ten bytes. When a
 //! pending transfer expires follows from its timestamp and timeout, and what it closes or its void opens again from its flags.
@@ -72,6 +75,8 @@ mod kind {
     pub(super) const TRANSACTION_CREATED: u8 = 4;
     pub(super) const ID_BURNED: u8 = 5;
     pub(super) const TRANSFER_EXPIRED: u8 = 6;
+    pub(super) const OVERDRAFT_LIMIT_CHANGED: u8 = 7;
+    pub(super) const METADATA_REPLACED: u8 = 8;
 }
 
 /// Kinds of outcomes.
@@ -125,6 +130,7 @@ mod transfer {
     pub(super) const TRANSACTION_ID: u64 = 1 << 13;
     pub(super) const LEDGER: u64 = 1 << 14;
     pub(super) const INHERITED: u64 = 1 << 15;
+    pub(super) const REVERSES: u64 = 1 << 16;
     pub(super) const KNOWN: u64 = FLAGS
         | LEG
         | USER_DATA_128
@@ -137,7 +143,15 @@ mod transfer {
         | EFFECTIVE_AT
         | TRANSACTION_ID
         | LEDGER
-        | INHERITED;
+        | INHERITED
+        | REVERSES;
+}
+
+/// Presence bits of metadata replaced.
+mod replaced {
+    pub(super) const BEFORE: u64 = 1 << 0;
+    pub(super) const METADATA: u64 = 1 << 1;
+    pub(super) const KNOWN: u64 = BEFORE | METADATA;
 }
 
 /// Presence bits of a transaction created.

@@ -57,7 +57,12 @@ async fn a_transaction_is_read_whole_from_journal_and_store() {
     };
     let metadata = Some(Metadata::new("{\"order\":1}".into(), b"order=1"));
     let transfers = vec![leg(0, 1, 2), leg(1, 2, 3)];
-    let command = Command::CreateTransaction(CreateTransaction { id, transfers, metadata });
+    let command = Command::CreateTransaction(CreateTransaction {
+        id,
+        transfers,
+        metadata,
+        conditions: Vec::new(),
+    });
     let answer = bank.florin.submit(command.clone(), None).await.unwrap();
     assert_eq!(answer.exceptions, []);
     let read = bank.florin.transaction(id).await.unwrap().value.unwrap();

@@ -61,7 +61,12 @@ async fn a_transaction_refused_by_a_leg_that_happened_before_leaves_its_key_free
     bank.accounts(2).await;
     assert_eq!(bank.transfer(1, 1, 2, "5").await, "ok");
     let transact = async |transfers, fingerprint| {
-        let transaction = CreateTransaction { id: TransferId(50), transfers, metadata: None };
+        let transaction = CreateTransaction {
+            id: TransferId(50),
+            transfers,
+            metadata: None,
+            conditions: Vec::new(),
+        };
         let command = Command::CreateTransaction(transaction);
         bank.florin.submit(command, key(5, fingerprint, KeyRule::Accepted)).await.unwrap()
     };

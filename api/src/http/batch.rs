@@ -135,7 +135,9 @@ impl<'a> DecidedIds<'a> {
             Event::LedgerCreated(_)
             | Event::TransactionCreated(_)
             | Event::IdBurned(_)
-            | Event::TransferExpired(_) => None,
+            | Event::TransferExpired(_)
+            | Event::OverdraftLimitChanged(_)
+            | Event::MetadataReplaced(_) => None,
         })
     }
 

@@ -219,13 +219,17 @@ pub(crate) struct Entry {
 }
 
 /// The rejections that could be accepted at another time, and that burn the id. A test compares this with the engine.
-const TRANSIENT: [&str; 6] = [
+const TRANSIENT: [&str; 10] = [
     "debit_account_not_found",
     "credit_account_not_found",
     "debit_account_already_closed",
     "credit_account_already_closed",
     "exceeds_credits",
     "exceeds_debits",
+    "pending_transfer_not_found",
+    "reversed_transfer_not_found",
+    "condition_failed",
+    "condition_account_not_found",
 ];
 
 /// What the client may do after a refusal by the rules with this code.
@@ -315,6 +319,13 @@ mod tests {
             Rejection::CreditAccountAlreadyClosed,
             Rejection::ExceedsCredits { available: figures, requested: figures, ledger },
             Rejection::ExceedsDebits { available: figures, requested: figures, ledger },
+            Rejection::PendingTransferNotFound,
+            Rejection::PendingTransferAlreadyPosted,
+            Rejection::ReversedTransferNotFound,
+            Rejection::AlreadyReversed,
+            Rejection::ConditionFailed { condition: 0, found: figures, ledger },
+            Rejection::ConditionAccountNotFound { condition: 0 },
+            Rejection::AccountToChangeNotFound,
             Rejection::LinkedEventFailed,
             Rejection::IdMustNotBeZero,
             Rejection::LedgerNotFound { ledger },

@@ -9,8 +9,8 @@
 //! edge does not know the debit account's.
 
 use florin_engine::{
-    AmountInput, CreateAccount, CreateLedger, CreateTransfer, OpenAccount, Timestamp,
-    metadata_digest,
+    AmountInput, Comparison, Condition, CreateAccount, CreateLedger, CreateTransfer, Expected,
+    OpenAccount, SignedInput, Timestamp, metadata_digest,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -133,6 +133,7 @@ impl Fingerprint {
             effective_at,
             timestamp,
             metadata,
+            conditions,
         } = transfer;
         self.id(id.0, naming);
         self.bytes(&debit_account_id.0.to_le_bytes());
@@ -155,6 +156,38 @@ impl Fingerprint {
         self.bytes(&effective_at.map_or(u64::MAX, |at| at.0).to_le_bytes());
         self.bytes(&metadata_digest(metadata.as_ref()).to_le_bytes());
         self.imported(*timestamp);
+        self.conditions(conditions);
+    }
+
+    /// Takes up conditions; where there are none, the fingerprint is what it was before there were any.
+    fn conditions(&mut self, conditions: &[Condition]) {
+        for Condition { account_id, comparison, expected } in conditions {
+            self.bytes(&account_id.0.to_le_bytes());
+            self.bytes(&[match comparison {
+                Comparison::Eq => 0,
+                Comparison::Gt => 1,
+                Comparison::Gte => 2,
+                Comparison::Lt => 3,
+                Comparison::Lte => 4,
+            }]);
+            match expected {
+                Expected::Version(version) => {
+                    self.bytes(&[0]);
+                    self.bytes(&version.to_le_bytes());
+                }
+                Expected::Balance(sum) => self.sum(1, *sum),
+                Expected::Available(sum) => self.sum(2, *sum),
+            }
+        }
+    }
+
+    fn sum(&mut self, what: u8, sum: SignedInput) {
+        let (sign, amount) = match sum {
+            SignedInput::Positive(amount) => (0, amount),
+            SignedInput::Negative(amount) => (1, amount),
+        };
+        self.bytes(&[what, sign]);
+        self.amount(amount);
     }
 
     /// Takes up a transaction. A leg's id that follows from the transaction's counts when that one was named.
@@ -162,6 +195,7 @@ impl Fingerprint {
         let create = &transaction.create;
         self.id(create.id.0, transaction.naming);
         self.bytes(&metadata_digest(create.metadata.as_ref()).to_le_bytes());
+        self.conditions(&create.conditions);
         self.bytes(&(create.transfers.len() as u64).to_le_bytes());
         for (leg, naming) in create.transfers.iter().zip(&transaction.legs) {
             let naming = match transaction.naming {

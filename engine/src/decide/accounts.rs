@@ -175,7 +175,7 @@ impl State {
             return Ok(());
         }
         let item = opening_transfer(id, ledger, balance);
-        let asking = Asking { item: &item, amount: balance, ledger, transaction_id: None };
+        let asking = opening_asking(&item, balance, ledger);
         self.create_transfer(deciding, 0, asking, timestamp.plus(2), before)
     }
 
@@ -192,13 +192,17 @@ impl State {
             (Some(decided), Some(account)) => {
                 let ledger = account.ledger;
                 let item = opening_transfer(id, ledger, balance);
-                let asking = Asking { item: &item, amount: balance, ledger, transaction_id: None };
+                let asking = opening_asking(&item, balance, ledger);
                 decided.digest == asking.content_digest()
             }
             _ => balance.is_zero(),
         };
         if same { Ok(()) } else { rejected(Rejection::ExistsWithDifferentBalance) }
     }
+}
+
+fn opening_asking(item: &CreateTransfer, amount: Amount, ledger: LedgerId) -> Asking<'_> {
+    Asking { item, amount, ledger, transaction_id: None, reverses: TransferId(0) }
 }
 
 /// The transfer that gives an account its opening balance.

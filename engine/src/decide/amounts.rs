@@ -3,9 +3,10 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use super::Unreadable;
+use super::{Unreadable, WHOLE_TRANSACTION};
 use crate::amount::{Amount, AmountInput, Scale};
 use crate::command::{Command, CreateAccount, CreateTransfer};
+use crate::condition::Condition;
 use crate::decided::DecidedBefore;
 use crate::ids::{LedgerId, TransferId};
 use crate::state::State;
@@ -29,9 +30,22 @@ impl State {
             }
             Command::CreateTransfers(transfers) => self.read_transfers(transfers, before),
             Command::CreateTransaction(transaction) => {
+                self.readable_conditions(WHOLE_TRANSACTION, &transaction.conditions)?;
                 self.read_transfers(&transaction.transfers, before)
             }
-            Command::ExpirePending(_) => Ok(Vec::new()),
+            Command::SetOverdraftLimit(set) => {
+                let scale = || self.scale(self.account(set.account_id)?.ledger);
+                Ok(vec![read_amount(set.overdraft_limit, 0, "overdraft_limit", scale)?])
+            }
+            Command::ReverseTransfer(reverse) => {
+                self.readable_conditions(0, &reverse.conditions)?;
+                Ok(Vec::new())
+            }
+            Command::ReverseTransaction(reverse) => {
+                self.readable_conditions(WHOLE_TRANSACTION, &reverse.conditions)?;
+                Ok(Vec::new())
+            }
+            Command::ExpirePending(_) | Command::ReplaceMetadata(_) => Ok(Vec::new()),
             Command::OpenAccount(open) => Ok(vec![
                 account(0, &open.account)?,
                 read_amount(open.balance, 0, "balance", || self.scale(open.account.ledger))?,
@@ -61,9 +75,15 @@ impl State {
             })
         };
         let read = |(index, asked): (usize, &CreateTransfer)| {
+            self.readable_conditions(index as u32, &asked.conditions)?;
             read_amount(asked.amount, index, "amount", || self.scale(ledger(asked)?))
         };
         transfers.iter().enumerate().map(read).collect()
+    }
+
+    fn readable_conditions(&self, index: u32, conditions: &[Condition]) -> Result<(), Unreadable> {
+        let field = "conditions";
+        self.read_conditions(conditions).map_err(|reason| Unreadable { index, field, reason })
     }
 
     /// The ledger of the transfer that a post or void settles, open or settled before.

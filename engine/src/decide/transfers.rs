@@ -9,7 +9,7 @@ use crate::command::CreateTransfer;
 use crate::decided::{Decided, DecidedBefore, DecidedKind};
 use crate::ids::{Timestamp, TransferId};
 use crate::pending::{Pending, expires_at};
-use crate::record::{Event, ItemOutcome, TransferPosted};
+use crate::record::{Event, ItemOutcome};
 use crate::rejection::Rejection;
 use crate::state::State;
 use crate::transfer::TransferFlags;
@@ -65,7 +65,8 @@ impl State {
             Some(_) => item.ledger,
             None => self.ledger_of(item),
         };
-        Asking { item, amount, ledger: ledger.unwrap_or_default(), transaction_id }
+        let (ledger, reverses) = (ledger.unwrap_or_default(), TransferId(0));
+        Asking { item, amount, ledger, transaction_id, reverses }
     }
 
     pub(super) fn create_transfer(
@@ -87,6 +88,7 @@ impl State {
                 .rule_settling(&asking, timestamp, before)
                 .map_err(|outcome| self.note_settled(deciding, index, asking, outcome))?,
         };
+        self.rule_conditions(&asking.item.conditions).map_err(ItemOutcome::Rejected)?;
         let Ruled { debit, credit, amount, timestamp, .. } = ruled;
         // Made where it stays: a transfer is large, and moving it about costs more than ruling it.
         match &ruled.settles {
@@ -105,16 +107,16 @@ impl State {
         let seq = self.seq.next();
         let kind = DecidedKind::Transfer;
         self.ids.insert(id.0, Decided { seq, digest, timestamp, kind });
-        if let Some((pending_id, settlement)) = posted.transfer.settles() {
-            let ended = Decided::ended(seq, timestamp, settlement.kind(), posted.transfer.ledger);
-            self.settled.insert(pending_id.0, ended);
+        if let Some((ended_id, kind)) = posted.transfer.ends() {
+            let ended = Decided::ended(seq, timestamp, kind, posted.transfer.ledger);
+            self.settled.insert(ended_id.0, ended);
         }
         Ok(())
     }
 
     /// Keeps what was asked for where its id has other content, so that the field can be found; within one command it is found at
     /// once, since what it differs from may yet be undone with its chain.
-    fn note_difference(
+    pub(super) fn note_difference(
         &self,
         deciding: &mut Deciding,
         index: u32,

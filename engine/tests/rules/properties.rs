@@ -2,8 +2,9 @@
 
 use florin_engine::{
     AccountFlags, AccountId, Amount, AmountInput, Code, Command, CreateAccount, CreateTransaction,
-    CreateTransfer, Event, ExpirePending, ItemOutcome, JournalSeq, NothingBefore, PendingTransfer,
-    Rejection, State, StateHeader, Timestamp, TransferFlags, TransferId, Verdict,
+    CreateTransfer, Event, ExpirePending, ItemOutcome, JournalSeq, Metadata, NothingBefore,
+    PendingTransfer, Rejection, ReplaceMetadata, ReverseTransfer, SetOverdraftLimit, State,
+    StateHeader, Timestamp, TransferFlags, TransferId, Verdict,
 };
 use proptest::prelude::*;
 
@@ -77,15 +78,31 @@ fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         2 => prop::collection::vec(any_account(), 1..4).prop_map(Command::CreateAccounts),
         6 => transfers().prop_map(Command::CreateTransfers),
+        1 => any_change(),
         1 => (0..4_u32).prop_map(|limit| Command::ExpirePending(ExpirePending { limit })),
         1 => (1..40_u128, transfers()).prop_map(|(id, transfers)| {
             Command::CreateTransaction(CreateTransaction {
                 id: TransferId(id),
                 transfers,
                 metadata: None,
+                conditions: Vec::new(),
             })
         }),
     ]
+}
+
+/// What changes an account beside transfers.
+fn any_change() -> impl Strategy<Value = Command> {
+    (1..6_u128, 0..20_u64, 0..3_u8).prop_map(|(id, limit, what)| {
+        let account_id = AccountId(id);
+        if what == 0 {
+            let overdraft_limit = AmountInput::Minor(Amount::from_minor(limit));
+            return Command::SetOverdraftLimit(SetOverdraftLimit { account_id, overdraft_limit });
+        }
+        let text = format!("{{\"k\":{limit}}}");
+        let metadata = (what == 1).then(|| Metadata::new(text.as_str().into(), text.as_bytes()));
+        Command::ReplaceMetadata(ReplaceMetadata { account_id, metadata })
+    })
 }
 
 /// Commands and how far the clock goes on before each, in nanoseconds.
@@ -150,6 +167,56 @@ proptest! {
             prop_assert_eq!(decide(&mut restored), decide(&mut bank.state));
         }
         prop_assert_eq!(restored.state_hash(), bank.state.state_hash());
+    }
+
+    #[test]
+    fn a_rehearsal_equals_the_decision_and_changes_nothing(history in any_history()) {
+        let mut bank = TestBank::default();
+        for (command, step) in &history {
+            bank.now = bank.now.plus(*step);
+            // Compares all that there is before and after.
+            let rehearsed = bank.rehearse(command.clone()).unwrap();
+            prop_assert_eq!(rehearsed, bank.decide(command.clone()).unwrap());
+        }
+        bank.assert_replays();
+    }
+
+    #[test]
+    fn all_that_can_be_reversed_is_reversed_once(history in any_history()) {
+        let mut bank = lived(&history);
+        // Without limits and with all accounts open, money can always go back.
+        let happened: Vec<_> = bank.records.iter().flat_map(|record| record.events.clone()).collect();
+        for (event, id) in happened.into_iter().zip(1000..) {
+            let Event::TransferPosted(posted) = event else { continue };
+            let (flags, original) = (posted.transfer.flags, posted.transfer);
+            let no_more = flags.contains(TransferFlags::PENDING) || flags.contains(TransferFlags::VOID_PENDING_TRANSFER);
+            let mut reverse = |id| {
+                let reverse = ReverseTransfer {
+                    id: TransferId(id),
+                    original: original.clone(),
+                    user_data_128: 0,
+                    user_data_64: 0,
+                    user_data_32: 0,
+                    effective_at: None,
+                    metadata: None,
+                    conditions: Vec::new(),
+                };
+                bank.decide(Command::ReverseTransfer(Box::new(reverse))).unwrap().exceptions
+            };
+            match reverse(id).first() {
+                None => {
+                    prop_assert!(!no_more);
+                    let exists = matches!(reverse(id)[0].1, ItemOutcome::Exists { .. });
+                    prop_assert!(exists);
+                    let again = ItemOutcome::Rejected(Rejection::AlreadyReversed);
+                    prop_assert_eq!(reverse(id + 1000), vec![(0, again)]);
+                }
+                Some((_, ItemOutcome::Rejected(Rejection::TransferNotReversible))) => prop_assert!(no_more),
+                Some((_, ItemOutcome::Rejected(rejection))) => prop_assert!(rejection.is_transient(), "{rejection:?}"),
+                Some(other) => prop_assert!(false, "{other:?}"),
+            }
+        }
+        bank.assert_replays();
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use florin_engine::{
-    AccountFlags, AccountId, Amount, AmountInput, Asked, Code, Command, CreateAccount,
-    CreateLedger, CreateTransaction, CreateTransfer, Decided, DecidedBefore, DecidedSpace,
-    Decision, Event, ExpirePending, ItemOutcome, JournalSeq, LedgerId, Metadata, OpenAccount,
-    PendingTransfer, Record, Rejection, Scale, State, Timestamp, Transfer, TransferFlags,
-    TransferId, Verdict, WHOLE_TRANSACTION,
+    AccountFlags, AccountId, Amount, AmountInput, Asked, Code, Command, Comparison, Condition,
+    CreateAccount, CreateLedger, CreateTransaction, CreateTransfer, Decided, DecidedBefore,
+    DecidedSpace, Decision, Event, Expected, ExpirePending, ItemOutcome, JournalSeq, LedgerId,
+    Metadata, OpenAccount, PendingTransfer, Record, Rejection, ReplaceMetadata, ReverseTransaction,
+    ReverseTransfer, Scale, SetOverdraftLimit, Settle, SignedInput, State, Timestamp, Transaction,
+    Transfer, TransferFlags, TransferId, Verdict, WHOLE_TRANSACTION,
 };
 
 /// A state with everything that was ever decided on it.
@@ -16,6 +17,8 @@ pub(crate) struct TestBank {
     pub(crate) records: Vec<Record>,
     pub(crate) now: Timestamp,
     pub(crate) index: Index,
+    /// The next command is only rehearsed.
+    dry: bool,
 }
 
 /// The index of decided ids, as a map.
@@ -60,6 +63,7 @@ impl Default for TestBank {
             records: Vec::new(),
             now: Timestamp(0),
             index: Index::default(),
+            dry: false,
         };
         for (id, currency) in [(1, "USD"), (2, "EUR")] {
             let scale = Scale::try_new(2).unwrap();
@@ -71,7 +75,24 @@ impl Default for TestBank {
 }
 
 impl TestBank {
+    /// Decides without anything changing.
+    pub(crate) fn rehearse(&mut self, command: Command) -> Result<Decision, String> {
+        let what_is = |state: &State| {
+            let accounts: Vec<_> = state.accounts().cloned().collect();
+            let seen = (state.seq(), state.timestamp(), state.state_hash(), state.recent_count());
+            (seen, accounts, state.ledgers().to_vec(), pending_of(state), state.newest_transfer())
+        };
+        let before = what_is(&self.state);
+        let rehearsed = self.state.rehearse(command, self.now, &mut self.index);
+        assert_eq!(what_is(&self.state), before);
+        self.state.check_conservation().unwrap();
+        rehearsed.map(|rehearsed| rehearsed.0).map_err(|error| error.to_string())
+    }
+
     pub(crate) fn decide(&mut self, command: Command) -> Result<Decision, String> {
+        if std::mem::take(&mut self.dry) {
+            return self.rehearse(command);
+        }
         let verdict = self.state.decide(command, None, self.now, &mut self.index);
         let Verdict::Decided(decision) = verdict.map_err(|error| error.to_string())? else {
             panic!("there are no keys here");
@@ -113,7 +134,27 @@ impl TestBank {
         })
     }
 
-    fn run(&mut self, line: &str) -> String {
+    /// A transaction and its legs; nothing much where there is none.
+    fn transaction(&self, id: TransferId) -> (Transaction, Vec<Transfer>) {
+        for record in &self.records {
+            let mut events = record.events.iter();
+            while let Some(event) = events.next() {
+                if let Event::TransactionCreated(transaction) = event
+                    && transaction.id == id
+                {
+                    let legs = events.take(transaction.transfers as usize).map(|leg| match leg {
+                        Event::TransferPosted(posted) => posted.transfer.clone(),
+                        _ => panic!("its legs follow"),
+                    });
+                    return (transaction.clone(), legs.collect());
+                }
+            }
+        }
+        let missing = Transaction { id, transfers: 0, timestamp: Timestamp(0), metadata: None };
+        (missing, Vec::new())
+    }
+
+    pub(crate) fn run(&mut self, line: &str) -> String {
         let (verb, rest) = line.split_once(' ').unwrap();
         let one = |result: Result<Decision, String>, bank: &TestBank| match result {
             Ok(decision) => match decision.exceptions.first() {
@@ -194,6 +235,80 @@ impl TestBank {
                     });
                 format!("expired {}", expired.collect::<Vec<_>>().join(","))
             }
+            "dry" => {
+                self.dry = true;
+                self.run(rest)
+            }
+            "limit" => {
+                let (account, limit) = rest.split_once(' ').unwrap();
+                let account_id = AccountId(number(account));
+                let overdraft_limit = AmountInput::parse(limit).unwrap();
+                let set = SetOverdraftLimit { account_id, overdraft_limit };
+                let result = self.decide(Command::SetOverdraftLimit(set));
+                one(result, self)
+            }
+            "metadata" => {
+                let (account, text) = rest.split_once(' ').unwrap();
+                let account_id = AccountId(number(account));
+                let metadata = (text != "-").then(|| metadata(text));
+                let replace = ReplaceMetadata { account_id, metadata };
+                let result = self.decide(Command::ReplaceMetadata(replace));
+                one(result, self)
+            }
+            "reverse" => {
+                let words: Vec<&str> = rest.split(' ').collect();
+                let original = self.transfer(TransferId(number(words[1])));
+                // What is not there can be asked for all the same.
+                let missing = Transfer { id: TransferId(number(words[1])), ..Transfer::default() };
+                let mut reverse = ReverseTransfer {
+                    id: TransferId(number(words[0])),
+                    original: original.cloned().unwrap_or(missing),
+                    user_data_128: 0,
+                    user_data_64: 0,
+                    user_data_32: 0,
+                    effective_at: None,
+                    metadata: None,
+                    conditions: Vec::new(),
+                };
+                for word in &words[2..] {
+                    let (name, value) = word.split_once('=').unwrap();
+                    match name {
+                        "ud128" => reverse.user_data_128 = value.parse().unwrap(),
+                        "amount" => {
+                            reverse.original.amount = Amount::from_minor(value.parse().unwrap())
+                        }
+                        "if" => reverse.conditions.push(condition(value)),
+                        _ => panic!("no such field: {name}"),
+                    }
+                }
+                let result = self.decide(Command::ReverseTransfer(Box::new(reverse)));
+                one(result, self)
+            }
+            "reverse-transaction" | "post-transaction" | "void-transaction" => {
+                let words: Vec<&str> = rest.split(' ').collect();
+                let id = TransferId(number(words[0]));
+                let (original, legs) = self.transaction(TransferId(number(words[1])));
+                let settle = match verb {
+                    "post-transaction" => Some(Settle::Post),
+                    "void-transaction" => Some(Settle::Void),
+                    _ => None,
+                };
+                let command = match settle {
+                    Some(settle) => {
+                        Command::CreateTransaction(CreateTransaction::settling(id, &legs, settle))
+                    }
+                    None => {
+                        let conditions =
+                            words[2..].iter().map(|word| condition(&word[3..])).collect();
+                        let metadata = None;
+                        let reverse =
+                            ReverseTransaction { id, original, legs, metadata, conditions };
+                        Command::ReverseTransaction(Box::new(reverse))
+                    }
+                };
+                let result = self.decide(command);
+                self.show_transaction(result)
+            }
             "next" => self.state.next_expiry().map_or("never".to_owned(), |at| at.0.to_string()),
             "forget" => {
                 self.forget();
@@ -204,15 +319,28 @@ impl TestBank {
     }
 
     fn run_transaction(&mut self, rest: &str) -> String {
-        let (id, legs) = rest.split_once(' ').unwrap();
-        let id = TransferId(number(id));
+        let (head, legs) = rest.split_once('[').unwrap();
+        let mut words = head.trim().split(' ');
+        let id = TransferId(number(words.next().unwrap()));
+        let conditions = words.map(|word| condition(word.strip_prefix("if=").unwrap())).collect();
         let transfers = items(legs)
             .zip(0..)
             .map(|(leg, index)| transfer(&format!("{} {leg}", TransferId::of_leg(id, index).0)))
             .collect();
-        let command =
-            Command::CreateTransaction(CreateTransaction { id, transfers, metadata: None });
-        let decision = self.decide(command).unwrap();
+        let result = self.decide(Command::CreateTransaction(CreateTransaction {
+            id,
+            transfers,
+            metadata: None,
+            conditions,
+        }));
+        self.show_transaction(result)
+    }
+
+    fn show_transaction(&self, result: Result<Decision, String>) -> String {
+        let decision = match result {
+            Ok(decision) => decision,
+            Err(error) => return error,
+        };
         match decision.exceptions.first() {
             None => "created".to_owned(),
             Some((WHOLE_TRANSACTION, outcome)) => self.show(*outcome, &decision.asked),
@@ -260,6 +388,11 @@ impl TestBank {
                         (available.display(scale), requested.display(scale));
                     format!("{} {available} < {requested}", rejection.code())
                 }
+                Rejection::ConditionFailed { condition, found, ledger } => {
+                    let digits = if ledger.0 == 0 { 0 } else { 2 };
+                    let found = found.display(Scale::try_new(digits).unwrap());
+                    format!("{} {condition} found {found}", rejection.code())
+                }
                 _ => rejection.code().to_owned(),
             },
         }
@@ -276,6 +409,31 @@ fn number(text: &str) -> u128 {
 
 fn metadata(text: &str) -> Metadata {
     Metadata::new(format!("{{\"k\":\"{text}\"}}").into(), text.as_bytes())
+}
+
+/// `account:what:comparison:value`
+fn condition(text: &str) -> Condition {
+    let [account, what, comparison, value] = text.split(':').collect::<Vec<_>>()[..] else {
+        panic!("no condition: {text}")
+    };
+    let sum = || SignedInput::parse(value).unwrap();
+    Condition {
+        account_id: AccountId(number(account)),
+        comparison: match comparison {
+            "eq" => Comparison::Eq,
+            "gt" => Comparison::Gt,
+            "gte" => Comparison::Gte,
+            "lt" => Comparison::Lt,
+            "lte" => Comparison::Lte,
+            _ => panic!("no such comparison: {comparison}"),
+        },
+        expected: match what {
+            "version" => Expected::Version(value.parse().unwrap()),
+            "balance" => Expected::Balance(sum()),
+            "available" => Expected::Available(sum()),
+            _ => panic!("nothing to compare: {what}"),
+        },
+    }
 }
 
 fn account(text: &str) -> CreateAccount {
@@ -328,6 +486,7 @@ fn transfer(text: &str) -> CreateTransfer {
                 transfer.pending_id = TransferId(number(value));
                 transfer.code = Code(0);
             }
+            "if" => transfer.conditions.push(condition(value)),
             "ts" => transfer.timestamp = Timestamp(value.parse().unwrap()),
             _ if value.is_empty() => transfer.flags = transfer.flags.with(transfer_flag(name)),
             "ledger" => transfer.ledger = Some(LedgerId(value.parse().unwrap())),

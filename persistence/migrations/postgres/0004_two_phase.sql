@@ -3,12 +3,14 @@
 ALTER TABLE transfers
     ADD COLUMN amount_requested numeric(29,0),
     ADD COLUMN pending_id uuid,
+    ADD COLUMN reverses uuid,
     ADD COLUMN inherited integer,
     ADD COLUMN timeout bigint;
 COMMENT ON COLUMN transfers.flags IS 'A sum of: 1 linked, 2 pending, 4 post_pending_transfer, 8 void_pending_transfer, 16 balancing_debit, 32 balancing_credit, 64 closing_debit, 128 closing_credit, 256 imported.';
 COMMENT ON COLUMN transfers.amount IS 'How much moved, is reserved, or was released by a void, in minor units of the ledger.';
 COMMENT ON COLUMN transfers.amount_requested IS 'The most that was to move, where that is not the amount.';
 COMMENT ON COLUMN transfers.pending_id IS 'The pending transfer that it posts or voids.';
+COMMENT ON COLUMN transfers.reverses IS 'The transfer that it takes back.';
 COMMENT ON COLUMN transfers.inherited IS 'Which of its fields it took over from that one, as a sum of bits; NULL for none.';
 COMMENT ON COLUMN transfers.timeout IS 'Seconds until a pending transfer expires; NULL for never.';
 

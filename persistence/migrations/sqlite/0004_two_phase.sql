@@ -2,6 +2,7 @@
 
 ALTER TABLE transfers ADD COLUMN amount_requested ANY;          -- the most that was to move, where that is not the amount
 ALTER TABLE transfers ADD COLUMN pending_id ANY;                -- the pending transfer that it posts or voids
+ALTER TABLE transfers ADD COLUMN reverses ANY;                  -- the transfer that it takes back
 ALTER TABLE transfers ADD COLUMN inherited INTEGER NOT NULL DEFAULT 0; -- which of its fields it took over from that one
 ALTER TABLE transfers ADD COLUMN timeout INTEGER NOT NULL DEFAULT 0;   -- seconds until it expires; 0: never
 

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use florin_engine::{
     AccountAfter, AccountCreated, AccountFlags, AccountId, Balances, Code, Event, IdBurned,
     Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals,
-    Metadata, Record, Rejection, RejectionNumberError, Scale, Settlement, Timestamp, Transaction,
-    Transfer, TransferExpired, TransferFlags, TransferId, TransferPosted,
+    Metadata, MetadataReplaced, OverdraftLimitChanged, Record, Rejection, RejectionNumberError,
+    Scale, Settlement, Timestamp, Transaction, Transfer, TransferExpired, TransferFlags,
+    TransferId, TransferPosted,
 };
 
 use super::bytes::{Cursor, Malformed, Presence, Problem};
-use super::{VERSION, account, kind, outcome, settlement, touched, transaction, transfer};
+use super::{
+    VERSION, account, kind, outcome, replaced, settlement, touched, transaction, transfer,
+};
 
 /// Bytes that are no record. Behind valid checksums that is the work of a newer program, or a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -139,6 +142,10 @@ impl<'c> EventDecoder<'c, '_> {
             }
             kind::ID_BURNED => Ok(Event::IdBurned(self.burned()?)),
             kind::TRANSFER_EXPIRED => Ok(Event::TransferExpired(self.expired()?)),
+            kind::OVERDRAFT_LIMIT_CHANGED => {
+                Ok(Event::OverdraftLimitChanged(self.limit_changed()?))
+            }
+            kind::METADATA_REPLACED => Ok(Event::MetadataReplaced(self.metadata_replaced()?)),
             unknown => Err(Malformed { offset, problem: Problem::UnknownKind(unknown) }),
         }
     }
@@ -164,6 +171,7 @@ impl<'c> EventDecoder<'c, '_> {
                 amount,
                 amount_requested: amount,
                 pending_id: TransferId(0),
+                reverses: TransferId(0),
                 inherited: Inherited::empty(),
                 timeout: 0,
                 user_data_128: 0,
@@ -224,6 +232,7 @@ impl<'c> EventDecoder<'c, '_> {
                 cursor.unlike(moved.ledger, |cursor| cursor.varint_u32().map(LedgerId))?;
         }
         moved.inherited = present.read(transfer::INHERITED, cursor, inherited)?;
+        moved.reverses = TransferId(present.read(transfer::REVERSES, cursor, Cursor::u128)?);
         Ok(())
     }
 
@@ -292,6 +301,25 @@ impl<'c> EventDecoder<'c, '_> {
         let amount = self.cursor.amount()?;
         let timestamp = self.timestamp()?;
         Ok(TransferExpired { id, debit_account, credit_account, amount, timestamp })
+    }
+
+    fn limit_changed(&mut self) -> Result<OverdraftLimitChanged, Malformed> {
+        let (account, _) = self.account()?;
+        let before = self.cursor.amount()?;
+        let overdraft_limit = self.cursor.amount()?;
+        let timestamp = self.timestamp()?;
+        Ok(OverdraftLimitChanged { account, before, overdraft_limit, timestamp })
+    }
+
+    fn metadata_replaced(&mut self) -> Result<MetadataReplaced, Malformed> {
+        let present = presence(self.cursor, Cursor::varint, replaced::KNOWN)?;
+        let (account, _) = self.account()?;
+        let timestamp = self.timestamp()?;
+        let (before, digest_before) = present
+            .read(replaced::BEFORE, self.cursor, |cursor| Ok((cursor.varint()?, cursor.u64()?)))?;
+        let metadata = metadata(self.cursor, present, replaced::METADATA)?;
+        let before = JournalSeq(before);
+        Ok(MetadataReplaced { account, before, digest_before, metadata, timestamp })
     }
 
     fn timestamp(&mut self) -> Result<Timestamp, Malformed> {

@@ -2,12 +2,14 @@
 
 use florin_engine::{
     AccountAfter, AccountCreated, Amount, Event, IdBurned, ItemOutcome, KeyUse, Ledger,
-    LedgerAfter, LedgerId, Metadata, Record, Settlement, Timestamp, Transaction, TransferExpired,
-    TransferId, TransferPosted,
+    LedgerAfter, LedgerId, Metadata, MetadataReplaced, OverdraftLimitChanged, Record, Settlement,
+    Timestamp, Transaction, TransferExpired, TransferId, TransferPosted,
 };
 
 use super::bytes::{Presence, Scratch, put_text};
-use super::{VERSION, account, kind, outcome, settlement, touched, transaction, transfer};
+use super::{
+    VERSION, account, kind, outcome, replaced, settlement, touched, transaction, transfer,
+};
 
 /// Room for one entry of each kind, so that the output seldom grows more than once for a record.
 const HEADER_BYTES: usize = 64;
@@ -109,6 +111,8 @@ impl Encoder<'_> {
                 Event::TransactionCreated(created) => self.transaction_created(created),
                 Event::IdBurned(burned) => self.burned(burned),
                 Event::TransferExpired(expired) => self.expired(expired),
+                Event::OverdraftLimitChanged(changed) => self.limit_changed(changed),
+                Event::MetadataReplaced(replaced) => self.metadata_replaced(replaced),
             }
         }
         self.assert_no_legs_due();
@@ -141,6 +145,7 @@ impl Encoder<'_> {
             (transfer::TRANSACTION_ID, moved.transaction_id.is_some() && !is_leg),
             (transfer::LEDGER, moved.ledger != debit.ledger),
             (transfer::INHERITED, moved.inherited.bits() != 0),
+            (transfer::REVERSES, moved.reverses.0 != 0),
         ]);
         let scratch = &mut self.scratch;
         scratch.byte(kind::TRANSFER_POSTED);
@@ -186,6 +191,9 @@ impl Encoder<'_> {
         }
         if present.has(transfer::INHERITED) {
             scratch.varint(u64::from(moved.inherited.bits()));
+        }
+        if present.has(transfer::REVERSES) {
+            scratch.array(moved.reverses.0.to_le_bytes());
         }
     }
 
@@ -252,6 +260,33 @@ impl Encoder<'_> {
         self.scratch.varint(u64::from(expired.credit_account));
         self.scratch.amount(expired.amount);
         self.timestamp(expired.timestamp);
+        self.scratch.drain_to(self.out);
+    }
+
+    fn limit_changed(&mut self, changed: &OverdraftLimitChanged) {
+        self.scratch.byte(kind::OVERDRAFT_LIMIT_CHANGED);
+        self.scratch.varint(u64::from(changed.account));
+        self.scratch.amount(changed.before);
+        self.scratch.amount(changed.overdraft_limit);
+        self.timestamp(changed.timestamp);
+        self.scratch.drain_to(self.out);
+    }
+
+    fn metadata_replaced(&mut self, new: &MetadataReplaced) {
+        let had_metadata = new.before.0 != 0 || new.digest_before != 0;
+        let present = Presence::of([
+            (replaced::BEFORE, had_metadata),
+            (replaced::METADATA, new.metadata.is_some()),
+        ]);
+        self.scratch.byte(kind::METADATA_REPLACED);
+        self.scratch.varint(present.bits());
+        self.scratch.varint(u64::from(new.account));
+        self.timestamp(new.timestamp);
+        if had_metadata {
+            self.scratch.varint(new.before.0);
+            self.scratch.array(new.digest_before.to_le_bytes());
+        }
+        self.metadata(new.metadata.as_ref());
         self.scratch.drain_to(self.out);
     }
 

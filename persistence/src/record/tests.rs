@@ -157,7 +157,7 @@ fn what_is_no_record_says_where_and_why() {
         "33: kind 9 is not known to this program",
     );
     // Each of the bits that are reserved, and the first beyond all.
-    for bit in [8, 10, 11, 16_usize] {
+    for bit in [8, 10, 11, 17_usize] {
         let mut presence = vec![0x80; bit / 7];
         presence.push(1 << (bit % 7));
         check(

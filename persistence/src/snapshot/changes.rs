@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use florin_engine::{
     Account, AccountAfter, AccountCreated, AccountId, Balances, Event, JournalSeq, Ledger,
-    LedgerAfter, LedgerId, LedgerTotals, PendingTransfer, Record, Timestamp, Transfer,
-    TransferFlags, TransferId, metadata_digest,
+    LedgerAfter, LedgerId, LedgerTotals, MetadataReplaced, PendingTransfer, Record, Timestamp,
+    Transfer, TransferFlags, TransferId, metadata_digest,
 };
 
 /// A record that does not fit the state before it: a bug, or records of another journal.
@@ -69,6 +69,8 @@ pub struct Changes {
     slots: HashMap<AccountId, Slot>,
     created: Vec<Account>,
     touched: Vec<AccountAfter>,
+    /// The newest metadata, as its digest and position, of accounts that were there before.
+    metadata: HashMap<AccountId, (u64, JournalSeq)>,
     /// The pending transfers that opened since, and are open.
     opened: HashMap<TransferId, PendingTransfer>,
     /// The pending transfers that were open before, and ended since.
@@ -96,6 +98,7 @@ impl Changes {
             slots: HashMap::new(),
             created: Vec::new(),
             touched: Vec::new(),
+            metadata: HashMap::new(),
             opened: HashMap::new(),
             ended: HashSet::new(),
             ledgers_created: BTreeMap::new(),
@@ -133,8 +136,11 @@ impl Changes {
                 Event::AccountCreated(created) => self.create_account(seq, created)?,
                 Event::TransferPosted(posted) => self.transfer(&posted.transfer)?,
                 Event::TransferExpired(expired) => self.end(expired.id)?,
-                // No part of the state.
-                Event::TransactionCreated(_) | Event::IdBurned(_) => {}
+                Event::MetadataReplaced(replaced) => self.replace_metadata(seq, record, replaced),
+                // The new limit stands in the accounts after; transactions and burned ids are no part of the state.
+                Event::OverdraftLimitChanged(_)
+                | Event::TransactionCreated(_)
+                | Event::IdBurned(_) => {}
             }
         }
         for after in &record.accounts {
@@ -157,6 +163,7 @@ impl Changes {
             + self.touched.capacity() * size_of::<AccountAfter>()
             + self.ledgers_created.len() * size_of::<Ledger>()
             + names
+            + self.metadata.capacity() * (size_of::<(AccountId, (u64, JournalSeq))>() + 1) * 8 / 7
             + self.opened.capacity() * (size_of::<(TransferId, PendingTransfer)>() + 1) * 8 / 7
             + self.ended.capacity() * (size_of::<TransferId>() + 1) * 8 / 7
             + self.totals.len() * size_of::<(LedgerId, LedgerTotals)>()
@@ -205,6 +212,20 @@ impl Changes {
         }
     }
 
+    fn replace_metadata(&mut self, seq: JournalSeq, record: &Record, replaced: &MetadataReplaced) {
+        let metadata = replaced.metadata.as_ref();
+        let digest = metadata_digest(metadata);
+        let position = if metadata.is_some() { seq } else { JournalSeq::NONE };
+        let id = record.accounts[replaced.account as usize].id;
+        if let Some(Slot::Created(index)) = self.slots.get(&id) {
+            let account = &mut self.created[*index as usize];
+            account.metadata_digest = digest;
+            account.metadata_seq = position;
+        } else {
+            self.metadata.insert(id, (digest, position));
+        }
+    }
+
     /// How many pending transfers opened since, and how many ended that were open before.
     pub(super) fn pending_counts(&self) -> (u64, u64) {
         (self.opened.len() as u64, self.ended.len() as u64)
@@ -234,13 +255,13 @@ impl Changes {
 
     /// What changed, each kind by id, once no more records come.
     pub(super) fn into_sorted(self) -> Sorted {
-        let Changes { slots, mut created, mut touched, opened, ended, .. } = self;
+        let Changes { slots, mut created, mut touched, metadata, opened, ended, .. } = self;
         drop(slots);
         created.sort_unstable_by_key(|account| account.id);
         touched.sort_unstable_by_key(|after| after.id);
         let mut opened: Vec<PendingTransfer> = opened.into_values().collect();
         opened.sort_unstable_by_key(|pending| pending.id);
-        Sorted { created, touched, opened, ended }
+        Sorted { created, touched, metadata, opened, ended }
     }
 }
 
@@ -248,6 +269,7 @@ impl Changes {
 pub(super) struct Sorted {
     pub(super) created: Vec<Account>,
     pub(super) touched: Vec<AccountAfter>,
+    pub(super) metadata: HashMap<AccountId, (u64, JournalSeq)>,
     pub(super) opened: Vec<PendingTransfer>,
     pub(super) ended: HashSet<TransferId>,
 }

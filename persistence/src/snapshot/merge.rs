@@ -1,14 +1,14 @@
 //! The next snapshot, from the one before and what changed since.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Write};
 use std::iter::Peekable;
 use std::mem;
 use std::vec;
 
 use florin_engine::{
-    Account, AccountAfter, JournalSeq, Ledger, LedgerId, LedgerTotals, PendingTransfer, Timestamp,
-    TransferId,
+    Account, AccountAfter, AccountId, JournalSeq, Ledger, LedgerId, LedgerTotals, PendingTransfer,
+    Timestamp, TransferId,
 };
 use uuid::Uuid;
 
@@ -99,7 +99,7 @@ pub fn merge<R: Read, W: Write>(
         .max(begin.map_or(Timestamp::default(), |begin| begin.newest_transfer));
     let (opened, ended) = changes.pending_counts();
     let seq = changes.seq;
-    let Sorted { created, touched, opened: opened_since, ended: ended_since } =
+    let Sorted { created, touched, metadata, opened: opened_since, ended: ended_since } =
         changes.into_sorted();
     let header = SnapshotHeader {
         directory: end.directory,
@@ -116,8 +116,11 @@ pub fn merge<R: Read, W: Write>(
             .saturating_sub(ended),
     };
     let mut writer = SnapshotWriter::start(out, header, &ledgers)?;
-    let mut newest =
-        Newest { created: created.into_iter().peekable(), touched: touched.into_iter().peekable() };
+    let mut newest = Newest {
+        created: created.into_iter().peekable(),
+        touched: touched.into_iter().peekable(),
+        metadata,
+    };
     let mut pending =
         NewestPending { opened: opened_since.into_iter().peekable(), ended: ended_since };
     let mut old = old.into_iter().flatten().peekable();
@@ -179,6 +182,8 @@ impl NewestPending {
 struct Newest {
     created: Peekable<vec::IntoIter<Account>>,
     touched: Peekable<vec::IntoIter<AccountAfter>>,
+    /// Of those touched, the metadata where it is another, as its digest and position.
+    metadata: HashMap<AccountId, (u64, JournalSeq)>,
 }
 
 impl Newest {
@@ -193,7 +198,13 @@ impl Newest {
     /// Brings `old` up to date.
     fn apply_to(&mut self, old: &mut Account) -> Result<(), Contradiction> {
         match self.touched.next_if(|after| after.id <= old.id) {
-            Some(after) if after.id == old.id => update(old, &after),
+            Some(after) if after.id == old.id => {
+                if let Some((digest, seq)) = self.metadata.get(&after.id) {
+                    old.metadata_digest = *digest;
+                    old.metadata_seq = *seq;
+                }
+                update(old, &after)
+            }
             Some(after) => Err(Contradiction::AccountMissing(after.id)),
             None => Ok(()),
         }

@@ -25,6 +25,8 @@ pub struct StoreBatch {
     pub(super) transfers: Vec<(Transfer, JournalSeq)>,
     pub(super) transactions: Vec<TransactionRow>,
     pub(super) settlements: Vec<SettlementRow>,
+    /// What the metadata of accounts was replaced by.
+    pub(super) metadata: BTreeMap<AccountId, Option<Metadata>>,
     pub(super) keyed: Vec<(JournalSeq, Box<[u8]>)>,
 }
 
@@ -72,6 +74,7 @@ impl StoreBatch {
             transfers: Vec::new(),
             transactions: Vec::new(),
             settlements: Vec::new(),
+            metadata: BTreeMap::new(),
             keyed: Vec::new(),
         }
     }
@@ -119,6 +122,12 @@ impl StoreBatch {
                     timestamp: expired.timestamp,
                     seq,
                 }),
+                // Its account stands among those after.
+                Event::OverdraftLimitChanged(_) => {}
+                Event::MetadataReplaced(replaced) => {
+                    let account = &record.accounts[replaced.account as usize];
+                    self.metadata.insert(account.id, replaced.metadata.clone());
+                }
             }
         }
         for after in &record.accounts {
@@ -243,6 +252,7 @@ impl StoreBatch {
             + self.transfers.len()
             + self.transactions.len()
             + self.settlements.len()
+            + self.metadata.len()
             + self.keyed.len()
     }
 

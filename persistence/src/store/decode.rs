@@ -35,6 +35,7 @@ pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, Stor
         .ok_or(StoreError::Unreadable { what: "inherited" })?;
     let timeout = columns.optional_u64("timeout")?.unwrap_or(0);
     let timeout = u32::try_from(timeout).map_err(|_| StoreError::Unreadable { what: "timeout" })?;
+    let reverses = TransferId(columns.optional_id("reverses")?.unwrap_or(0));
     let settlement = match columns.optional_u64("settlement")? {
         None => None,
         Some(number) => Some(settlement(number)?),
@@ -46,6 +47,7 @@ pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, Stor
         amount,
         amount_requested,
         pending_id,
+        reverses,
         inherited,
         timeout,
         user_data_128,

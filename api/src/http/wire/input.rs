@@ -316,6 +316,7 @@ impl NewTransfer<'_> {
             effective_at: optional(self.effective_at, "effective_at", time_value)?,
             timestamp: optional(self.timestamp, "timestamp", time_value)?.unwrap_or(Timestamp(0)),
             metadata: metadata_value(self.metadata)?,
+            conditions: Vec::new(),
         };
         Ok((transfer, naming))
     }
@@ -414,7 +415,7 @@ impl NewTransaction<'_> {
             namings.push(naming);
         }
         let naming = Naming::of(&named);
-        let create = CreateTransaction { id, transfers, metadata };
+        let create = CreateTransaction { id, transfers, metadata, conditions: Vec::new() };
         Ok(DecodedTransaction { create, naming, legs: namings })
     }
 }

@@ -3,8 +3,9 @@
 use florin_engine::{
     AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, IdBurned,
     Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals,
-    Metadata, Record, Rejection, Scale, Settlement, SignedAmount, Timestamp, Transaction, Transfer,
-    TransferExpired, TransferFlags, TransferId, TransferPosted,
+    Metadata, MetadataReplaced, OverdraftLimitChanged, Record, Rejection, Scale, Settlement,
+    SignedAmount, Timestamp, Transaction, Transfer, TransferExpired, TransferFlags, TransferId,
+    TransferPosted,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -30,6 +31,8 @@ enum Group {
     Transfer(AnyTransfer),
     /// A transfer that expired, and which accounts are its own.
     Expired((TransferExpired, Index, Index)),
+    /// Another limit or other metadata, and of which account.
+    Account(Event, Index),
     Transaction(Transaction, Vec<AnyTransfer>),
 }
 
@@ -54,6 +57,16 @@ impl Group {
                 let credit_account = credit.index(accounts.len()) as u32;
                 let expired = TransferExpired { debit_account, credit_account, ..expired };
                 vec![Event::TransferExpired(expired)]
+            }
+            Group::Account(_, _) if accounts.is_empty() => Vec::new(),
+            Group::Account(mut event, index) => {
+                let index = index.index(accounts.len()) as u32;
+                match &mut event {
+                    Event::OverdraftLimitChanged(changed) => changed.account = index,
+                    Event::MetadataReplaced(replaced) => replaced.account = index,
+                    other => panic!("{other:?} is no change of an account"),
+                }
+                vec![event]
             }
             Group::Transaction(mut transaction, legs) => {
                 let legs: Vec<Event> = legs
@@ -95,6 +108,9 @@ fn group() -> impl Strategy<Value = Group> {
         account_created().prop_map(|created| Group::One(Event::AccountCreated(created))),
         burned().prop_map(|burned| Group::One(Event::IdBurned(burned))),
         any_expired().prop_map(Group::Expired),
+        (any_limit(), any::<Index>()).prop_map(|(event, account)| Group::Account(event, account)),
+        (any_replaced(), any::<Index>())
+            .prop_map(|(event, account)| Group::Account(event, account)),
         any_transfer().prop_map(Group::Transfer),
         (transaction(), prop::collection::vec(any_transfer(), 0..4))
             .prop_map(|(transaction, legs)| Group::Transaction(transaction, legs)),
@@ -206,11 +222,29 @@ fn transaction() -> impl Strategy<Value = Transaction> {
 }
 
 fn burned() -> impl Strategy<Value = IdBurned> {
-    (number_u128(), 1..=76_u16, timestamp()).prop_map(|(id, rejection, timestamp)| IdBurned {
+    (number_u128(), 1..=83_u16, timestamp()).prop_map(|(id, rejection, timestamp)| IdBurned {
         id: TransferId(id),
         rejection,
         timestamp,
     })
+}
+
+fn any_limit() -> impl Strategy<Value = Event> {
+    (amount(), amount(), timestamp()).prop_map(|(before, overdraft_limit, timestamp)| {
+        let account = 0;
+        let changed = OverdraftLimitChanged { account, before, overdraft_limit, timestamp };
+        Event::OverdraftLimitChanged(changed)
+    })
+}
+
+fn any_replaced() -> impl Strategy<Value = Event> {
+    (number_u64(), number_u64(), metadata(), timestamp()).prop_map(
+        |(before, digest_before, metadata, timestamp)| {
+            let (account, before) = (0, JournalSeq(before));
+            let replaced = MetadataReplaced { account, before, digest_before, metadata, timestamp };
+            Event::MetadataReplaced(replaced)
+        },
+    )
 }
 
 fn any_expired() -> impl Strategy<Value = (TransferExpired, Index, Index)> {
@@ -227,12 +261,12 @@ fn any_expired() -> impl Strategy<Value = (TransferExpired, Index, Index)> {
     )
 }
 
-/// Amount requested, pending id, what is inherited, and timeout.
-fn phase() -> impl Strategy<Value = (Option<Amount>, u128, Inherited, u32)> {
+/// Amount requested, pending id, what is inherited, timeout, and which it reverses.
+fn phase() -> impl Strategy<Value = (Option<Amount>, u128, Inherited, u32, u128)> {
     let inherited = any::<u16>().prop_map(|bits| Inherited::try_from_bits(bits >> 4).unwrap());
     prop_oneof![
-        Just((None, 0, Inherited::empty(), 0)),
-        (option::of(amount()), number_u128(), inherited, number_u32()),
+        Just((None, 0, Inherited::empty(), 0, 0)),
+        (option::of(amount()), number_u128(), inherited, number_u32(), number_u128()),
     ]
 }
 
@@ -251,6 +285,7 @@ fn any_transfer() -> impl Strategy<Value = AnyTransfer> {
             amount_requested: content.4.0.unwrap_or(content.0),
             pending_id: TransferId(content.4.1),
             inherited: content.4.2,
+            reverses: TransferId(content.4.4),
             timeout: content.4.3,
             user_data_128: data.0,
             user_data_64: data.1,
@@ -299,6 +334,9 @@ fn rejection() -> impl Strategy<Value = Rejection> {
         ledger().prop_map(|ledger| Rejection::LedgerNotFound { ledger }),
         (signed(), signed(), ledger()).prop_map(|(available, requested, ledger)| {
             Rejection::ExceedsCredits { available, requested, ledger }
+        }),
+        (number_u32(), signed(), ledger()).prop_map(|(condition, found, ledger)| {
+            Rejection::ConditionFailed { condition, found, ledger }
         }),
         (signed(), signed(), ledger()).prop_map(|(available, requested, ledger)| {
             Rejection::ExceedsDebits { available, requested, ledger }

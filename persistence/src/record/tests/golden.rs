@@ -7,8 +7,9 @@ use std::path::Path;
 use florin_engine::{
     AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, IdBurned,
     Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals,
-    Metadata, Record, Rejection, Scale, Settlement, SignedAmount, Timestamp, Transaction, Transfer,
-    TransferExpired, TransferFlags, TransferId, TransferPosted,
+    Metadata, MetadataReplaced, OverdraftLimitChanged, Record, Rejection, Scale, Settlement,
+    SignedAmount, Timestamp, Transaction, Transfer, TransferExpired, TransferFlags, TransferId,
+    TransferPosted,
 };
 
 use super::super::decode;
@@ -36,9 +37,11 @@ fn records_are_read_as_they_were_written_long_ago() {
     check("record-key-used.bin", &key_used());
     check("record-two-phase.bin", &two_phase());
     check("record-imported.bin", &imported());
+    check("record-account-changed.bin", &account_changed());
+    check("record-reversal.bin", &reversal());
 }
 
-pub(super) fn samples() -> [Record; 8] {
+pub(super) fn samples() -> [Record; 10] {
     [
         ledger_created(),
         account_created(),
@@ -48,6 +51,8 @@ pub(super) fn samples() -> [Record; 8] {
         key_used(),
         two_phase(),
         imported(),
+        account_changed(),
+        reversal(),
     ]
 }
 
@@ -299,4 +304,36 @@ fn imported() -> Record {
     let transfer = Transfer { flags, timestamp: Timestamp(2), ..plain_transfer(61, 0) };
     let events = vec![Event::AccountCreated(account), posted(transfer)];
     Record { accounts: accounts(), ledgers: totals(), ..record(2, events) }
+}
+
+/// Another overdraft limit, and metadata that came, changed and went.
+fn account_changed() -> Record {
+    let limit = OverdraftLimitChanged {
+        account: 1,
+        before: Amount::MAX,
+        overdraft_limit: Amount::from_minor(7),
+        timestamp: BEGIN,
+    };
+    let replaced = |before, digest_before, metadata| {
+        Event::MetadataReplaced(MetadataReplaced {
+            account: 2,
+            before: JournalSeq(before),
+            digest_before,
+            metadata,
+            timestamp: BEGIN.plus(1),
+        })
+    };
+    let events = vec![
+        Event::OverdraftLimitChanged(limit),
+        replaced(0, 0, Some(metadata())),
+        replaced(300, 0x1234_5678_9abc_def0, Some(metadata())),
+        replaced(u64::MAX, u64::MAX, None),
+    ];
+    Record { accounts: accounts(), ledgers: totals(), ..record(2, events) }
+}
+
+fn reversal() -> Record {
+    let reverses = TransferId(0x0190_0000_0000_7000_8000_0000_0000_0002);
+    let events = vec![posted(Transfer { reverses, ..plain_transfer(71, 0) })];
+    Record { accounts: accounts(), ledgers: totals(), ..record(1, events) }
 }

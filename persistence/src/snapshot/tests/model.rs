@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use florin_engine::{
     Account, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, JournalSeq,
-    Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, PendingTransfer, Record, Scale,
-    Timestamp, Transfer, TransferExpired, TransferFlags, TransferId, TransferPosted,
+    Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, MetadataReplaced, PendingTransfer,
+    Record, Scale, Timestamp, Transfer, TransferExpired, TransferFlags, TransferId, TransferPosted,
     ledger_state_hash, metadata_digest,
 };
 use proptest::prelude::*;
@@ -26,6 +26,8 @@ pub(super) enum Op {
     Move { from: usize, to: usize, posted: u32, pending: u32 },
     /// Posts the pending transfer at this index, or voids it, or lets it expire.
     Settle { pending: usize, how: u8 },
+    /// Replaces the metadata of an account, or takes it away.
+    Metadata { account: usize, text: Option<u8> },
     /// Changes flags and limit.
     Limit { account: usize, flags: u16, limit: u64 },
 }
@@ -38,6 +40,8 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(id, ledger, strange)| Op::Account { id, ledger, strange }),
         5 => (any::<usize>(), any::<usize>(), any::<u32>(), 0..3_u32)
             .prop_map(|(from, to, posted, pending)| Op::Move { from, to, posted, pending }),
+        1 => (any::<usize>(), prop::option::of(0..9_u8))
+            .prop_map(|(account, text)| Op::Metadata { account, text }),
         2 => (any::<usize>(), 0..3_u8).prop_map(|(pending, how)| Op::Settle { pending, how }),
         1 => (any::<usize>(), 0..64_u16, any::<u64>())
             .prop_map(|(account, flags, limit)| Op::Limit { account, flags, limit }),
@@ -79,7 +83,7 @@ impl Model {
             ledgers: Vec::new(),
             key: None,
         };
-        let mut touched = Vec::new();
+        let (mut touched, mut replacements) = (Vec::new(), Vec::new());
         for (index, op) in ops.iter().enumerate() {
             let now = timestamp.plus(index as u64);
             match op {
@@ -100,6 +104,12 @@ impl Model {
                         record.events.push(event);
                     }
                 }
+                Op::Metadata { account, text } => {
+                    if let Some((id, replaced)) = self.metadata(*account, *text, now) {
+                        touched.push(id);
+                        replacements.push((id, replaced));
+                    }
+                }
                 Op::Limit { account, flags, limit } => {
                     touched.extend(self.limit(*account, *flags, *limit));
                 }
@@ -111,6 +121,11 @@ impl Model {
             let account = self.accounts.get_mut(&id).unwrap();
             account.version += 1;
             record.accounts.push(account.after());
+        }
+        for (id, replaced) in replacements {
+            let position = record.accounts.iter().position(|after| after.id == id).unwrap();
+            let replaced = MetadataReplaced { account: position as u32, ..replaced };
+            record.events.push(Event::MetadataReplaced(replaced));
         }
         let changed = self.ledgers.values().map(|(ledger, totals)| (ledger.id, *totals));
         record.ledgers.extend(changed.map(|(id, totals)| LedgerAfter { id, totals }));
@@ -264,6 +279,21 @@ impl Model {
         let transfer = Transfer { flags, pending_id: id, timestamp: now, ..Transfer::default() };
         let posted = TransferPosted { transfer, debit_account: 0, credit_account: 0 };
         Some((accounts, Event::TransferPosted(posted)))
+    }
+
+    fn metadata(
+        &mut self,
+        account: usize,
+        text: Option<u8>,
+        timestamp: Timestamp,
+    ) -> Option<(AccountId, MetadataReplaced)> {
+        let id = self.id_at(account)?;
+        let account = self.accounts.get_mut(&id)?;
+        let (before, digest_before) = (account.metadata_seq, account.metadata_digest);
+        let metadata = text.map(|text| Metadata::new(format!("{{\"{text}\":1}}").into(), &[text]));
+        account.metadata_digest = metadata_digest(metadata.as_ref());
+        account.metadata_seq = if metadata.is_some() { self.seq } else { JournalSeq::NONE };
+        Some((id, MetadataReplaced { account: 0, before, digest_before, metadata, timestamp }))
     }
 
     fn limit(&mut self, account: usize, flags: u16, limit: u64) -> Vec<AccountId> {

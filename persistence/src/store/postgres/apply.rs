@@ -43,6 +43,7 @@ pub(super) async fn write(
         append_history(writer, run, batch).await?;
     }
     write_amount_blocks(writer, claim, batch).await?;
+    replace_metadata(writer, batch).await?;
     write_balances(writer, batch).await?;
     write_totals(writer, batch).await?;
     append_keyed(writer, batch).await
@@ -210,6 +211,11 @@ fn two_phase(row: &mut Binary, transfer: &Transfer) {
     } else {
         row.bigint(i64::from(transfer.timeout))
     };
+    if transfer.reverses.0 == 0 {
+        row.null()
+    } else {
+        row.id(transfer.reverses.0)
+    };
 }
 
 fn metadata(row: &mut Binary, metadata: Option<&Metadata>) {
@@ -288,6 +294,7 @@ async fn append_transfers(
             ("pending_id", Kind::Uuid),
             ("inherited", Kind::Integer),
             ("timeout", Kind::Bigint),
+            ("reverses", Kind::Uuid),
         ],
         doing: "inserting transfers",
     };
@@ -436,6 +443,31 @@ async fn append_keyed(writer: &mut Writer, batch: &StoreBatch) -> Result<(), Sto
             Ok(())
         })
         .await
+}
+
+async fn replace_metadata(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
+    for (id, replaced) in &batch.metadata {
+        let mut sql = Sql::new("UPDATE accounts SET metadata_digest = ");
+        match replaced {
+            None => {
+                sql.push("NULL, metadata_text = NULL, metadata = NULL");
+            }
+            Some(Metadata { text, digest }) => {
+                sql.bind(digest.cast_signed());
+                let place = sql.place(Value::text(text));
+                sql.push(&format!(", metadata_text = {place}, metadata = "));
+                let fits = jsonb::fits(text);
+                sql.push(&if fits { format!("{place}::jsonb") } else { "NULL".to_owned() });
+            }
+        }
+        sql.push(" WHERE id = ").bind(Value::id(id.0));
+        if execute(writer, "replacing metadata", sql).await?.rows_affected() != 1 {
+            return Err(StoreError::Unreadable {
+                what: "metadata of an account that does not exist",
+            });
+        }
+    }
+    Ok(())
 }
 
 async fn write_balances(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {

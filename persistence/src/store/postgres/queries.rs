@@ -19,7 +19,7 @@ pub(super) const TRANSFER_COLUMNS: &str =
     "t.timestamp, t.id, t.debit_account_id, t.credit_account_id, t.amount,
     t.ledger, t.code, t.flags, t.seq, t.user_data_128, t.user_data_64, t.user_data_32,
     t.effective_at, t.transaction_id, t.metadata_text, t.metadata_digest,
-    t.amount_requested, t.pending_id, t.inherited, t.timeout,
+    t.amount_requested, t.pending_id, t.inherited, t.timeout, t.reverses,
     CASE WHEN t.flags & 2 <> 0 THEN (
         SELECT s.kind FROM runs r CROSS JOIN LATERAL (
             SELECT kind FROM settlements WHERE run = r.run AND pending_id = t.id LIMIT 1) s

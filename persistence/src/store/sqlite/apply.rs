@@ -1,7 +1,7 @@
 //! Applying a batch: all its rows and the checkpoint, in one SQL transaction.
 
 use florin_engine::{
-    AccountAfter, AccountFlags, Amount, Balances, JournalSeq, Timestamp, Transfer,
+    AccountAfter, AccountFlags, Amount, Balances, JournalSeq, Timestamp, Transfer, TransferId,
 };
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
@@ -59,6 +59,7 @@ pub(super) async fn write(
         insert_history(connection, run, batch).await?;
     }
     insert_amount_blocks(connection, claim, &batch.transfers).await?;
+    replace_metadata(connection, batch).await?;
     write_balances(connection, batch).await?;
     write_totals(connection, batch).await?;
     insert_keyed(connection, batch).await
@@ -177,8 +178,8 @@ async fn insert_transfers(
         head: "INSERT OR FAIL INTO transfers
                (timestamp, id, debit_account_id, credit_account_id, amount, ledger, code, flags, seq,
                 user_data_128, user_data_64, user_data_32, effective_at, transaction_id,
-                metadata, metadata_digest, amount_requested, pending_id, inherited, timeout) VALUES ",
-        columns: 20,
+                metadata, metadata_digest, amount_requested, pending_id, inherited, timeout, reverses) VALUES ",
+        columns: 21,
         tail: "",
         doing: "inserting transfers",
     };
@@ -206,6 +207,7 @@ fn is_plain(transfer: &Transfer) -> bool {
         && transfer.amount_requested == transfer.amount
         && transfer.pending_id.0 == 0
         && transfer.timeout == 0
+        && transfer.reverses.0 == 0
 }
 
 fn plain_row(transfer: &Transfer, seq: JournalSeq, row: &mut RowColumns) -> Result<(), StoreError> {
@@ -238,11 +240,16 @@ fn full_row(transfer: &Transfer, seq: JournalSeq, row: &mut RowColumns) -> Resul
         true => Column::Null,
         false => columns::amount(transfer.amount_requested),
     };
-    let pending_id = match transfer.pending_id.0 {
+    let id_or_null = |id: TransferId| match id.0 {
         0 => Column::Null,
         id => columns::id(id),
     };
-    row.add(requested).add(pending_id).add(transfer.inherited.bits()).add(transfer.timeout);
+    let (pending_id, reverses) = (id_or_null(transfer.pending_id), id_or_null(transfer.reverses));
+    row.add(requested)
+        .add(pending_id)
+        .add(transfer.inherited.bits())
+        .add(transfer.timeout)
+        .add(reverses);
     Ok(())
 }
 
@@ -494,6 +501,24 @@ fn changing_columns(
         .add(columns::amount(balances.debits_posted))
         .add(columns::amount(balances.credits_pending))
         .add(columns::amount(balances.credits_posted));
+    Ok(())
+}
+
+async fn replace_metadata(
+    connection: &mut SqliteConnection,
+    batch: &StoreBatch,
+) -> Result<(), StoreError> {
+    for (id, replaced) in &batch.metadata {
+        let sql = Sql::new("UPDATE accounts SET metadata = ?, metadata_digest = ? WHERE id = ?")
+            .with(columns::metadata_text(replaced.as_ref()))
+            .with(columns::metadata_digest(replaced.as_ref()))
+            .with(columns::id(id.0));
+        if execute(connection, "replacing metadata", sql).await?.rows_affected() != 1 {
+            return Err(StoreError::Unreadable {
+                what: "metadata of an account that does not exist",
+            });
+        }
+    }
     Ok(())
 }
 
