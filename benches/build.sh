@@ -6,3 +6,15 @@ profile=${PROFILE:-dist}
 cargo build --profile "$profile" --locked -p florin -p florin-benches --bins
 target=${CARGO_TARGET_DIR:-target}/$profile
 export FLORIN_BIN=$target/florin
+
+# Runs a benchmark. When it is told to stop, the ledger under it is, so that the benchmark fails and takes away what it started.
+measure() {
+    "$target/$1" "${@:2}" &
+    local pid=$!
+    trap 'pkill -P "$pid" -x "florin|wrk" || true' INT TERM
+    local status=0
+    wait "$pid" || status=$?
+    # A signal ends the first wait, not the benchmark.
+    while kill -0 "$pid" 2>/dev/null; do wait "$pid" || status=$?; done
+    return "$status"
+}

@@ -9,4 +9,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/build.sh
-exec "$target/postgres" "$@"
+measure postgres "$@"
