@@ -130,7 +130,7 @@ fn a_connection_that_breaks_in_the_middle_of_the_rows_leaves_nothing_behind() {
     bank.account(1);
     bank.account(2);
     await_store(&bank, "ok");
-    proxy.cut_next(b"COPY transfers", Cut::After);
+    proxy.cut_next(b"INSERT INTO transfers", Cut::After);
     let transfers = until_cut(&bank, &proxy, 1);
     await_store(&bank, "ok");
     verify(bank, transfers);
