@@ -83,6 +83,7 @@ struct Chain {
     start: u32,
     events: usize,
     touched: usize,
+    touched_ledgers: usize,
     newest: Newest,
     broken: bool,
 }
@@ -148,7 +149,8 @@ impl State {
         let amounts = self.read_amounts(&command, before)?;
         let mut deciding = self.begin_deciding(&command, now);
         let (items, asked) = self.decide_items(&mut deciding, command, &amounts, before);
-        let begin = Chain { start: 0, events: 0, touched: 0, newest, broken: false };
+        let begin =
+            Chain { start: 0, events: 0, touched: 0, touched_ledgers: 0, newest, broken: false };
         let timestamp = deciding.timestamp;
         let record = (!deciding.events.is_empty()).then(|| {
             let (accounts, ledgers) = self.preview();
@@ -290,6 +292,7 @@ impl State {
             start,
             events: deciding.events.len(),
             touched: self.touched.len(),
+            touched_ledgers: self.touched_ledgers.len(),
             newest: self.moments.newest(),
             broken: false,
         }
@@ -317,7 +320,9 @@ impl State {
                 Event::MetadataReplaced(replaced) => self.undo_metadata(&replaced),
             }
         }
+        // What the record says of accounts and ledgers is in the order that replay, which knows of no chain, touches them in.
         self.touched.truncate(chain.touched);
+        self.touched_ledgers.truncate(chain.touched_ledgers);
         self.moments.set_newest(chain.newest);
     }
 
