@@ -224,9 +224,10 @@ impl State {
         asked: u32,
         key: Option<CommandKey>,
     ) -> Decision {
-        let Deciding { timestamp, events, exceptions, asked: differing, .. } = deciding;
-        let refused =
-            exceptions.iter().any(|(_, outcome)| !matches!(outcome, ItemOutcome::Exists { .. }));
+        let Deciding { timestamp, events, exceptions, asked: differing, leg_refused, .. } =
+            deciding;
+        let refused = leg_refused
+            || exceptions.iter().any(|(_, outcome)| !matches!(outcome, ItemOutcome::Exists { .. }));
         let key = key.filter(|key| !refused || key.rule == KeyRule::Always);
         let record = (!events.is_empty() || key.is_some()).then(|| {
             let seq = self.seq.next();
