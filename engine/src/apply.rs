@@ -61,6 +61,7 @@ impl State {
     /// # Errors
     /// A balance would pass the largest amount, or the pending transfer to settle is not there: the decision excluded that, so
     /// only a damaged record can.
+    #[inline]
     pub(crate) fn apply_transfer(
         &mut self,
         transfer: &Transfer,
@@ -141,6 +142,7 @@ impl State {
         self.reserve(pending).expect("what was released can be reserved again");
     }
 
+    #[inline]
     fn post(&mut self, debit: Slot, credit: Slot, amount: Amount) -> Result<(), String> {
         let giver = &mut self.accounts.at_mut(debit).account;
         let posted = giver.balances.debits_posted.checked_add(amount);
@@ -166,6 +168,7 @@ impl State {
     }
 
     /// Opens a pending transfer: reserves its amount, and closes the accounts that it closes.
+    #[inline(never)]
     fn reserve(&mut self, pending: Pending) -> Result<(), String> {
         let Pending { debit, credit, amount, flags, .. } = pending;
         let giver = &mut self.accounts.at_mut(debit).account;
@@ -189,6 +192,7 @@ impl State {
     }
 
     /// Takes an open pending transfer out, and releases its amount.
+    #[inline(never)]
     fn release(&mut self, id: TransferId) -> Result<Pending, String> {
         let missing = || format!("there is no open pending transfer {}", id.0);
         let pending = self.pending.remove(id).ok_or_else(missing)?;

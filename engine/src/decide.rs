@@ -16,7 +16,7 @@ mod transfers;
 use std::fmt;
 
 use self::import::Import;
-use crate::amount::AmountTextError;
+use crate::amount::{Amount, AmountTextError};
 use crate::asking::Asked;
 use crate::command::Command;
 use crate::decided::{Decided, DecidedBefore, DecidedKind};
@@ -83,6 +83,7 @@ struct Chain {
     start: u32,
     events: usize,
     touched: usize,
+    touched_ledgers: usize,
     newest: Newest,
     broken: bool,
 }
@@ -128,7 +129,9 @@ impl State {
                 Verdict::KeyReused { seq: used.seq }
             });
         }
-        let (deciding, items, asked) = self.decide_items(command, now, before)?;
+        let amounts = self.read_amounts(&command, before)?;
+        let mut deciding = self.begin_deciding(&command, now);
+        let (items, asked) = self.decide_items(&mut deciding, command, &amounts, before);
         Ok(Verdict::Decided(self.conclude(deciding, items, asked, key)))
     }
 
@@ -143,8 +146,11 @@ impl State {
         before: &mut dyn DecidedBefore,
     ) -> Result<Rehearsed, Unreadable> {
         let newest = self.moments.newest();
-        let (mut deciding, items, asked) = self.decide_items(command, now, before)?;
-        let begin = Chain { start: 0, events: 0, touched: 0, newest, broken: false };
+        let amounts = self.read_amounts(&command, before)?;
+        let mut deciding = self.begin_deciding(&command, now);
+        let (items, asked) = self.decide_items(&mut deciding, command, &amounts, before);
+        let begin =
+            Chain { start: 0, events: 0, touched: 0, touched_ledgers: 0, newest, broken: false };
         let timestamp = deciding.timestamp;
         let record = (!deciding.events.is_empty()).then(|| {
             let (accounts, ledgers) = self.preview();
@@ -156,61 +162,59 @@ impl State {
         Ok(Rehearsed(Decision { timestamp, items, exceptions, asked, record }))
     }
 
-    /// Decides the items of a command and applies them. Returns with them how many there are, and how many timestamps they take.
-    #[inline]
-    fn decide_items(
-        &mut self,
-        command: Command,
-        now: Timestamp,
-        before: &mut dyn DecidedBefore,
-    ) -> Result<(Deciding, u32, u32), Unreadable> {
-        let amounts = self.read_amounts(&command, before)?;
-        let mut asked =
-            u32::try_from(command.events()).expect("a command has a bounded count of events");
-        let capacity = match &command {
-            Command::ExpirePending(_) => asked.min(self.pending_count() as u32),
-            _ => asked,
-        } as usize;
-        let mut deciding = Deciding {
+    fn begin_deciding(&mut self, command: &Command, now: Timestamp) -> Deciding {
+        self.begin(self.seq.next());
+        let events = match command {
+            Command::ExpirePending(expire) => (expire.limit as usize).min(self.pending_count()),
+            _ => command.events(),
+        };
+        Deciding {
             timestamp: now.max(self.timestamp.plus(1)),
-            events: Vec::with_capacity(capacity),
+            events: Vec::with_capacity(events),
             exceptions: Vec::new(),
             asked: Vec::new(),
             chain: None,
             leg_refused: false,
-        };
-        self.begin(self.seq.next());
+        }
+    }
+
+    /// Decides the items of a command and applies them. Returns how many there are, and how many timestamps they take.
+    fn decide_items(
+        &mut self,
+        deciding: &mut Deciding,
+        command: Command,
+        amounts: &[Amount],
+        before: &mut dyn DecidedBefore,
+    ) -> (u32, u32) {
+        let mut asked =
+            u32::try_from(command.events()).expect("a command has a bounded count of events");
         let items = match command {
-            Command::CreateLedger(ledger) => self.decide_ledger(&mut deciding, ledger),
-            Command::CreateAccounts(accounts) => {
-                self.decide_accounts(&mut deciding, accounts, &amounts)
-            }
+            Command::CreateLedger(ledger) => self.decide_ledger(deciding, ledger),
+            Command::CreateAccounts(accounts) => self.decide_accounts(deciding, accounts, amounts),
             Command::CreateTransfers(transfers) => {
-                self.decide_transfers(&mut deciding, &transfers, &amounts, before)
+                self.decide_transfers(deciding, &transfers, amounts, before)
             }
             Command::CreateTransaction(transaction) => {
-                self.decide_transaction(&mut deciding, transaction, &amounts, before)
+                self.decide_transaction(deciding, transaction, amounts, before)
             }
-            Command::OpenAccount(open) => {
-                self.decide_open_account(&mut deciding, open, &amounts, before)
-            }
+            Command::OpenAccount(open) => self.decide_open_account(deciding, open, amounts, before),
             Command::ExpirePending(expire) => {
                 // The clock goes on by what expired, not by what could have.
-                asked = self.decide_expiry(&mut deciding, expire);
+                asked = self.decide_expiry(deciding, expire);
                 asked
             }
             Command::ReverseTransfer(reverse) => {
-                self.decide_reverse_transfer(&mut deciding, *reverse, before)
+                self.decide_reverse_transfer(deciding, *reverse, before)
             }
             Command::ReverseTransaction(reverse) => {
-                self.decide_reverse_transaction(&mut deciding, *reverse, before)
+                self.decide_reverse_transaction(deciding, *reverse, before)
             }
             Command::SetOverdraftLimit(set) => {
-                self.decide_overdraft_limit(&mut deciding, set, amounts[0])
+                self.decide_overdraft_limit(deciding, set, amounts[0])
             }
-            Command::ReplaceMetadata(replace) => self.decide_metadata(&mut deciding, replace),
+            Command::ReplaceMetadata(replace) => self.decide_metadata(deciding, replace),
         };
-        Ok((deciding, items, asked))
+        (items, asked)
     }
 
     fn conclude(
@@ -220,9 +224,10 @@ impl State {
         asked: u32,
         key: Option<CommandKey>,
     ) -> Decision {
-        let Deciding { timestamp, events, exceptions, asked: differing, .. } = deciding;
-        let refused =
-            exceptions.iter().any(|(_, outcome)| !matches!(outcome, ItemOutcome::Exists { .. }));
+        let Deciding { timestamp, events, exceptions, asked: differing, leg_refused, .. } =
+            deciding;
+        let refused = leg_refused
+            || exceptions.iter().any(|(_, outcome)| !matches!(outcome, ItemOutcome::Exists { .. }));
         let key = key.filter(|key| !refused || key.rule == KeyRule::Always);
         let record = (!events.is_empty() || key.is_some()).then(|| {
             let seq = self.seq.next();
@@ -288,6 +293,7 @@ impl State {
             start,
             events: deciding.events.len(),
             touched: self.touched.len(),
+            touched_ledgers: self.touched_ledgers.len(),
             newest: self.moments.newest(),
             broken: false,
         }
@@ -315,7 +321,9 @@ impl State {
                 Event::MetadataReplaced(replaced) => self.undo_metadata(&replaced),
             }
         }
+        // What the record says of accounts and ledgers is in the order that replay, which knows of no chain, touches them in.
         self.touched.truncate(chain.touched);
+        self.touched_ledgers.truncate(chain.touched_ledgers);
         self.moments.set_newest(chain.newest);
     }
 

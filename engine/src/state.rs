@@ -52,7 +52,7 @@ pub struct State {
     /// The accounts that the running command touched, in order.
     pub(crate) touched: Vec<Touched>,
     /// The ledgers whose totals it changed, with what they were before.
-    touched_ledgers: Vec<(usize, LedgerTotals)>,
+    pub(crate) touched_ledgers: Vec<(usize, LedgerTotals)>,
 }
 
 /// What a snapshot says of a state before its accounts.

@@ -8,6 +8,7 @@ use crate::asking::Asking;
 use crate::command::CreateTransfer;
 use crate::decided::{Decided, DecidedBefore, DecidedKind};
 use crate::ids::{Timestamp, TransferId};
+use crate::moments::Moments;
 use crate::pending::{Pending, expires_at};
 use crate::record::{Event, ItemOutcome};
 use crate::rejection::Rejection;
@@ -191,14 +192,15 @@ impl State {
         let find = |id, otherwise| self.accounts.find(id).ok_or(otherwise);
         let debit = find(item.debit_account_id, Rejection::DebitAccountNotFound)?;
         let credit = find(item.credit_account_id, Rejection::CreditAccountNotFound)?;
-        self.rule_ledgers(asking, debit, credit)?;
+        let giver = &self.accounts.at(debit).account;
+        let taker = &self.accounts.at(credit).account;
+        check(giver.ledger == taker.ledger, Rejection::AccountsMustHaveTheSameLedger)?;
+        check(asking.ledger == giver.ledger, Rejection::TransferMustHaveTheSameLedgerAsAccounts)?;
         let timestamp = if item.flags.contains(TransferFlags::IMPORTED) {
-            self.rule_imported_transfer(item, debit, credit)?
+            rule_imported(item, giver, taker, &mut self.moments)?
         } else {
             timestamp
         };
-        let giver = &self.accounts.at(debit).account;
-        let taker = &self.accounts.at(credit).account;
         rule_open(giver, taker)?;
         let amount = balanced(asking.amount, item.flags, giver, taker);
         rule_overflow(giver, taker, amount, pending)?;
@@ -207,34 +209,22 @@ impl State {
         rule_limits(giver, taker, amount)?;
         Ok(Ruled { debit, credit, amount, timestamp, settles: None })
     }
+}
 
-    fn rule_ledgers(
-        &self,
-        asking: &Asking<'_>,
-        debit: Slot,
-        credit: Slot,
-    ) -> Result<(), Rejection> {
-        let giver = &self.accounts.at(debit).account;
-        let taker = &self.accounts.at(credit).account;
-        check(giver.ledger == taker.ledger, Rejection::AccountsMustHaveTheSameLedger)?;
-        check(asking.ledger == giver.ledger, Rejection::TransferMustHaveTheSameLedgerAsAccounts)
-    }
-
-    /// The moment of an imported transfer: after that of every other transfer, shared with no account, and after its accounts were created.
-    fn rule_imported_transfer(
-        &mut self,
-        item: &CreateTransfer,
-        debit: Slot,
-        credit: Slot,
-    ) -> Result<Timestamp, Rejection> {
-        let admitted = self.moments.admit_transfer(item.timestamp);
-        check(admitted, Rejection::ImportedEventTimestampMustNotRegress)?;
-        let postdates = |slot: Slot| item.timestamp > self.accounts.at(slot).account.timestamp;
-        check(postdates(debit), Rejection::ImportedEventTimestampMustPostdateDebitAccount)?;
-        check(postdates(credit), Rejection::ImportedEventTimestampMustPostdateCreditAccount)?;
-        check(item.timeout == 0, Rejection::ImportedEventTimeoutMustBeZero)?;
-        Ok(item.timestamp)
-    }
+/// The moment of an imported transfer: after that of every other transfer, shared with no account, and after its accounts were created.
+fn rule_imported(
+    item: &CreateTransfer,
+    giver: &Account,
+    taker: &Account,
+    moments: &mut Moments,
+) -> Result<Timestamp, Rejection> {
+    let admitted = moments.admit_transfer(item.timestamp);
+    check(admitted, Rejection::ImportedEventTimestampMustNotRegress)?;
+    let postdates = |account: &Account| item.timestamp > account.timestamp;
+    check(postdates(giver), Rejection::ImportedEventTimestampMustPostdateDebitAccount)?;
+    check(postdates(taker), Rejection::ImportedEventTimestampMustPostdateCreditAccount)?;
+    check(item.timeout == 0, Rejection::ImportedEventTimeoutMustBeZero)?;
+    Ok(item.timestamp)
 }
 
 /// Closed accounts take part in nothing but voids.
@@ -263,6 +253,7 @@ fn balanced(amount: Amount, flags: TransferFlags, giver: &Account, taker: &Accou
 }
 
 /// No balance, nor pending and posted of a side together, passes the largest amount.
+#[inline]
 fn rule_overflow(
     giver: &Account,
     taker: &Account,
