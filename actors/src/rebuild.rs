@@ -423,10 +423,7 @@ impl Rebuild<'_> {
         ahead: Ahead,
     ) -> Result<RebuildReport, RebuildError> {
         let end = self.end;
-        let beyond = self.store.beyond(end.timestamp).await?;
-        if beyond.last_seq > end.seq || beyond.first_seq.is_some_and(|first| first <= end.seq) {
-            return Err(other_journal(end.seq));
-        }
+        let beyond = self.store.beyond(end.seq).await?;
         // What both have must be the same, or the store went on from something else.
         let mut sums = TransferSums::default();
         self.each_record(JournalSeq(own.begin().0), &mut |seq, record| sums.add(seq, record))?;

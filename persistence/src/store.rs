@@ -32,7 +32,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
-use florin_engine::{AccountId, JournalSeq, LedgerId, Metadata, Timestamp, TransferId};
+use florin_engine::{AccountId, JournalSeq, LedgerId, Metadata, TransferId};
 use uuid::Uuid;
 
 pub use self::batch::{OutOfOrder, StoreBatch};
@@ -210,14 +210,14 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`Store::apply`].
-    pub async fn beyond(&self, last: Timestamp) -> Result<Beyond, StoreError> {
+    pub async fn beyond(&self, last: JournalSeq) -> Result<Beyond, StoreError> {
         match &self.database {
             Database::Sqlite(sqlite) => sqlite.beyond(last).await,
             Database::Postgres(postgres) => postgres.beyond(last).await,
         }
     }
 
-    /// Takes the store back to where `to` ends: everything decided after its time is removed, and its balances and totals are written.
+    /// Takes the store back to where `to` ends: everything decided after that position is removed, and its balances and totals are written.
     ///
     /// # Errors
     /// Those of [`Store::apply`].

@@ -145,7 +145,7 @@ async fn every_body_is_read_strictly() {
         ("/v1/transfers", r#"{"\u0069d":1,"id":2}"#, "400 invalid_request id duplicate_field"),
         (
             "/v1/transfers",
-            r#"{"debit_account_id":1,"credit_account_id":2,"amount":1,"flags":["pending"]}"#,
+            r#"{"debit_account_id":1,"credit_account_id":2,"amount":1,"flags":["flying"]}"#,
             "400 invalid_request flags unknown_flag",
         ),
         (

@@ -180,7 +180,7 @@ impl Postgres {
         self.write(None, end).await
     }
 
-    pub(super) async fn beyond(&self, last: Timestamp) -> Result<Beyond, StoreError> {
+    pub(super) async fn beyond(&self, last: JournalSeq) -> Result<Beyond, StoreError> {
         self.write(None, async |writer, _| rebuild::beyond(writer, last).await).await
     }
 

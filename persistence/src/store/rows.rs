@@ -76,17 +76,13 @@ pub struct BalanceAt {
     pub balances: Balances,
 }
 
-/// What a store holds beyond a moment.
+/// What a store holds beyond a position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Beyond {
     /// Transfers decided after it.
     pub transfers: u64,
     /// Accounts created after it.
     pub accounts: u64,
-    /// The newest position that is not beyond it, as far as transfers tell.
-    pub last_seq: JournalSeq,
-    /// The oldest position that is beyond it, as far as transfers tell.
-    pub first_seq: Option<JournalSeq>,
 }
 
 /// Where the store stands.

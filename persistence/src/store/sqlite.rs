@@ -131,7 +131,7 @@ impl Sqlite {
             .await
     }
 
-    pub(super) async fn beyond(&self, last: Timestamp) -> Result<Beyond, StoreError> {
+    pub(super) async fn beyond(&self, last: JournalSeq) -> Result<Beyond, StoreError> {
         self.write(async |connection| rebuild::beyond(connection, last).await).await
     }
 

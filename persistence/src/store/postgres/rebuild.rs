@@ -1,6 +1,6 @@
 //! Making a store anew, and taking one back to an earlier position. The caller has begun the SQL transaction.
 
-use florin_engine::{JournalSeq, Timestamp};
+use florin_engine::JournalSeq;
 
 use super::apply::{Claim, execute, fetch};
 use super::binary::Value;
@@ -59,48 +59,39 @@ pub(super) async fn end(
     }
 }
 
-pub(super) async fn beyond(writer: &mut Writer, last: Timestamp) -> Result<Beyond, StoreError> {
-    let mut sql = Sql::new("");
-    let at = sql.place(bigint(last.0, "timestamp")?);
-    sql.push(&format!(
-        "SELECT (SELECT count(*) FROM transfers WHERE timestamp > {at}),
-            (SELECT count(*) FROM accounts WHERE timestamp > {at}),
-            coalesce((SELECT seq FROM transfers WHERE timestamp <= {at} ORDER BY timestamp DESC LIMIT 1), 0),
-            coalesce((SELECT seq FROM transfers WHERE timestamp > {at} ORDER BY timestamp LIMIT 1), 0)"
-    ));
+pub(super) async fn beyond(writer: &mut Writer, last: JournalSeq) -> Result<Beyond, StoreError> {
+    let mut sql = Sql::new(
+        "SELECT (SELECT count(*) FROM transfers WHERE seq > $1), (SELECT count(*) FROM accounts WHERE seq > $1)",
+    );
+    sql.place(bigint(last.0, "seq")?);
     let row = fetch(writer, "looking at the store", sql).await?;
     let mut columns = Reader::new(&row);
-    let (transfers, accounts) = (columns.u64("transfers")?, columns.u64("accounts")?);
-    let last_seq = JournalSeq(columns.u64("seq")?);
-    let first = columns.u64("seq")?;
-    let first_seq = (first > 0).then_some(JournalSeq(first));
-    Ok(Beyond { transfers, accounts, last_seq, first_seq })
+    Ok(Beyond { transfers: columns.u64("transfers")?, accounts: columns.u64("accounts")? })
 }
 
-/// Removes what was decided after the time of `to`.
+/// Removes what was decided after the position of `to`.
 pub(super) async fn cut(writer: &mut Writer, to: &StoreBatch) -> Result<(), StoreError> {
-    let doing = "cutting the store";
+    // By position: the moments of what was imported say nothing of when it was decided.
     for text in [
-        "DELETE FROM transfers WHERE timestamp > $1",
-        "DELETE FROM transactions WHERE timestamp > $1",
-        "DELETE FROM settlements WHERE timestamp > $1",
-        "DELETE FROM balance_history WHERE timestamp > $1",
-        "DELETE FROM balances b USING accounts a WHERE b.account_id = a.id AND a.timestamp > $1",
-        "DELETE FROM accounts WHERE timestamp > $1",
-        "DELETE FROM ledgers WHERE timestamp > $1",
-        "DELETE FROM amount_blocks WHERE first_timestamp > $1",
-        "UPDATE amount_blocks b SET last_timestamp = $1, transfers = (
-            SELECT count(*) FROM transfers t WHERE t.ledger = b.ledger AND t.timestamp BETWEEN b.first_timestamp AND $1)
-         WHERE last_timestamp > $1",
-        "DELETE FROM runs WHERE first_timestamp > $1",
-        "UPDATE runs r SET last_timestamp = $1, transfers = (
-            SELECT count(*) FROM transfers t WHERE t.timestamp BETWEEN r.first_timestamp AND $1)
-         WHERE last_timestamp > $1",
+        "DELETE FROM transfers WHERE seq > $1",
+        "DELETE FROM transactions WHERE seq > $1",
+        "DELETE FROM settlements WHERE seq > $1",
+        "DELETE FROM balance_history WHERE seq > $1",
+        "DELETE FROM keyed_records WHERE seq > $1",
+        "DELETE FROM balances b USING accounts a WHERE b.account_id = a.id AND a.seq > $1",
+        "DELETE FROM accounts WHERE seq > $1",
+        "DELETE FROM ledgers WHERE seq > $1",
+        "DELETE FROM amount_blocks b WHERE $1 >= 0 AND NOT EXISTS (
+            SELECT FROM transfers t WHERE t.ledger = b.ledger AND t.timestamp BETWEEN b.first_timestamp AND b.last_timestamp)",
+        "UPDATE amount_blocks b SET (transfers, last_timestamp) = (
+            SELECT count(*), max(t.timestamp) FROM transfers t
+            WHERE t.ledger = b.ledger AND t.timestamp BETWEEN b.first_timestamp AND b.last_timestamp)
+         WHERE $1 >= 0 AND first_timestamp = (SELECT max(first_timestamp) FROM amount_blocks o WHERE o.ledger = b.ledger)",
+        "UPDATE runs r SET transfers = (SELECT count(*) FROM transfers t WHERE t.run = r.run) WHERE $1 >= 0",
     ] {
         let mut sql = Sql::new(text);
-        sql.place(bigint(to.timestamp.0, "timestamp")?);
-        execute(writer, doing, sql).await?;
+        sql.place(bigint(to.upto.0, "seq")?);
+        execute(writer, "cutting the store", sql).await?;
     }
-    let keyed = Sql::new("DELETE FROM keyed_records WHERE seq > ").with(bigint(to.upto.0, "seq")?);
-    execute(writer, doing, keyed).await.map(drop)
+    Ok(())
 }

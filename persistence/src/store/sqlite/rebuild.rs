@@ -1,6 +1,6 @@
 //! Making a store anew, and taking one back to an earlier position. The caller has begun the SQL transaction.
 
-use florin_engine::{JournalSeq, Timestamp};
+use florin_engine::JournalSeq;
 use sqlx::sqlite::SqliteConnection;
 
 use super::apply::{Claim, execute};
@@ -29,13 +29,8 @@ const TABLES: [&str; 15] = [
     "settlements",
     "keyed_records",
 ];
-/// What is in the order of time, or has its time beside it.
-const BY_TIME: [&str; 9] = [
-    "transfers",
-    "transactions",
-    "settlements",
-    "balance_history",
-    "decided_ids",
+/// What finds transfers by their moment.
+const LOOKUPS: [&str; 4] = [
     "account_transfers",
     "transfers_by_user_data_128",
     "transfers_by_user_data_64",
@@ -84,56 +79,52 @@ pub(super) async fn end(
 
 pub(super) async fn beyond(
     connection: &mut SqliteConnection,
-    last: Timestamp,
+    last: JournalSeq,
 ) -> Result<Beyond, StoreError> {
-    let at = integer(last.0, "timestamp")?;
-    let count = |table: &str| {
-        let mut sql = Sql::new("SELECT count(*) FROM ");
-        sql.push(table).push(" WHERE timestamp > ?");
-        sql.with(at.clone())
-    };
-    let newest = "SELECT coalesce((SELECT seq FROM transfers WHERE timestamp <= ? ORDER BY timestamp DESC LIMIT 1), 0)";
-    let oldest = "SELECT coalesce((SELECT seq FROM transfers WHERE timestamp > ? ORDER BY timestamp LIMIT 1), 0)";
-    let first = number(connection, Sql::new(oldest).with(at.clone())).await?;
+    let at = integer(last.0, "seq")?;
+    let transfers = Sql::new("SELECT count(*) FROM transfers WHERE seq > ?").with(at.clone());
+    let accounts = Sql::new("SELECT count(*) FROM accounts WHERE seq > ?").with(at);
     Ok(Beyond {
-        transfers: number(connection, count("transfers")).await?,
-        accounts: number(connection, count("accounts")).await?,
-        last_seq: JournalSeq(number(connection, Sql::new(newest).with(at.clone())).await?),
-        first_seq: (first > 0).then_some(JournalSeq(first)),
+        transfers: number(connection, transfers).await?,
+        accounts: number(connection, accounts).await?,
     })
 }
 
-/// Removes what was decided after the time of `to`.
+/// Removes what was decided after the position of `to`.
 pub(super) async fn cut(
     connection: &mut SqliteConnection,
     to: &StoreBatch,
 ) -> Result<(), StoreError> {
-    let doing = "cutting the store";
-    let at = integer(to.timestamp.0, "timestamp")?;
-    for table in BY_TIME {
-        let mut sql = Sql::new("DELETE FROM ");
-        sql.push(table).push(" WHERE timestamp > ?").bind(at.clone());
-        execute(connection, doing, sql).await?;
+    let at = integer(to.upto.0, "seq")?;
+    // By position: the moments of what was imported say nothing of when it was decided. Lookups have the moment alone.
+    let lookups = LOOKUPS.map(|table| {
+        format!("DELETE FROM {table} WHERE timestamp IN (SELECT timestamp FROM transfers WHERE seq > ?1)")
+    });
+    let statements = [
+        "DELETE FROM decided_ids WHERE kind = 0 AND timestamp IN (SELECT timestamp FROM transfers WHERE seq > ?1)",
+        "DELETE FROM decided_ids WHERE kind = 1 AND timestamp IN (SELECT timestamp FROM transactions WHERE seq > ?1)",
+        "DELETE FROM transfers WHERE seq > ?1",
+        "DELETE FROM transactions WHERE seq > ?1",
+        "DELETE FROM settlements WHERE seq > ?1",
+        "DELETE FROM balance_history WHERE seq > ?1",
+        "DELETE FROM keyed_records WHERE seq > ?1",
+        "DELETE FROM balances WHERE account_id IN (SELECT id FROM accounts WHERE seq > ?1)",
+        "DELETE FROM accounts WHERE seq > ?1",
+        "DELETE FROM ledgers WHERE seq > ?1",
+        "DELETE FROM amount_blocks WHERE ?1 >= 0 AND NOT EXISTS (
+            SELECT 1 FROM transfers t INDEXED BY transfers_by_ledger WHERE t.ledger = amount_blocks.ledger
+                AND t.timestamp BETWEEN amount_blocks.first_timestamp AND amount_blocks.last_timestamp)",
+        "UPDATE amount_blocks SET (transfers, last_timestamp) = (
+            SELECT count(*), max(t.timestamp) FROM transfers t INDEXED BY transfers_by_ledger
+            WHERE t.ledger = amount_blocks.ledger
+                AND t.timestamp BETWEEN amount_blocks.first_timestamp AND amount_blocks.last_timestamp)
+         WHERE ?1 >= 0 AND first_timestamp = (SELECT max(o.first_timestamp) FROM amount_blocks o WHERE o.ledger = amount_blocks.ledger)",
+        "UPDATE runs SET transfers = (SELECT count(*) FROM decided_ids d WHERE d.run = runs.run AND d.kind = 0) WHERE ?1 >= 0",
+    ];
+    for text in lookups.iter().map(String::as_str).chain(statements) {
+        execute(connection, "cutting the store", Sql::new(text).with(at.clone())).await?;
     }
-    for text in [
-        "DELETE FROM balances WHERE account_id IN (SELECT id FROM accounts WHERE timestamp > ?1)",
-        "DELETE FROM accounts WHERE timestamp > ?1",
-        "DELETE FROM ledgers WHERE timestamp > ?1",
-        "DELETE FROM amount_blocks WHERE first_timestamp > ?1",
-        "UPDATE amount_blocks SET last_timestamp = ?1, transfers = (
-            SELECT count(*) FROM transfers t INDEXED BY transfers_by_ledger
-            WHERE t.ledger = amount_blocks.ledger AND t.timestamp BETWEEN amount_blocks.first_timestamp AND ?1)
-         WHERE last_timestamp > ?1",
-        "DELETE FROM runs WHERE first_timestamp > ?1",
-        "UPDATE runs SET last_timestamp = ?1, transfers = (
-            SELECT count(*) FROM transfers t WHERE t.timestamp BETWEEN runs.first_timestamp AND ?1)
-         WHERE last_timestamp > ?1",
-    ] {
-        execute(connection, doing, Sql::new(text).with(at.clone())).await?;
-    }
-    let keyed =
-        Sql::new("DELETE FROM keyed_records WHERE seq > ?").with(integer(to.upto.0, "seq")?);
-    execute(connection, doing, keyed).await.map(drop)
+    Ok(())
 }
 
 async fn number(connection: &mut SqliteConnection, sql: Sql) -> Result<u64, StoreError> {
