@@ -273,7 +273,7 @@ pub struct Transaction {
     pub id: TransferId,
     /// How many legs it has.
     pub transfers: u32,
-    /// The timestamp of its first leg.
+    /// When it was decided: just before its first leg.
     pub timestamp: Timestamp,
     /// The caller's own words about it.
     pub metadata: Option<Metadata>,

@@ -271,7 +271,7 @@ pub(crate) struct Transaction<'a> {
     pub(crate) status: Status,
     /// Its legs in order.
     pub(crate) transfers: Vec<Transfer<'a>>,
-    /// When its first leg was decided.
+    /// When it was decided: just before its first leg.
     pub(crate) timestamp: Time,
     /// Your own words about it.
     #[schema(value_type = super::values::MetadataObject)]
