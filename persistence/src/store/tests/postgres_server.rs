@@ -46,6 +46,25 @@ fn rows(server: &Server, database: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_new_store_is_analysed_without_waiting_for_autovacuum() {
+    let (server, database) = shared();
+    let (world, _) = world_of(26, 60);
+    let store = claimed(options(server, &database)).await;
+    let (mut at, mut transfers) = (JournalSeq::NONE, 0);
+    let analysed = "SELECT reltuples > 0 FROM pg_class WHERE oid = 'florin.transfers'::regclass";
+    while at < world.seq() {
+        let batch = world.batch(at, JournalSeq((at.0 + 3).min(world.seq().0)));
+        store.apply(&batch).await.unwrap();
+        transfers += batch.transfers();
+        at = batch.upto();
+        let expected = if transfers < 100 { "f" } else { "t" };
+        assert_eq!(server.psql(&database, analysed), expected, "after {transfers} transfers");
+    }
+    assert!(transfers > 200, "{transfers}");
+    check_whole(&world, &store).await;
+}
+
+#[tokio::test]
 async fn a_second_writer_is_refused_and_told_who_writes() {
     let (server, database) = shared();
     let (world, middle) = world_of(20, 6);
