@@ -43,6 +43,8 @@ pub const CACHE_FAILURES: &str = "florin_cache_failures_total";
 pub const CACHE_EPOCHS: &str = "florin_cache_epochs_total";
 /// Reads of the cache by their result: `hit`, `miss`, `error`.
 pub const CACHE_READS: &str = "florin_cache_reads_total";
+/// Of the hits, those that a reader answered from what it remembers, without asking the cache.
+pub const CACHE_NEAR_HITS: &str = "florin_cache_near_hits_total";
 /// Whether a reader's circuit is open, so that only one read in a while tries the cache: 1 open, 0 closed.
 pub const CACHE_CIRCUIT_OPEN: &str = "florin_cache_circuit_open";
 /// The position up to which the index of decided ids answers.
@@ -82,6 +84,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     (CACHE_FAILURES, "Flushes of the cache and beginnings of an epoch that failed."),
     (CACHE_EPOCHS, "How often the cache began anew."),
     (CACHE_READS, "Reads of the cache by their result."),
+    (CACHE_NEAR_HITS, "Hits that a reader answered without asking the cache."),
     (CACHE_CIRCUIT_OPEN, "Whether a reader asks the cache only once in a while: 1 or 0."),
     (INDEXED_SEQ, "The position up to which the index of decided ids answers."),
     (SNAPSHOT_SEQ, "The position of the newest snapshot."),
@@ -188,6 +191,7 @@ pub fn cache_reads(counts: &florin_persistence::cache::CacheCounts) {
     for (result, count) in results {
         counter!(CACHE_READS, "result" => result).absolute(count);
     }
+    counter!(CACHE_NEAR_HITS).absolute(counts.near_hits);
     gauge!(CACHE_CIRCUIT_OPEN).set(f64::from(u8::from(counts.is_open)));
 }
 

@@ -91,7 +91,7 @@ impl Reader {
         min_seq: JournalSeq,
     ) -> Result<CachedAccount, Option<Miss>> {
         let cache = self.cache().await.ok_or(None)?;
-        let found = cache.account(id).await.map_err(Some)?;
+        let found = cache.account(id, min_seq).await.map_err(Some)?;
         self.note(found.as_of);
         if found.as_of < min_seq {
             return Err(None);

@@ -44,6 +44,13 @@
 //! After a failed or doubtful flush the writer reads the epoch key: where its last step, or the one before it, stands there, it goes on; a step that arrives late compares
 //! unequal. Otherwise, and when so much waits that catching up would take long, it begins a new epoch at the position that is durable then.
 //!
+//! # Near by
+//!
+//! A reader of one server remembers accounts that it read ([`near`]), and tells them as of `max(P, c)` with a P that it asked for at most a few
+//! milliseconds ago. Redis tells it of every write, expiry and eviction of what it read, in the order of its answers; all that it told before it told P is
+//! forgotten before P counts. So what is left stood there when P was told, or was read after it, and is right as of it either way: an entry read
+//! later at `c` ≤ P has no change in (`c`, P], as shown above. What Redis does not tell of, that all of it was emptied, shows in the epoch's key.
+//!
 //! # Two writers
 //!
 //! A *claim* orders writers: Redis' clock in microseconds when a process first began an epoch, above any claim that stood there. It stays
@@ -68,6 +75,7 @@ mod epoch;
 mod error;
 mod keys;
 mod lookups;
+mod near;
 mod options;
 mod reader;
 mod scripts;

@@ -42,7 +42,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// What a reader does: from the cache, else from the store, which it then brings in.
 async fn read(florin: &Florin, reader: &CacheReader, id: u128) -> Option<CachedAccount> {
-    match reader.account(AccountId(id)).await {
+    match reader.account(AccountId(id), JournalSeq::NONE).await {
         Ok(found) => Some(found),
         Err(miss) => {
             let stored = florin.store().account(AccountId(id)).await.unwrap();

@@ -98,17 +98,20 @@ impl Bench {
         let empty = self.reads(&self.empty.base, seconds);
         let hits = || self.reader.metric("florin_cache_reads_total{result=\"hit\"}");
         let reader = self.reader.server.pid();
-        let (before, used) = (hits(), cpu::of_process(reader));
+        let near = || self.reader.metric("florin_cache_near_hits_total");
+        let (before, near_before, used) = (hits(), near(), cpu::of_process(reader));
         let cached = self.reads(&self.reader.server.base(), seconds);
-        let (hits, used) = (hits() - before, cpu::of_process(reader) - used);
+        let used = cpu::of_process(reader) - used;
+        let (hits, near) = (hits() - before, near() - near_before);
         assert!(hits >= cached.count, "{hits} hits in {} reads", cached.count);
         println!(
-            "  empty {:>7}/s, p99 {:.2} ms; cached {:>7}/s, p99 {:.2} ms, {:.1} us of the reader each",
+            "  empty {:>7}/s, p99 {:.2} ms; cached {:>7}/s, p99 {:.2} ms, {:.1} us of the reader each, {:.1} % without asking Redis",
             thousands(empty.rate),
             empty.p99_ms,
             thousands(cached.rate),
             cached.p99_ms,
-            micros_each(used, cached.count as f64)
+            micros_each(used, cached.count as f64),
+            100.0 * near as f64 / hits as f64
         );
         [empty, cached]
     }

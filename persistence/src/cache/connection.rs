@@ -4,15 +4,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fred::prelude::*;
-use fred::types::ConnectHandle;
 use fred::types::config::{TlsConnector, UnresponsiveConfig};
+use fred::types::{ConnectHandle, RespVersion};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::error::{CacheError, CacheOptionsError};
+use super::near::NEWS_WAITING_MAX;
 use super::options::CacheOptions;
 
+/// Of these, the ones that lead to one server.
+const SCHEMES_OF_ONE: usize = 2;
 /// What a URL may begin with. The client takes anything for a plain connection.
 const SCHEMES: [&str; 6] =
     ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
@@ -24,10 +27,18 @@ const UNRESPONSIVE_INTERVAL: Duration = Duration::from_millis(250);
 /// The pause between two attempts to connect, in milliseconds; the first one, the longest, and the factor from one to the next.
 const RECONNECT_MS: (u32, u32, u32) = (50, 2000, 2);
 
+/// Whether the URL leads to one server, rather than to whichever of several is in charge.
+pub(super) fn is_of_one(options: &CacheOptions) -> bool {
+    SCHEMES[..SCHEMES_OF_ONE].contains(&scheme(options))
+}
+
+fn scheme(options: &CacheOptions) -> &str {
+    options.url.split("://").next().unwrap_or_default()
+}
+
 /// Where to connect to, and how.
 pub(super) fn config(options: &CacheOptions) -> Result<Config, CacheOptionsError> {
-    let scheme = options.url.split("://").next().unwrap_or_default();
-    if !SCHEMES.contains(&scheme) {
+    if !SCHEMES.contains(&scheme(options)) {
         return Err(CacheOptionsError::Scheme);
     }
     let mut config = Config::from_url(&options.url).map_err(CacheOptionsError::Url)?;
@@ -58,12 +69,11 @@ pub(super) fn config(options: &CacheOptions) -> Result<Config, CacheOptionsError
     Ok(config)
 }
 
+/// A client that does not connect again when its connection breaks.
 fn builder(options: &CacheOptions) -> Result<Builder, CacheOptionsError> {
     options.check()?;
     let mut builder = Builder::from_config(config(options)?);
-    let (first, longest, factor) = RECONNECT_MS;
     builder
-        .set_policy(ReconnectPolicy::new_exponential(0, first, longest, factor))
         .with_performance_config(|performance| {
             performance.default_command_timeout = options.command_timeout;
         })
@@ -82,6 +92,20 @@ fn builder(options: &CacheOptions) -> Result<Builder, CacheOptionsError> {
     Ok(builder)
 }
 
+/// The client of a session: one connection, whose end is the end of it.
+pub(super) fn tracked(options: &CacheOptions) -> Result<Client, CacheOptionsError> {
+    let mut builder = builder(options)?;
+    builder
+        .with_config(|config| {
+            config.version = RespVersion::RESP3;
+            config.fail_fast = true;
+        })
+        .with_performance_config(|performance| {
+            performance.broadcast_channel_capacity = NEWS_WAITING_MAX;
+        });
+    builder.build().map_err(CacheOptionsError::Client)
+}
+
 /// Connections that end when this is dropped. They live on the tokio runtime within which they were made.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -94,7 +118,11 @@ pub(super) struct Connections {
 impl Connections {
     /// Begins to connect, and goes on for as long as it takes.
     pub(super) fn begin(options: &CacheOptions, count: usize) -> Result<Self, CacheOptionsError> {
-        let pool = builder(options)?.build_pool(count).map_err(CacheOptionsError::Client)?;
+        let (first, longest, factor) = RECONNECT_MS;
+        let pool = builder(options)?
+            .set_policy(ReconnectPolicy::new_exponential(0, first, longest, factor))
+            .build_pool(count)
+            .map_err(CacheOptionsError::Client)?;
         let trouble: Arc<Mutex<Option<Error>>> = Arc::default();
         let note = |client: &Client| {
             let trouble = trouble.clone();

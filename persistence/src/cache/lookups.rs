@@ -12,11 +12,10 @@ use florin_engine::AccountId;
 use tokio::runtime::Id;
 use tokio::sync::oneshot;
 
-use super::entry::{Fixed, Moving};
-use super::epoch::Epoch;
+use super::reader::CachedAccount;
 
-/// The epoch that stands, and both parts of the account if they are there.
-pub(super) type Found = (Epoch, Option<(Moving, Fixed)>);
+/// The name of the epoch that stands, and the account if it is there.
+pub(super) type Found = (u64, Option<CachedAccount>);
 
 /// One account, and who waits for it. Without an answer the caller finds nothing.
 pub(super) struct Lookup {

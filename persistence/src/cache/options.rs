@@ -21,6 +21,9 @@ pub struct CacheOptions {
     pub connect_timeout: Duration,
     /// An entry that was neither written nor brought in again for so long goes.
     pub entry_ttl: Duration,
+    /// A reader of one server (`redis://`, `rediss://`) remembers so many accounts, and answers them without a round trip while
+    /// the server tells it of changes; with 0 it remembers none.
+    pub near_entries: usize,
     /// A cache that is so many bytes of journal behind begins anew where the journal ends, rather than catch up.
     pub lag_bytes_max: u64,
 }
@@ -29,8 +32,8 @@ const COMMAND_TIMEOUT_MIN: Duration = Duration::from_millis(50);
 const COMMAND_TIMEOUT_MAX: Duration = Duration::from_millis(250);
 
 impl CacheOptions {
-    /// The cache at this URL, with the usual bounds: 100 ms for an answer, 1 s for a connection, 1 h for an entry, and a lag of
-    /// 128 MiB, which is about a million single transfers or two million in batches.
+    /// The cache at this URL, with the usual bounds: 100 ms for an answer, 1 s for a connection, 1 h for an entry, 100,000
+    /// remembered by a reader (about 50 MB), and a lag of 128 MiB, which is about a million single transfers or two million in batches.
     #[must_use]
     pub fn new(url: impl Into<String>) -> CacheOptions {
         CacheOptions {
@@ -40,6 +43,7 @@ impl CacheOptions {
             command_timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_secs(1),
             entry_ttl: Duration::from_secs(3600),
+            near_entries: 100_000,
             lag_bytes_max: 128 << 20,
         }
     }
@@ -69,7 +73,7 @@ impl CacheOptions {
 impl fmt::Debug for CacheOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let CacheOptions { url: _, password, ca_file, command_timeout, .. } = self;
-        let CacheOptions { connect_timeout, entry_ttl, lag_bytes_max, .. } = self;
+        let CacheOptions { connect_timeout, entry_ttl, near_entries, lag_bytes_max, .. } = self;
         f.debug_struct("CacheOptions")
             .field("url", &self.shown_url())
             .field("password", &password.as_ref().map(|_| "(hidden)"))
@@ -77,6 +81,7 @@ impl fmt::Debug for CacheOptions {
             .field("command_timeout", command_timeout)
             .field("connect_timeout", connect_timeout)
             .field("entry_ttl", entry_ttl)
+            .field("near_entries", near_entries)
             .field("lag_bytes_max", lag_bytes_max)
             .finish()
     }

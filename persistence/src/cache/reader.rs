@@ -11,12 +11,13 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::circuit::Circuit;
-use super::connection::Connections;
+use super::connection::{Connections, is_of_one};
 use super::entry::{Fixed, Moving, joined};
 use super::epoch::Epoch;
 use super::error::{CacheError, CacheOptionsError};
 use super::keys::{Keys, slot_offset};
 use super::lookups::{Found, Lookup, Lookups};
+use super::near::Near;
 use super::options::CacheOptions;
 use super::scripts::FILL;
 use super::writer::{bytes, millis, number};
@@ -43,10 +44,12 @@ struct Inner {
     keys: Keys,
     entry_ttl: Duration,
     circuit: Circuit,
+    near: Near,
     lookups: Lookups,
     /// The name of the epoch that stood there last, so that a read needs one round trip; 0 when none is known.
     epoch_name: AtomicU64,
     hits: AtomicU64,
+    near_hits: AtomicU64,
     misses: AtomicU64,
     errors: AtomicU64,
 }
@@ -62,7 +65,7 @@ pub struct CachedAccount {
     pub as_of: JournalSeq,
     /// It did not change after this position, up to `as_of`.
     pub unchanged_since: JournalSeq,
-    epoch_name: u64,
+    pub(super) epoch_name: u64,
 }
 
 /// An account that the cache did not have. With the store's answer, [`CacheReader::fill`] brings it in.
@@ -78,6 +81,8 @@ pub struct Miss {
 pub struct CacheCounts {
     /// Reads that were answered.
     pub hits: u64,
+    /// Those of them that needed no round trip.
+    pub near_hits: u64,
     /// Reads of what was not there, or while the circuit was open.
     pub misses: u64,
     /// Reads and writes that failed, or found something that can not be decoded.
@@ -96,14 +101,23 @@ impl CacheReader {
         options: &CacheOptions,
         directory: Uuid,
     ) -> Result<CacheReader, CacheOptionsError> {
+        let keys = Keys::new(directory);
+        let connections = Connections::begin(options, CONNECTIONS)?;
+        let near = match options.near_entries {
+            0 => Near::off(),
+            _ if !is_of_one(options) => Near::off(),
+            _ => Near::begin(options.clone(), keys.epoch()),
+        };
         let inner = Inner {
-            connections: Connections::begin(options, CONNECTIONS)?,
-            keys: Keys::new(directory),
+            connections,
+            keys,
+            near,
             entry_ttl: options.entry_ttl,
             circuit: Circuit::closed(Instant::now()),
             lookups: Lookups::default(),
             epoch_name: AtomicU64::new(0),
             hits: AtomicU64::new(0),
+            near_hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             errors: AtomicU64::new(0),
         };
@@ -113,9 +127,10 @@ impl CacheReader {
     /// What it did so far.
     #[must_use]
     pub fn counts(&self) -> CacheCounts {
-        let Inner { hits, misses, errors, circuit, .. } = &*self.inner;
+        let Inner { hits, near_hits, misses, errors, circuit, .. } = &*self.inner;
         CacheCounts {
             hits: hits.load(Ordering::Relaxed),
+            near_hits: near_hits.load(Ordering::Relaxed),
             misses: misses.load(Ordering::Relaxed),
             errors: errors.load(Ordering::Relaxed),
             is_open: circuit.is_open(),
@@ -135,26 +150,26 @@ impl CacheReader {
         Ok(epoch.map(|epoch| epoch.covered))
     }
 
-    /// The account with this id, if the cache has it.
+    /// The account with this id, if the cache has it. Redis is asked where what is remembered here is of before `min_seq`; its
+    /// answer may be too.
     ///
     /// # Errors
     /// [`Miss`] when it has not, whatever the reason.
-    pub async fn account(&self, id: AccountId) -> Result<CachedAccount, Miss> {
+    pub async fn account(&self, id: AccountId, min_seq: JournalSeq) -> Result<CachedAccount, Miss> {
+        let Inner { near, hits, near_hits, misses, .. } = &*self.inner;
+        if let Some(found) = near.account(id, min_seq) {
+            hits.fetch_add(1, Ordering::Relaxed);
+            near_hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(found);
+        }
         match self.looked_up(id).await {
-            Some((epoch, Some(found))) => {
-                self.inner.hits.fetch_add(1, Ordering::Relaxed);
-                let (moving, fixed) = found;
-                Ok(CachedAccount {
-                    account: joined(id, &moving, &fixed),
-                    metadata: fixed.metadata.map(|metadata| metadata.text),
-                    as_of: epoch.covered.max(moving.seq),
-                    unchanged_since: moving.seq,
-                    epoch_name: epoch.name,
-                })
+            Some((_, Some(found))) => {
+                hits.fetch_add(1, Ordering::Relaxed);
+                Ok(found)
             }
             found => {
-                self.inner.misses.fetch_add(1, Ordering::Relaxed);
-                Err(Miss { id, epoch_name: found.map(|(epoch, _)| epoch.name) })
+                misses.fetch_add(1, Ordering::Relaxed);
+                Err(Miss { id, epoch_name: found.map(|(name, _)| name) })
             }
         }
     }
@@ -230,7 +245,7 @@ impl CacheReader {
         self.inner.keys.page(*epoch_name, account.id, account.version, query)
     }
 
-    /// The epoch that stands, and both parts of the account if they are there: asked with all others of this turn.
+    /// The epoch that stands, and the account if it is there: asked with all others of this turn.
     async fn looked_up(&self, id: AccountId) -> Option<Found> {
         let runtime = Handle::current();
         let (found, answer) = oneshot::channel();
@@ -244,35 +259,46 @@ impl CacheReader {
     async fn end_turn(&self, mut lookups: Vec<Lookup>) {
         while !lookups.is_empty() {
             let rest = lookups.split_off(lookups.len().min(LOOKUPS_MAX));
-            if let Some((epoch, parts)) = self.look_up(&lookups).await {
-                for (lookup, parts) in lookups.into_iter().zip(parts) {
+            if let Some((epoch_name, found)) = self.look_up(&lookups).await {
+                for (lookup, found) in lookups.into_iter().zip(found) {
                     // Its caller may have gone.
-                    let _ = lookup.found.send((epoch, parts));
+                    let _ = lookup.found.send((epoch_name, found));
                 }
             }
             lookups = rest;
         }
     }
 
-    /// What stood there at one moment: the epoch, and for each account both of its parts if they were there.
-    async fn look_up(&self, lookups: &[Lookup]) -> Option<(Epoch, Vec<Option<(Moving, Fixed)>>)> {
-        let keys = &self.inner.keys;
+    /// What stood there at one moment: the name of the epoch, and the accounts that were there.
+    async fn look_up(&self, lookups: &[Lookup]) -> Option<(u64, Vec<Option<CachedAccount>>)> {
+        let Inner { keys, near, .. } = &*self.inner;
+        let session = near.session();
+        let ids = || lookups.iter().map(|lookup| lookup.id);
+        let asking = session.as_ref().map(|session| session.ask(ids()));
+        let client = session.as_ref().map_or_else(|| self.client(), |session| &session.client);
         let mut name = self.inner.epoch_name.load(Ordering::Relaxed);
         // The second time the name is the one that was found there; a third epoch in so short a time is not waited for.
         for _ in 0..2 {
-            let parts = lookups
-                .iter()
-                .flat_map(|Lookup { id, .. }| [keys.moving(name, *id), keys.fixed(name, *id)]);
+            let parts = ids().flat_map(|id| [keys.moving(name, id), keys.fixed(name, id)]);
             let asked: Vec<String> = std::iter::once(keys.epoch()).chain(parts).collect();
             let count = asked.len();
-            let read = async { self.client().mget(asked).await };
-            let found: Vec<Option<Vec<u8>>> = self.attempt(read).await?;
+            let found = self.attempt(async { client.mget(asked).await }).await;
+            if let (None, Some(session)) = (&found, &session) {
+                near.lose(session);
+            }
+            let found: Vec<Option<Vec<u8>>> = found?;
             let found = self.sound((found.len() == count).then_some(found))?;
             let (epoch, parts) = found.split_first()?;
             let epoch = self.sound(Epoch::from_bytes(epoch.as_deref()?))?;
             if epoch.name == name {
-                let parts = parts.chunks_exact(2).map(|pair| self.parts(&pair[0], &pair[1]));
-                return Some((epoch, parts.collect()));
+                let pairs = ids().zip(parts.chunks_exact(2));
+                let accounts =
+                    pairs.map(|(id, pair)| self.account_of(id, &epoch, &pair[0], &pair[1]));
+                let accounts: Vec<_> = accounts.collect();
+                if let Some(asking) = &asking {
+                    accounts.iter().flatten().for_each(|account| asking.answer(account));
+                }
+                return Some((name, accounts));
             }
             name = epoch.name;
             self.inner.epoch_name.store(name, Ordering::Relaxed);
@@ -280,12 +306,25 @@ impl CacheReader {
         None
     }
 
-    /// Both parts of an account, if they are there and sound.
-    fn parts(&self, moving: &Option<Vec<u8>>, fixed: &Option<Vec<u8>>) -> Option<(Moving, Fixed)> {
+    /// The account of both parts, if they are there and sound.
+    fn account_of(
+        &self,
+        id: AccountId,
+        epoch: &Epoch,
+        moving: &Option<Vec<u8>>,
+        fixed: &Option<Vec<u8>>,
+    ) -> Option<CachedAccount> {
         let (moving, fixed) = (moving.as_ref()?, fixed.as_ref()?);
         let moving = self.sound(Moving::read(moving).ok());
         let fixed = self.sound(Fixed::read(fixed).ok());
-        moving.zip(fixed)
+        let (moving, fixed) = moving.zip(fixed)?;
+        Some(CachedAccount {
+            account: joined(id, &moving, &fixed),
+            metadata: fixed.metadata.map(|metadata| metadata.text),
+            as_of: epoch.covered.max(moving.seq),
+            unchanged_since: moving.seq,
+            epoch_name: epoch.name,
+        })
     }
 
     /// Does something if the circuit lets it, and takes note of how it went.

@@ -2,6 +2,7 @@
 
 mod form;
 mod model;
+mod near;
 mod protocol;
 mod trouble;
 mod world;

@@ -29,8 +29,8 @@ struct Model {
 }
 
 impl Model {
-    async fn new(seed: u64) -> Model {
-        let mut world = World::new().await;
+    async fn new(seed: u64, near_entries: usize) -> Model {
+        let mut world = World::near(near_entries).await;
         world.ledger.create(1..=3);
         world.begin().await.unwrap();
         world.ledger.create(4..=ACCOUNTS);
@@ -151,9 +151,9 @@ impl Model {
     /// Reads every account; what is found must be what was at that position.
     async fn check(&mut self) {
         for id in 1..=ACCOUNTS {
-            if self.world.read(id).await.is_ok() {
+            if let Ok(found) = self.world.read(id).await {
                 self.hits += 1;
-                let found = self.world.found(id).await;
+                self.world.assert_right(id, &found);
                 assert!(found.as_of <= self.world.ledger.durable());
             }
         }
@@ -165,16 +165,33 @@ const SEEDS: [u64; 4] = [1, 2, 3, 4];
 
 #[tokio::test]
 async fn an_account_read_as_of_a_position_is_the_account_replayed_to_it() {
+    run(0, 1).await;
+}
+
+/// The same with a reader that remembers all accounts, or hardly any, and is asked often enough that it mostly answers by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_remembered_as_of_a_position_is_the_account_replayed_to_it() {
+    run(1000, 4).await;
+    run(3, 2).await;
+}
+
+async fn run(near_entries: usize, checks: usize) {
     for seed in SEEDS {
-        let mut model = Model::new(seed).await;
+        let mut model = Model::new(seed, near_entries).await;
         for step in 0..STEPS {
             model.step().await;
             if step % 3 == 0 {
                 println!("seed {seed}, step {step}");
-                model.check().await;
+                for _ in 0..checks {
+                    model.check().await;
+                }
             }
         }
-        println!("seed {seed}: {} hits, {} fills", model.hits, model.filled);
+        let near_hits = model.world.reader.counts().near_hits;
+        println!("seed {seed}: {} hits, {near_hits} near, {} fills", model.hits, model.filled);
+        if near_entries > ACCOUNTS as usize {
+            assert!(near_hits > model.hits / 4, "that says little of what is near");
+        }
         assert!(model.hits > STEPS / 2 && model.filled > STEPS / 40, "that says little");
         // In the end all of it is there again, and current.
         let end = model.world.ledger.durable();
@@ -182,7 +199,7 @@ async fn an_account_read_as_of_a_position_is_the_account_replayed_to_it() {
         model.write().await;
         assert_eq!(model.world.covered, end);
         for id in 1..=ACCOUNTS {
-            let miss = model.world.missed(id).await;
+            let miss = model.world.forgotten(id).await;
             assert!(model.world.fill(miss, id, end.0).await);
             assert_eq!(model.world.found(id).await.as_of, end);
         }

@@ -214,7 +214,12 @@ async fn what_is_looked_up_in_one_turn_is_asked_in_one_command() {
         let reads: Vec<_> = ids
             .map(|id| {
                 let reader = world.reader.clone();
-                (id, tokio::spawn(async move { reader.account(AccountId(id)).await }))
+                (
+                    id,
+                    tokio::spawn(
+                        async move { reader.account(AccountId(id), JournalSeq::NONE).await },
+                    ),
+                )
             })
             .collect();
         for (id, read) in reads {

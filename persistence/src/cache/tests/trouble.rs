@@ -157,7 +157,10 @@ async fn what_can_not_be_decoded_is_not_there() {
         for strange in ["", "\u{2}", "\u{1}", "no entry at all, but something rather long"] {
             assert_eq!(world.redis.command(&["SET", &key, strange]), "OK");
             let errors = world.reader.counts().errors;
-            assert!(world.reader.account(AccountId(1)).await.is_err(), "{key}: {strange:?}");
+            assert!(
+                world.reader.account(AccountId(1), JournalSeq::NONE).await.is_err(),
+                "{key}: {strange:?}"
+            );
             assert!(world.reader.counts().errors > errors, "{key}: {strange:?}");
         }
         // MGET gives nothing for what is no text.
@@ -183,13 +186,13 @@ async fn a_reader_of_a_cache_that_is_away_does_not_wait_for_it() {
     world.redis.kill();
     let deadline = Instant::now() + Duration::from_secs(20);
     while !world.reader.counts().is_open {
-        assert!(world.reader.account(AccountId(1)).await.is_err());
+        assert!(world.reader.account(AccountId(1), JournalSeq::NONE).await.is_err());
         assert!(Instant::now() < deadline, "the circuit does not open");
     }
     // Of a thousand reads only the few that are let through wait.
     let started = Instant::now();
     for _ in 0..1000 {
-        assert!(world.reader.account(AccountId(1)).await.is_err());
+        assert!(world.reader.account(AccountId(1), JournalSeq::NONE).await.is_err());
     }
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     world.redis.start_again();
@@ -212,7 +215,7 @@ async fn connections_end_with_who_made_them() {
     }
     let before = clients();
     let reader = CacheReader::connect(&options(&world.redis), world.directory).unwrap();
-    let _ = reader.account(AccountId(1)).await;
+    let _ = reader.account(AccountId(1), JournalSeq::NONE).await;
     while clients() < before + 2 {
         assert!(Instant::now() < deadline, "two connections are made");
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -143,13 +143,19 @@ pub(super) struct World {
 impl World {
     /// An epoch has begun, and covers an empty ledger.
     pub(super) async fn new() -> World {
-        World::on(Redis::start()).await
+        World::on(Redis::start(), 0).await
     }
 
-    pub(super) async fn on(redis: Redis) -> World {
+    /// The same, with a reader that remembers so many accounts.
+    pub(super) async fn near(entries: usize) -> World {
+        World::on(Redis::start(), entries).await
+    }
+
+    pub(super) async fn on(redis: Redis, near_entries: usize) -> World {
         let directory = Uuid::new_v4();
-        let writer = CacheWriter::connect(&options(&redis), directory).unwrap();
-        let reader = CacheReader::connect(&options(&redis), directory).unwrap();
+        let options = CacheOptions { near_entries, ..options(&redis) };
+        let writer = CacheWriter::connect(&options, directory).unwrap();
+        let reader = CacheReader::connect(&options, directory).unwrap();
         let ledger = Ledger::new();
         let mut world =
             World { redis, directory, ledger, writer, reader, covered: JournalSeq::NONE };
@@ -180,7 +186,7 @@ impl World {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let before = self.reader.counts();
-            let read = self.reader.account(AccountId(id)).await;
+            let read = self.reader.account(AccountId(id), JournalSeq::NONE).await;
             let counts = self.reader.counts();
             if counts.errors == before.errors && !counts.is_open {
                 return read;
@@ -193,19 +199,36 @@ impl World {
     /// Reads the account, which must be there as it is at the position that it is of.
     pub(super) async fn found(&self, id: u128) -> CachedAccount {
         let found = self.read(id).await.unwrap_or_else(|_| panic!("account {id} is not cached"));
+        self.assert_right(id, &found);
+        found
+    }
+
+    /// The account is as it is at the position that it is of.
+    pub(super) fn assert_right(&self, id: u128, found: &CachedAccount) {
         assert_eq!(
             self.ledger.at(found.as_of, id),
             Some(&(found.account.clone(), found.metadata.clone())),
             "as of {}",
             found.as_of.0
         );
-        found
     }
 
     pub(super) async fn missed(&self, id: u128) -> Miss {
         match self.read(id).await {
             Ok(found) => panic!("account {id} is cached: {found:?}"),
             Err(miss) => miss,
+        }
+    }
+
+    /// The same as soon as a reader that remembers it has heard that it is gone.
+    pub(super) async fn forgotten(&self, id: u128) -> Miss {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.read(id).await {
+                Ok(_) => assert!(Instant::now() < deadline, "account {id} is cached for ever"),
+                Err(miss) => return miss,
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -256,6 +279,8 @@ pub(super) async fn broken_off<T>(wakes: u64, work: impl Future<Output = T>) -> 
 
 pub(super) fn options(redis: &Redis) -> CacheOptions {
     let mut options = CacheOptions::new(redis.url());
+    // Most tests look at what stands in Redis.
+    options.near_entries = 0;
     // A machine that builds beside the tests can be slow to answer.
     options.command_timeout = Duration::from_millis(250);
     options
