@@ -1,14 +1,15 @@
 //! The front: what a program that embeds the ledger holds, and what the HTTP edge is built on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use florin_engine::{
-    Account, AccountId, AmountTextError, Asking, Command, CommandKey, Decision, Event, Field,
-    ItemOutcome, JournalSeq, LedgerId, Record, Rejection, Scale, Settlement, Timestamp,
-    Transaction, Transfer, TransferFlags, TransferId, TransferStatus, Unreadable, Verdict,
-    WHOLE_TRANSACTION, metadata_digest,
+    Account, AccountId, AmountTextError, Asking, Command, CommandKey, Decided, DecidedKind,
+    Decision, Event, ExternalId, Field, ItemOutcome, JournalSeq, LedgerId, Record, Rejection,
+    Scale, Settlement, Timestamp, Transaction, Transfer, TransferId, TransferStatus, Unreadable,
+    Verdict, WHOLE_TRANSACTION, metadata_digest,
 };
 use florin_persistence::store::Store;
 use tokio::sync::oneshot;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use crate::admission::{Permit, Refusal};
 use crate::cache_updates::CacheCondition;
 use crate::commit::Released;
-use crate::history::HistoryError;
+use crate::history::{HistoryError, PastTransfer};
 use crate::open::Running;
 use crate::shard::{Arrival, Look, LookAt, Seen, Submit};
 use crate::size::record_bytes_max;
@@ -151,6 +152,8 @@ pub struct FoundAccount {
     pub account: Account,
     /// Its metadata, as JSON text.
     pub metadata: Option<Arc<str>>,
+    /// The text that its id stands for, if it was created by one.
+    pub external_id: Option<ExternalId>,
 }
 
 /// A transfer, and what became of it.
@@ -160,6 +163,8 @@ pub struct FoundTransfer {
     pub transfer: Transfer,
     /// How it ended, if it was pending and is not open.
     pub settlement: Option<Settlement>,
+    /// The transfer that reversed it.
+    pub reversed_by: Option<TransferId>,
 }
 
 impl FoundTransfer {
@@ -177,6 +182,14 @@ pub struct FoundTransaction {
     pub transaction: Transaction,
     /// Its legs.
     pub transfers: Vec<FoundTransfer>,
+}
+
+/// What an id was decided for.
+struct LookedUp {
+    seq: JournalSeq,
+    decided: Option<JournalSeq>,
+    /// What became of the transfer later.
+    end: Option<Decided>,
 }
 
 /// How far everything is.
@@ -233,6 +246,9 @@ impl Florin {
     ///
     /// # Errors
     /// See [`SubmitError`]: only [`SubmitError::OutcomeUnknown`] leaves open whether the command happened.
+    ///
+    /// # Panics
+    /// When an external id in the command does not stand for the id beside it. Nothing was decided then.
     pub async fn submit(
         &self,
         command: Command,
@@ -282,13 +298,12 @@ impl Florin {
         let Some(account) = account else {
             return Ok(Read { seq, value: None, source: Source::Memory });
         };
-        let metadata = if account.metadata_seq == JournalSeq::NONE {
-            None
-        } else {
-            let at = account.metadata_seq;
-            self.running.history.account_metadata(at, id).await.map_err(away)?
-        };
-        let value = Some(FoundAccount { account: *account, metadata });
+        let words = self.running.history.account_words(&account).await.map_err(away)?;
+        let value = Some(FoundAccount {
+            account: *account,
+            metadata: words.metadata.map(|metadata| metadata.text),
+            external_id: words.external_id,
+        });
         Ok(Read { seq, value, source: Source::Memory })
     }
 
@@ -297,14 +312,14 @@ impl Florin {
     /// # Errors
     /// See [`ReadError`].
     pub async fn transfer(&self, id: TransferId) -> Result<Read<Option<FoundTransfer>>, ReadError> {
-        let (seq, decided) = self.decided(id).await?;
+        let LookedUp { seq, decided, end } = self.decided(id).await?;
         let (found, source) = match decided {
             Some(at) => self.running.history.transfer(at, id).await.map_err(away)?,
             None => (None, Source::Memory),
         };
-        let Some(transfer) = found else { return Ok(Read { seq, value: None, source }) };
-        let (seq_of_end, found) = self.with_settlements(vec![transfer]).await?;
-        Ok(Read { seq: seq.max(seq_of_end), value: found.into_iter().next(), source })
+        let Some(found) = found else { return Ok(Read { seq, value: None, source }) };
+        let mut found = self.with_ends(vec![found], vec![end]).await?;
+        Ok(Read { seq, value: found.pop(), source })
     }
 
     /// The transaction with this id and its legs, if it was acknowledged.
@@ -315,7 +330,7 @@ impl Florin {
         &self,
         id: TransferId,
     ) -> Result<Read<Option<FoundTransaction>>, ReadError> {
-        let (seq, decided) = self.decided(id).await?;
+        let LookedUp { seq, decided, .. } = self.decided(id).await?;
         let (found, source) = match decided {
             Some(at) => self.running.history.transaction(at, id).await.map_err(away)?,
             None => (None, Source::Memory),
@@ -323,35 +338,40 @@ impl Florin {
         let Some((transaction, legs)) = found else {
             return Ok(Read { seq, value: None, source });
         };
-        let (seq_of_end, transfers) = self.with_settlements(legs).await?;
+        let ids = legs.iter().map(|leg| leg.transfer.id).collect();
+        let (seq_of_ends, seen) = self.look(LookAt::Ends(ids)).await?;
+        let Seen::Ends(ends) = seen else { unreachable!("ends were looked at") };
+        let transfers = self.with_ends(legs, ends).await?;
         let value = Some(FoundTransaction { transaction, transfers });
-        Ok(Read { seq: seq.max(seq_of_end), value, source })
+        Ok(Read { seq: seq.max(seq_of_ends), value, source })
     }
 
-    /// Adds what became of those that were pending, as every acknowledged write left them.
-    async fn with_settlements(
+    /// Adds what became of each, as every acknowledged write left it.
+    async fn with_ends(
         &self,
-        transfers: Vec<Transfer>,
-    ) -> Result<(JournalSeq, Vec<FoundTransfer>), ReadError> {
-        let is_pending = |transfer: &&Transfer| transfer.flags.contains(TransferFlags::PENDING);
-        let pending: Vec<TransferId> =
-            transfers.iter().filter(is_pending).map(|transfer| transfer.id).collect();
-        let (seq, mut settlements) = match pending.is_empty() {
-            true => (JournalSeq::NONE, Vec::new().into_iter()),
-            false => {
-                let (seq, seen) = self.look(LookAt::Settlements(pending)).await?;
-                let Seen::Settlements(settlements) = seen else {
-                    unreachable!("settlements were looked at")
-                };
-                (seq, settlements.into_iter())
+        transfers: Vec<PastTransfer>,
+        ends: Vec<Option<Decided>>,
+    ) -> Result<Vec<FoundTransfer>, ReadError> {
+        // Those of which only the position tells what reversed them, by that position.
+        let mut reversed: BTreeMap<JournalSeq, Vec<usize>> = BTreeMap::new();
+        let mut found = Vec::with_capacity(transfers.len());
+        for (PastTransfer { transfer, reversed_by }, end) in transfers.into_iter().zip(ends) {
+            let settlement = end.and_then(|end| end.kind.settlement());
+            if let Some(Decided { seq, kind: DecidedKind::Reversed, .. }) = end
+                && reversed_by.is_none()
+            {
+                reversed.entry(seq).or_default().push(found.len());
             }
-        };
-        let found = transfers.into_iter().map(|transfer| {
-            let settlement =
-                if is_pending(&&transfer) { settlements.next().flatten() } else { None };
-            FoundTransfer { transfer, settlement }
-        });
-        Ok((seq, found.collect()))
+            found.push(FoundTransfer { transfer, settlement, reversed_by });
+        }
+        for (seq, places) in reversed {
+            let ids: Vec<_> = places.iter().map(|place| found[*place].transfer.id).collect();
+            let reversals = self.running.history.reversals(seq, &ids).await.map_err(away)?;
+            for (place, reversal) in places.into_iter().zip(reversals) {
+                found[place].reversed_by = Some(reversal);
+            }
+        }
+        Ok(found)
     }
 
     /// The identity of the data directory, which the names in the cache begin with.
@@ -482,10 +502,10 @@ impl Florin {
         Ok((released.seq, released.outcome))
     }
 
-    async fn decided(&self, id: TransferId) -> Result<(JournalSeq, Option<JournalSeq>), ReadError> {
+    async fn decided(&self, id: TransferId) -> Result<LookedUp, ReadError> {
         let (seq, seen) = self.look(LookAt::Id(id)).await?;
-        let Seen::Id(decided) = seen else { unreachable!("an id was looked at") };
-        Ok((seq, decided.map(|decided| decided.seq)))
+        let Seen::Id { decided, end } = seen else { unreachable!("an id was looked at") };
+        Ok(LookedUp { seq, decided: decided.map(|decided| decided.seq), end })
     }
 
     /// The first answer to a command that used ids again for other content.
@@ -525,7 +545,7 @@ impl Florin {
         let missing = HistoryError::Missing { seq: seq.0 };
         if index != WHOLE_TRANSACTION {
             let (first, _) = self.running.history.transfer(seq, id).await?;
-            return Ok(conflicting(seq, asked, &first.ok_or(missing)?));
+            return Ok(conflicting(seq, asked, &first.ok_or(missing)?.transfer));
         }
         let (first, _) = self.running.history.transaction(seq, id).await?;
         let (first, _) = first.ok_or(missing)?;
@@ -543,7 +563,7 @@ impl Florin {
         asked: &Asking<'_>,
     ) -> Result<ItemOutcome, HistoryError> {
         let (pending, _) = self.running.history.transfer(seq, asked.item.pending_id).await?;
-        let pending = pending.ok_or(HistoryError::Missing { seq: seq.0 })?;
+        let pending = pending.ok_or(HistoryError::Missing { seq: seq.0 })?.transfer;
         Ok(ItemOutcome::Rejected(asked.refused_as_settled(&pending, settlement)))
     }
 
@@ -591,7 +611,7 @@ impl Florin {
             _ => item.id,
         };
         let (first, _) = self.running.history.transfer(seq, id).await?;
-        let first = first.ok_or(missing.clone())?;
+        let first = first.ok_or(missing.clone())?.transfer;
         let scale = self.scale(first.ledger).ok_or(missing)?;
         let asked = Asking::against(item, &first, scale);
         Ok(match outcome {

@@ -2,12 +2,16 @@
 //!
 //! The position of everything decided is known, so a read by id finds it in the journal even while the store is far behind.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use florin_engine::{AccountId, Event, JournalSeq, Record, Transaction, Transfer, TransferId};
+use florin_engine::{
+    Account, AccountCreated, AccountId, Event, JournalSeq, MetadataReplaced, Record, Transaction,
+    Transfer, TransferId, TransferPosted,
+};
 use florin_persistence::journal::{JournalIndex, JournalReader, ReadError};
 use florin_persistence::record;
-use florin_persistence::store::Store;
+use florin_persistence::store::{AccountWords, Store, StoredTransfer};
 
 use crate::commit::chain;
 use crate::front::Source;
@@ -24,6 +28,22 @@ pub(crate) enum HistoryError {
     Missing { seq: u64 },
     #[error("position {seq} was lost with an earlier store; history begins at {}", .from.0)]
     Lost { seq: u64, from: JournalSeq },
+}
+
+/// A transfer as it was decided, and what reversed it, where that came along.
+pub(crate) struct PastTransfer {
+    pub(crate) transfer: Transfer,
+    pub(crate) reversed_by: Option<TransferId>,
+}
+
+impl PastTransfer {
+    fn journaled(transfer: Transfer) -> PastTransfer {
+        PastTransfer { transfer, reversed_by: None }
+    }
+
+    fn stored(stored: StoredTransfer) -> PastTransfer {
+        PastTransfer { transfer: stored.transfer, reversed_by: stored.reversed_by }
+    }
 }
 
 /// Reads what happened.
@@ -102,30 +122,51 @@ impl History {
             .map_err(|error| HistoryError::Store(format!("record {}: {}", seq.0, chain(&error))))
     }
 
-    /// The metadata of an account whose record with it stands at `seq`.
-    pub(crate) async fn account_metadata(
+    /// What is said in words of an account that memory has.
+    pub(crate) async fn account_words(
         &self,
-        seq: JournalSeq,
-        id: AccountId,
-    ) -> Result<Option<Arc<str>>, HistoryError> {
-        if self.shared.stored() < seq
-            && let Some(record) = self.journaled(seq).await?
-        {
-            let accounts = record.accounts;
-            let metadata = record.events.into_iter().find_map(|event| match event {
-                Event::AccountCreated(created) if created.id == id => Some(created.metadata),
-                Event::MetadataReplaced(replaced)
-                    if accounts[replaced.account as usize].id == id =>
-                {
-                    Some(replaced.metadata)
-                }
-                _ => None,
-            });
-            let metadata = metadata.ok_or(HistoryError::Missing { seq: seq.0 })?;
-            return Ok(metadata.map(|metadata| metadata.text));
+        account: &Account,
+    ) -> Result<AccountWords, HistoryError> {
+        let (metadata_seq, external_id_seq) = (account.metadata_seq, account.external_id_seq);
+        let newest = metadata_seq.max(external_id_seq);
+        if newest == JournalSeq::NONE {
+            return Ok(AccountWords::default());
         }
-        let metadata = self.store.account_metadata(id).await.map_err(store)?.value;
-        Ok(metadata.map(|metadata| metadata.text))
+        if self.shared.stored() < newest
+            && let Some(words) = self.journaled_words(account).await?
+        {
+            return Ok(words);
+        }
+        let mut words = self.store.account_words(account.id).await.map_err(store)?.value;
+        if metadata_seq == JournalSeq::NONE {
+            // It was taken away, and the store may not know that yet.
+            words.metadata = None;
+        }
+        Ok(words)
+    }
+
+    /// The words of an account from the journal, unless the journal does not have them any more.
+    async fn journaled_words(
+        &self,
+        account: &Account,
+    ) -> Result<Option<AccountWords>, HistoryError> {
+        let (metadata_seq, external_id_seq) = (account.metadata_seq, account.external_id_seq);
+        let mut words = AccountWords::default();
+        let mut seqs = [metadata_seq, external_id_seq];
+        if metadata_seq == external_id_seq {
+            seqs[1] = JournalSeq::NONE;
+        }
+        for seq in seqs.into_iter().filter(|seq| *seq != JournalSeq::NONE) {
+            let Some(record) = self.journaled(seq).await? else { return Ok(None) };
+            let said = words_in(record, account.id).ok_or(HistoryError::Missing { seq: seq.0 })?;
+            if seq == metadata_seq {
+                words.metadata = said.metadata;
+            }
+            if seq == external_id_seq {
+                words.external_id = said.external_id;
+            }
+        }
+        Ok(Some(words))
     }
 
     /// The transfer that was decided at `seq` under this id, if a transfer was.
@@ -133,19 +174,53 @@ impl History {
         &self,
         seq: JournalSeq,
         id: TransferId,
-    ) -> Result<(Option<Transfer>, Source), HistoryError> {
+    ) -> Result<(Option<PastTransfer>, Source), HistoryError> {
         if self.shared.stored() < seq
             && let Some(record) = self.journaled(seq).await?
         {
             let found = record.events.into_iter().find_map(|event| match event {
-                Event::TransferPosted(posted) if posted.transfer.id == id => Some(posted.transfer),
+                Event::TransferPosted(posted) if posted.transfer.id == id => {
+                    Some(PastTransfer::journaled(posted.transfer))
+                }
                 _ => None,
             });
             return Ok((found, Source::Memory));
         }
         let stored = self.store.transfer(id).await.map_err(store)?.value;
         let stored = self.unless_lost(seq, stored)?;
-        Ok((stored.map(|stored| stored.transfer), Source::Store))
+        Ok((stored.map(PastTransfer::stored), Source::Store))
+    }
+
+    /// Which transfers reversed these, which were all reversed at `seq`; in their order.
+    pub(crate) async fn reversals(
+        &self,
+        seq: JournalSeq,
+        reversed: &[TransferId],
+    ) -> Result<Vec<TransferId>, HistoryError> {
+        let missing = HistoryError::Missing { seq: seq.0 };
+        if self.shared.stored() < seq
+            && let Some(record) = self.journaled(seq).await?
+        {
+            let reversals: HashMap<TransferId, TransferId> = record
+                .events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::TransferPosted(TransferPosted { transfer, .. }) => {
+                        Some((transfer.reverses, transfer.id))
+                    }
+                    _ => None,
+                })
+                .collect();
+            let found = reversed.iter().map(|id| reversals.get(id).copied());
+            return found.collect::<Option<_>>().ok_or(missing);
+        }
+        let mut found = Vec::with_capacity(reversed.len());
+        for id in reversed {
+            let stored = self.store.transfer(*id).await.map_err(store)?.value;
+            let reversed_by = self.unless_lost(seq, stored)?.and_then(|stored| stored.reversed_by);
+            found.push(reversed_by.ok_or(missing.clone())?);
+        }
+        Ok(found)
     }
 
     /// The transaction that was decided at `seq` under this id, if a transaction was, and its legs.
@@ -153,7 +228,7 @@ impl History {
         &self,
         seq: JournalSeq,
         id: TransferId,
-    ) -> Result<(Option<(Transaction, Vec<Transfer>)>, Source), HistoryError> {
+    ) -> Result<(Option<(Transaction, Vec<PastTransfer>)>, Source), HistoryError> {
         if self.shared.stored() < seq
             && let Some(record) = self.journaled(seq).await?
         {
@@ -164,12 +239,30 @@ impl History {
             return Ok((None, Source::Store));
         };
         let legs = self.store.transfers_of_transaction(id).await.map_err(store)?.value;
-        let transfers = legs.into_iter().map(|leg| leg.transfer).collect();
+        let transfers = legs.into_iter().map(PastTransfer::stored).collect();
         Ok((Some((stored.transaction, transfers)), Source::Store))
     }
 }
 
-fn transaction_in(record: Record, id: TransferId) -> Option<(Transaction, Vec<Transfer>)> {
+/// What a record says in words of an account.
+fn words_in(record: Record, id: AccountId) -> Option<AccountWords> {
+    let accounts = record.accounts;
+    record.events.into_iter().find_map(|event| match event {
+        Event::AccountCreated(AccountCreated { id: created, metadata, external_id, .. })
+            if created == id =>
+        {
+            Some(AccountWords { metadata, external_id })
+        }
+        Event::MetadataReplaced(MetadataReplaced { account, metadata, .. })
+            if accounts[account as usize].id == id =>
+        {
+            Some(AccountWords { metadata, external_id: None })
+        }
+        _ => None,
+    })
+}
+
+fn transaction_in(record: Record, id: TransferId) -> Option<(Transaction, Vec<PastTransfer>)> {
     let mut events = record.events.into_iter();
     let transaction = events.find_map(|event| match event {
         Event::TransactionCreated(transaction) if transaction.id == id => Some(transaction),
@@ -178,7 +271,7 @@ fn transaction_in(record: Record, id: TransferId) -> Option<(Transaction, Vec<Tr
     let transfers = events
         .take(transaction.transfers as usize)
         .filter_map(|event| match event {
-            Event::TransferPosted(posted) => Some(posted.transfer),
+            Event::TransferPosted(posted) => Some(PastTransfer::journaled(posted.transfer)),
             _ => None,
         })
         .collect();

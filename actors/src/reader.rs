@@ -13,7 +13,7 @@ use florin_persistence::cache::{
     CacheError, CacheOptions, CacheOptionsError, CacheReader, CachedAccount, Miss,
 };
 use florin_persistence::store::{
-    AsOf, Checkpoint, PAGE_ROWS_MAX, PageRequest, Store, StoreError, StoredTransfer,
+    AsOf, Checkpoint, PAGE_ROWS_MAX, PageRequest, Store, StoreError, StoredAccount, StoredTransfer,
 };
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -239,9 +239,12 @@ impl Reader {
     ) -> Result<Read<Option<FoundAccount>>, StoreError> {
         let AsOf { as_of, value } = self.store.account(id).await?;
         if let (Some(miss), Some(found), Some(cache)) = (missed, &value, self.cache().await) {
-            cache.fill(miss, &found.account, found.metadata.as_ref(), as_of).await;
+            let (metadata, external_id) = (found.metadata.as_ref(), found.external_id.as_ref());
+            cache.fill(miss, &found.account, metadata, external_id, as_of).await;
         }
-        let found = value.map(|it| FoundAccount { account: it.account, metadata: it.metadata });
+        let found = value.map(|StoredAccount { account, metadata, external_id, .. }| {
+            FoundAccount { account, metadata, external_id }
+        });
         self.learn_scales(found.iter().map(|found| found.account.ledger)).await?;
         Ok(self.read(as_of, found))
     }
@@ -304,5 +307,6 @@ impl Reader {
 }
 
 fn found_transfer(stored: StoredTransfer) -> FoundTransfer {
-    FoundTransfer { transfer: stored.transfer, settlement: stored.settlement }
+    let StoredTransfer { transfer, settlement, reversed_by, .. } = stored;
+    FoundTransfer { transfer, settlement, reversed_by }
 }

@@ -310,6 +310,7 @@ impl Rebuild<'_> {
             batch.push_account(StoredAccount {
                 account: account.clone(),
                 metadata: None,
+                external_id: None,
                 seq: before,
             });
             if batch.rows() >= BATCH_ROWS_TARGET {

@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use actix::{Actor, Context, Handler, Message};
 use crossbeam_channel::Sender;
 use florin_engine::{
-    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, Settlement, State,
-    TransferId, Unreadable, Verdict,
+    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, State, TransferId,
+    Unreadable, Verdict,
 };
 use tokio::sync::oneshot;
 
@@ -58,18 +58,22 @@ pub(crate) struct Look {
 #[derive(Clone, Debug)]
 pub(crate) enum LookAt {
     Account(AccountId),
+    /// What an id was decided for, and what became of it.
     Id(TransferId),
     /// What became of these transfers.
-    Settlements(Vec<TransferId>),
+    Ends(Vec<TransferId>),
 }
 
 /// What was seen.
 #[derive(Debug)]
 pub(crate) enum Seen {
     Account(Option<Box<Account>>),
-    Id(Option<Decided>),
-    /// In the order in which they were asked for; none for what is open, or was never pending.
-    Settlements(Vec<Option<Settlement>>),
+    Id {
+        decided: Option<Decided>,
+        end: Option<Decided>,
+    },
+    /// In the order in which they were asked for; none for what neither was settled nor reversed.
+    Ends(Vec<Option<Decided>>),
 }
 
 /// Says that the index on disk now answers for all ids up to here.
@@ -180,15 +184,9 @@ impl Shard {
             LookAt::Account(id) => Seen::Account(self.state.account(id).cloned().map(Box::new)),
             LookAt::Id(id) => {
                 let decided = self.state.recent_id(id).or_else(|| self.indexed.transfer(id));
-                Seen::Id(decided)
+                Seen::Id { decided, end: self.end_of(id) }
             }
-            LookAt::Settlements(ids) => {
-                let settlement = |id: &TransferId| {
-                    let ended = self.state.recently_settled(*id);
-                    ended.or_else(|| self.indexed.settled(*id))?.kind.settlement()
-                };
-                Seen::Settlements(ids.iter().map(settlement).collect())
-            }
+            LookAt::Ends(ids) => Seen::Ends(ids.into_iter().map(|id| self.end_of(id)).collect()),
         };
         if let Some(error) = self.indexed.take_error() {
             self.shared.fail(format!("the index of decided ids can not be read: {error}"));
@@ -196,6 +194,11 @@ impl Shard {
             return;
         }
         self.enqueue(Item::Seen { seq: self.state.seq(), seen, permit, reply });
+    }
+
+    /// How a transfer was settled, or that it was reversed.
+    fn end_of(&mut self, id: TransferId) -> Option<Decided> {
+        self.state.recently_settled(id).or_else(|| self.indexed.settled(id))
     }
 
     /// Puts an outcome into the journal queue, unless it changed nothing and all that it could depend on is durable already.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use florin_engine::{
-    AccountAfter, AccountId, Event, JournalSeq, LedgerState, Record, State, Timestamp, Transfer,
-    TransferPosted,
+    Account, AccountAfter, AccountId, Event, JournalSeq, LedgerState, Record, State, Timestamp,
+    Transfer, TransferPosted,
 };
 use florin_persistence::data_dir::{DataDir, DataDirError};
 use florin_persistence::decided::{DecidedIndex, IndexError, IndexOptions};
@@ -165,7 +165,7 @@ struct Walk {
     /// The hash of the frame at which the store stands.
     checkpoint_hash: Option<FrameHash>,
     /// Accounts and ledgers as of the store's checkpoint.
-    at_checkpoint: Option<(HashMap<AccountId, AccountAfter>, Vec<LedgerState>)>,
+    at_checkpoint: Option<(HashMap<AccountId, ExpectedAccount>, Vec<LedgerState>)>,
     /// The transfers of each record up to the checkpoint.
     sums: TransferSums,
 }
@@ -187,7 +187,8 @@ impl Walk {
             self.checkpoint_hash = Some(frame.hash());
         }
         if self.state.seq() == last && last == self.checkpoint.seq {
-            let accounts = self.state.accounts().map(|account| (account.id, account.after()));
+            let accounts =
+                self.state.accounts().map(|account| (account.id, ExpectedAccount::of(account)));
             self.at_checkpoint = Some((accounts.collect(), self.state.ledgers().to_vec()));
         }
         match self.snapshot {
@@ -248,7 +249,7 @@ impl Walk {
             return Err(different(format!("the store at position {at} is not of this journal")));
         }
         if let Some((accounts, ledgers)) = &self.at_checkpoint {
-            compare_accounts(store, accounts).await?;
+            compare_accounts(store, accounts, self.checkpoint.history_from).await?;
             compare_ledgers(store, ledgers).await?;
         }
         self.sums.compare(store).await
@@ -324,11 +325,28 @@ fn mark(transfer: &Transfer) -> u64 {
         .wrapping_add(transfer.timestamp.0)
         .wrapping_add(id as u64)
         .wrapping_add((id >> 64) as u64)
+        // Which text it is follows from the id.
+        .wrapping_add(u64::from(transfer.external_id.is_some()))
+}
+
+/// What the journal says of an account.
+struct ExpectedAccount {
+    after: AccountAfter,
+    /// Whether it was created by an external id; which one follows from its id.
+    is_named: bool,
+}
+
+impl ExpectedAccount {
+    fn of(account: &Account) -> ExpectedAccount {
+        let is_named = account.external_id_seq != JournalSeq::NONE;
+        ExpectedAccount { after: account.after(), is_named }
+    }
 }
 
 async fn compare_accounts(
     store: &Store,
-    expected: &HashMap<AccountId, AccountAfter>,
+    expected: &HashMap<AccountId, ExpectedAccount>,
+    history_from: JournalSeq,
 ) -> Result<(), VerifyError> {
     let mut page = pages();
     let mut compared = 0;
@@ -336,11 +354,22 @@ async fn compare_accounts(
         let rows = store.accounts(&AccountFilter::default(), &page).await?;
         for row in &rows.data {
             let stored = row.account.after();
-            if expected.get(&stored.id) != Some(&stored) {
+            let expected = expected.get(&stored.id);
+            let after = expected.map(|expected| expected.after);
+            if after != Some(stored) {
                 return Err(different(format!(
-                    "account {} is {stored:?} in the store and {:?} in the journal",
+                    "account {} is {stored:?} in the store and {after:?} in the journal",
                     stored.id.0,
-                    expected.get(&stored.id)
+                )));
+            }
+            // With an earlier store the texts were lost too.
+            let is_named = row.external_id.is_some();
+            if row.seq >= history_from
+                && expected.is_some_and(|expected| expected.is_named != is_named)
+            {
+                return Err(different(format!(
+                    "the external id of account {} is not the same in the store and the journal",
+                    stored.id.0,
                 )));
             }
             compared += 1;

@@ -115,7 +115,8 @@ fn signed(amount: Amount) -> i128 {
 
 /// One account as it lives in memory: its content, its balances, and where its metadata is journaled.
 ///
-/// Metadata is not resident: only its digest is, to compare a retry with, and the position of the record that holds it.
+/// Metadata and external id are not resident: only the positions of the records that hold them are, and the digest of the metadata, to compare a
+/// retry with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// Its name.
@@ -136,6 +137,8 @@ pub struct Account {
     pub metadata_digest: u64,
     /// Where its metadata stands in the journal; [`JournalSeq::NONE`] without metadata.
     pub metadata_seq: JournalSeq,
+    /// Where its external id stands in the journal, which is where it was created; [`JournalSeq::NONE`] without one.
+    pub external_id_seq: JournalSeq,
     /// The caller's own reference.
     pub user_data_32: u32,
     /// The ledger that its amounts are counted in.
@@ -182,7 +185,8 @@ impl Account {
     /// The account's share of the state hash: XXH3-64 of its fields in a fixed order. Part of the durable format.
     #[must_use]
     pub fn state_hash(&self) -> u64 {
-        FixedFields::<156>::new()
+        let mut fields = FixedFields::<164>::new();
+        fields
             .put(self.id.0.to_le_bytes())
             .put(self.balances.debits_pending.to_le_bytes())
             .put(self.balances.debits_posted.to_le_bytes())
@@ -198,7 +202,11 @@ impl Account {
             .put(self.metadata_seq.0.to_le_bytes())
             .put(self.ledger.0.to_le_bytes())
             .put(self.code.0.to_le_bytes())
-            .put(self.flags.bits().to_le_bytes())
-            .hash()
+            .put(self.flags.bits().to_le_bytes());
+        // Accounts without one have the hash that they had before there were external ids.
+        if self.external_id_seq != JournalSeq::NONE {
+            fields.put(self.external_id_seq.0.to_le_bytes());
+        }
+        fields.hash()
     }
 }

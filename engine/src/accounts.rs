@@ -106,4 +106,4 @@ impl Accounts {
 }
 
 /// With ten bytes of index an account stays well within the 256 that are promised.
-const _: () = assert!(size_of::<Resident>() == 160);
+const _: () = assert!(size_of::<Resident>() == 176);

@@ -26,8 +26,9 @@ impl State {
     }
 
     pub(crate) fn apply_account_created(&mut self, created: &AccountCreated) {
-        let metadata_seq =
-            if created.metadata.is_some() { self.seq.next() } else { JournalSeq::NONE };
+        let seq_if = |said: bool| if said { self.seq.next() } else { JournalSeq::NONE };
+        let metadata_seq = seq_if(created.metadata.is_some());
+        let external_id_seq = seq_if(created.external_id.is_some());
         self.moments.account(created.timestamp);
         let slot = self.accounts.insert(Account {
             id: created.id,
@@ -39,6 +40,7 @@ impl State {
             version: 0,
             metadata_digest: metadata_digest(created.metadata.as_ref()),
             metadata_seq,
+            external_id_seq,
             user_data_32: created.user_data_32,
             ledger: created.ledger,
             code: created.code,

@@ -205,6 +205,7 @@ impl<'a> Asking<'a> {
         let item = self.item;
         Transfer {
             id: item.id,
+            external_id: item.external_id.clone(),
             debit_account_id: item.debit_account_id,
             credit_account_id: item.credit_account_id,
             amount,

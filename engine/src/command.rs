@@ -3,6 +3,7 @@
 use crate::account::AccountFlags;
 use crate::amount::{Amount, AmountInput, Scale};
 use crate::condition::Condition;
+use crate::external::ExternalId;
 use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
 use crate::transfer::{Metadata, Transaction, Transfer, TransferFlags};
 
@@ -70,6 +71,8 @@ pub struct CreateLedger {
 pub struct CreateAccount {
     /// Its name.
     pub id: AccountId,
+    /// The text that its id stands for, if the caller named it by one.
+    pub external_id: Option<ExternalId>,
     /// The ledger that its amounts are counted in.
     pub ledger: LedgerId,
     /// What kind of account it is, to the caller.
@@ -96,6 +99,7 @@ impl CreateAccount {
     pub fn new(id: AccountId) -> CreateAccount {
         CreateAccount {
             id,
+            external_id: None,
             ledger: LedgerId(1),
             code: Code(1),
             flags: AccountFlags::empty(),
@@ -114,6 +118,8 @@ impl CreateAccount {
 pub struct CreateTransfer {
     /// Its name, decided once for ever.
     pub id: TransferId,
+    /// The text that its id stands for, if the caller named it by one.
+    pub external_id: Option<ExternalId>,
     /// The account that gives.
     pub debit_account_id: AccountId,
     /// The account that receives.
@@ -157,6 +163,7 @@ impl CreateTransfer {
     ) -> CreateTransfer {
         CreateTransfer {
             id,
+            external_id: None,
             debit_account_id,
             credit_account_id,
             amount,
@@ -181,6 +188,8 @@ impl CreateTransfer {
 pub struct CreateTransaction {
     /// Its name, in the transfers' id space.
     pub id: TransferId,
+    /// The text that its id stands for, if the caller named it by one.
+    pub external_id: Option<ExternalId>,
     /// Its legs in order, with their ids: [`TransferId::of_leg`] for those that the caller named none for.
     pub transfers: Vec<CreateTransfer>,
     /// The caller's own words about it.
@@ -221,8 +230,8 @@ impl CreateTransaction {
                 AmountInput::Minor(all),
             )
         });
-        let (metadata, conditions) = (None, Vec::new());
-        CreateTransaction { id, transfers: transfers.collect(), metadata, conditions }
+        let (external_id, metadata, conditions) = (None, None, Vec::new());
+        CreateTransaction { id, external_id, transfers: transfers.collect(), metadata, conditions }
     }
 }
 
@@ -249,6 +258,8 @@ pub struct ExpirePending {
 pub struct ReverseTransfer {
     /// The name of the new transfer.
     pub id: TransferId,
+    /// The text that its id stands for, if the caller named it by one.
+    pub external_id: Option<ExternalId>,
     /// The transfer to reverse, as it was decided: it never changes, so it can be read from journal or store before. What is not the content
     /// that its id was decided for is refused; what a post took over from its pending transfer is part of that content by being left open.
     pub original: Transfer,
@@ -271,6 +282,8 @@ pub struct ReverseTransfer {
 pub struct ReverseTransaction {
     /// The name of the new transaction; its legs' ids are [`TransferId::of_leg`].
     pub id: TransferId,
+    /// The text that its id stands for, if the caller named it by one.
+    pub external_id: Option<ExternalId>,
     /// The transaction to reverse, as it was decided.
     pub original: Transaction,
     /// Its legs, as they were decided, in order.

@@ -75,8 +75,13 @@ fn derived(purpose: &[u8], id: u128, index: u32) -> u128 {
     bytes.extend_from_slice(purpose);
     bytes.extend_from_slice(&id.to_le_bytes());
     bytes.extend_from_slice(&index.to_le_bytes());
-    let version_and_variant_cleared = xxh3_128(&bytes) & !((0xf << 76) | (0x3 << 62));
-    version_and_variant_cleared | (0x8 << 76) | (0x2 << 62)
+    uuid(xxh3_128(&bytes), 8)
+}
+
+/// The UUID of this version that has the other bits from `bits` (RFC 9562).
+pub(crate) const fn uuid(bits: u128, version: u128) -> u128 {
+    let version_and_variant_cleared = bits & !((0xf << 76) | (0x3 << 62));
+    version_and_variant_cleared | (version << 76) | (0x2 << 62)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod command;
 mod condition;
 mod decide;
 mod decided;
+mod external;
 mod fixed;
 mod ids;
 mod ledger;
@@ -34,6 +35,7 @@ pub use command::{
 pub use condition::{Comparison, Condition, Expected, SignedInput};
 pub use decide::{Unreadable, WHOLE_TRANSACTION};
 pub use decided::{Decided, DecidedBefore, DecidedKind, DecidedSpace, NothingBefore, Settlement};
+pub use external::{ExternalId, ExternalIdError};
 pub use ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
 pub use ledger::{Ledger, LedgerTotals, ledger_state_hash};
 pub use pending::PendingTransfer;

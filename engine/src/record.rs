@@ -5,6 +5,7 @@ use crate::amount::Amount;
 use crate::asking::Asked;
 use crate::command::Command;
 use crate::decided::{Decided, DecidedKind, Settlement};
+use crate::external::ExternalId;
 use crate::ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
 use crate::ledger::{Ledger, LedgerTotals};
 use crate::rejection::Rejection;
@@ -53,6 +54,8 @@ pub enum Event {
 pub struct AccountCreated {
     /// Its name.
     pub id: AccountId,
+    /// The text that its id stands for, if the caller named it by one.
+    pub external_id: Option<ExternalId>,
     /// The ledger that its amounts are counted in.
     pub ledger: LedgerId,
     /// What kind of account it is, to the caller.

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::amount::Amount;
 use crate::asking::Content;
 use crate::decided::{DecidedKind, Settlement};
+use crate::external::ExternalId;
 use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
 use crate::pending::expires_at;
 
@@ -198,6 +199,8 @@ impl Inherited {
 pub struct Transfer {
     /// Its name, decided once for ever.
     pub id: TransferId,
+    /// The text that its id stands for, if the caller named it by one.
+    pub external_id: Option<ExternalId>,
     /// The account that gives.
     pub debit_account_id: AccountId,
     /// The account that receives.
@@ -271,6 +274,8 @@ impl Transfer {
 pub struct Transaction {
     /// Its name, in the transfers' id space.
     pub id: TransferId,
+    /// The text that its id stands for, if the caller named it by one.
+    pub external_id: Option<ExternalId>,
     /// How many legs it has.
     pub transfers: u32,
     /// When it was decided: just before its first leg.

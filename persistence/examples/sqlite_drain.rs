@@ -98,6 +98,7 @@ impl Source {
             self.touched.push(u32::MAX);
             events.push(Event::AccountCreated(AccountCreated {
                 id,
+                external_id: None,
                 ledger: LedgerId(1),
                 code: Code(1),
                 flags: AccountFlags::empty(),

@@ -36,13 +36,13 @@
 //! | bit | account in the table | account created | transfer posted | transaction created |
 //! | --- | --- | --- | --- | --- |
 //! | 0 | ledger, where not that of the entry before (of the first: where not 0) | flags | flags | metadata |
-//! | 1 | flags | overdraft limit | is a leg of the last transaction created; no bytes | |
+//! | 1 | flags | overdraft limit | is a leg of the last transaction created; no bytes | external id |
 //! | 2 | overdraft limit | user data 128 (16 bytes) | user data 128 (16 bytes) | |
 //! | 3 | debits pending | user data 64 | user data 64 | |
 //! | 4 | credits pending | user data 32 | user data 32 | |
 //! | 5 | | metadata | metadata | |
 //! | 6 | | *reserved* | pending id (16 bytes) | |
-//! | 7 | | | timeout, in seconds | |
+//! | 7 | | external id | timeout, in seconds | |
 //! | 8 | | | *reserved* | |
 //! | 9 | | | amount requested, where balancing made it another | |
 //! | 10 | | | *reserved* | |
@@ -52,7 +52,9 @@
 //! | 14 | | | ledger, where not that of the debit account | |
 //! | 15 | | | what a post or void has in common with its pending transfer ([`florin_engine::Inherited`]) | |
 //! | 16 | | | id of the transfer that it reverses (16 bytes) | |
+//! | 17 | | | external id | |
 //!
+//! An external id ([`florin_engine::ExternalId`]) is its text, and stands in the place of the id, which follows from it: what has none has no byte for it.
 //! Metadata is its text and its digest (8 bytes). The timestamp of something imported lies before the record's: its distance wraps, in ten bytes. When a
 //! pending transfer expires follows from its timestamp and timeout, and what it closes or its void opens again from its flags.
 
@@ -62,7 +64,7 @@ mod encode;
 
 pub use bytes::{Malformed, Problem};
 pub use decode::{RecordError, decode};
-pub(crate) use decode::{account_flags, scale, transfer_flags};
+pub(crate) use decode::{account_flags, external_id, scale, transfer_flags};
 pub use encode::encode;
 
 const VERSION: u8 = 1;
@@ -112,7 +114,8 @@ mod account {
     pub(super) const USER_DATA_64: u64 = 1 << 3;
     pub(super) const USER_DATA_32: u64 = 1 << 4;
     pub(super) const METADATA: u64 = 1 << 5;
-    pub(super) const KNOWN: u64 = (1 << 6) - 1;
+    pub(super) const EXTERNAL_ID: u64 = 1 << 7;
+    pub(super) const KNOWN: u64 = (1 << 6) - 1 | EXTERNAL_ID;
 }
 
 /// Presence bits of a transfer posted.
@@ -131,6 +134,7 @@ mod transfer {
     pub(super) const LEDGER: u64 = 1 << 14;
     pub(super) const INHERITED: u64 = 1 << 15;
     pub(super) const REVERSES: u64 = 1 << 16;
+    pub(super) const EXTERNAL_ID: u64 = 1 << 17;
     pub(super) const KNOWN: u64 = FLAGS
         | LEG
         | USER_DATA_128
@@ -144,7 +148,8 @@ mod transfer {
         | TRANSACTION_ID
         | LEDGER
         | INHERITED
-        | REVERSES;
+        | REVERSES
+        | EXTERNAL_ID;
 }
 
 /// Presence bits of metadata replaced.
@@ -157,7 +162,8 @@ mod replaced {
 /// Presence bits of a transaction created.
 mod transaction {
     pub(super) const METADATA: u64 = 1 << 0;
-    pub(super) const KNOWN: u64 = METADATA;
+    pub(super) const EXTERNAL_ID: u64 = 1 << 1;
+    pub(super) const KNOWN: u64 = METADATA | EXTERNAL_ID;
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
-use florin_engine::{AccountId, JournalSeq, LedgerId, Metadata, TransferId};
+use florin_engine::{AccountId, JournalSeq, LedgerId, TransferId};
 use uuid::Uuid;
 
 pub use self::batch::{OutOfOrder, StoreBatch};
@@ -44,7 +44,8 @@ pub use self::page::{AsOf, Cursor, CursorError, Order, PAGE_ROWS_MAX, Page, Page
 use self::postgres::Postgres;
 pub use self::postgres::{PostgresOptions, SCHEMA};
 pub use self::rows::{
-    BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
+    AccountWords, BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction,
+    StoredTransfer,
 };
 use self::sqlite::{Sizes, Sqlite};
 
@@ -309,17 +310,14 @@ impl Store {
         }
     }
 
-    /// The metadata of an account; none for an account without, and for none.
+    /// What is said of an account in words; nothing for an account without, and for none.
     ///
     /// # Errors
     /// The database is away or damaged.
-    pub async fn account_metadata(
-        &self,
-        id: AccountId,
-    ) -> Result<AsOf<Option<Metadata>>, StoreError> {
+    pub async fn account_words(&self, id: AccountId) -> Result<AsOf<AccountWords>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => Box::pin(sqlite.account_metadata(id)).await,
-            Database::Postgres(postgres) => Box::pin(postgres.account_metadata(id)).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.account_words(id)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.account_words(id)).await,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use florin_actors::{CacheCondition, CacheOptions, Florin, OpenError, Options};
 use florin_engine::{
-    AccountAfter, AccountFlags, AccountId, Command, CreateAccount, JournalSeq, Metadata,
+    AccountAfter, AccountFlags, AccountId, Command, CreateAccount, ExternalId, JournalSeq, Metadata,
 };
 use florin_persistence::cache::{CacheReader, CacheWriter, CachedAccount};
 use florin_tests::random::Random;
@@ -47,7 +47,8 @@ async fn read(florin: &Florin, reader: &CacheReader, id: u128) -> Option<CachedA
         Err(miss) => {
             let stored = florin.store().account(AccountId(id)).await.unwrap();
             let found = stored.value?;
-            reader.fill(miss, &found.account, found.metadata.as_ref(), stored.as_of).await;
+            let (metadata, external_id) = (found.metadata.as_ref(), found.external_id.as_ref());
+            reader.fill(miss, &found.account, metadata, external_id, stored.as_of).await;
             None
         }
     }
@@ -74,7 +75,10 @@ async fn same_as_the_owner(bank: &TestBank, reader: &CacheReader, id: u128) {
     let owner = bank.florin.account(AccountId(id)).await.unwrap();
     let found = read_at(bank, reader, id, owner.seq).await;
     let owner = owner.value.unwrap();
-    assert_eq!((found.account, found.metadata), (owner.account, owner.metadata));
+    assert_eq!(
+        (found.account, found.metadata, found.external_id),
+        (owner.account, owner.metadata, owner.external_id)
+    );
 }
 
 #[tokio::test]
@@ -88,10 +92,13 @@ async fn what_was_acknowledged_becomes_visible_whole() {
     account.user_data_64 = 64;
     account.user_data_32 = 32;
     account.metadata = Some(Metadata::new("{\"name\":\"Alice\"}".into(), b"name=Alice"));
-    let accounts = vec![account, CreateAccount::new(AccountId(1))];
+    let named = ExternalId::try_new("alice@example.com").unwrap();
+    let id = AccountId(named.id());
+    let named = CreateAccount { external_id: Some(named), ..CreateAccount::new(id) };
+    let accounts = vec![account, CreateAccount::new(AccountId(1)), named];
     bank.florin.submit(Command::CreateAccounts(accounts), None).await.unwrap();
     let reader = reader_of(&bank, &redis);
-    for id in [1, u128::MAX - 1] {
+    for id in [1, u128::MAX - 1, id.0] {
         same_as_the_owner(&bank, &reader, id).await;
     }
     for id in 1..=30 {

@@ -59,6 +59,7 @@ async fn a_transaction_is_read_whole_from_journal_and_store() {
     let transfers = vec![leg(0, 1, 2), leg(1, 2, 3)];
     let command = Command::CreateTransaction(CreateTransaction {
         id,
+        external_id: None,
         transfers,
         metadata,
         conditions: Vec::new(),

@@ -63,6 +63,7 @@ async fn a_transaction_refused_by_a_leg_that_happened_before_leaves_its_key_free
     let transact = async |transfers, fingerprint| {
         let transaction = CreateTransaction {
             id: TransferId(50),
+            external_id: None,
             transfers,
             metadata: None,
             conditions: Vec::new(),

@@ -4,6 +4,7 @@
 mod bank;
 mod cache;
 mod durability;
+mod external_ids;
 mod faults;
 mod flow;
 mod keys;

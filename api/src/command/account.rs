@@ -21,7 +21,7 @@ pub(super) enum AccountVerb {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CreateArgs {
-    /// The account's id: a number or a UUID
+    /// The account's id: a number, a UUID, or ext: and a text of your own
     #[arg(long, value_parser = client::id)]
     id: String,
     /// The ledger that its amounts are counted in
@@ -51,7 +51,7 @@ pub(super) struct ReferenceArgs {
     #[arg(long, value_name = "JSON", value_parser = client::metadata)]
     metadata: Option<Value>,
     /// Your own reference: a number or a UUID
-    #[arg(long, value_name = "ID", value_parser = client::id)]
+    #[arg(long, value_name = "ID", value_parser = client::data_128)]
     user_data_128: Option<String>,
     /// Your own reference
     #[arg(long, value_name = "NUMBER")]
@@ -80,7 +80,7 @@ impl ReferenceArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct GetArgs {
-    /// The account's id: a number or a UUID
+    /// The account's id: a number, a UUID, or ext: and a text of your own
     #[arg(value_parser = client::id)]
     id: String,
     #[command(flatten)]
@@ -141,7 +141,7 @@ fn body(args: &CreateArgs) -> Value {
 }
 
 fn get(args: &GetArgs) -> Outcome {
-    let path = format!("/v1/accounts/{}", args.id);
+    let path = format!("/v1/accounts/{}", client::in_path(&args.id));
     let answer = args.server.client()?.get(&path)?.accepted()?;
     show(&answer, args.output)
 }
@@ -160,8 +160,9 @@ fn show(answer: &client::Answer, output: OutputArgs) -> Outcome {
 }
 
 fn details(account: &Value) -> String {
-    const FIELDS: [&str; 16] = [
+    const FIELDS: [&str; 17] = [
         "id",
+        "external_id",
         "ledger",
         "code",
         "flags",

@@ -9,7 +9,7 @@ use super::{Outcome, print};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct BalanceArgs {
-    /// The account's id: a number or a UUID
+    /// The account's id: a number, a UUID, or ext: and a text of your own
     #[arg(value_parser = client::id)]
     id: String,
     #[command(flatten)]
@@ -20,7 +20,7 @@ pub(super) struct BalanceArgs {
 
 /// Shows what the account holds, as of every write that was acknowledged before.
 pub(super) fn run(args: &BalanceArgs) -> Outcome {
-    let path = format!("/v1/accounts/{}", args.id);
+    let path = format!("/v1/accounts/{}", client::in_path(&args.id));
     let answer = args.server.client()?.get(&path)?.accepted()?;
     if args.output.json {
         print::out(&answer.body)?;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use florin_engine::ExternalId;
 use serde_json::Value;
 use ureq::tls::TlsConfig;
 
@@ -31,8 +32,19 @@ pub(super) struct OutputArgs {
     pub(super) json: bool,
 }
 
-/// Reads an id as the API does: digits, or a hyphenated UUID. What comes back can stand in a path.
-pub(super) fn id(text: &str) -> Result<String, &'static str> {
+/// Reads an id as the API does: digits, a hyphenated UUID, or a text of the caller's own behind `ext:`.
+pub(super) fn id(text: &str) -> Result<String, String> {
+    match text.strip_prefix("ext:") {
+        Some(external) => ExternalId::try_new(external)
+            .map(|_| text.to_owned())
+            .map_err(|error| error.to_string()),
+        None => data_128(text)
+            .map_err(|_| "must be a number below 2^128, a UUID, or ext: and a text".to_owned()),
+    }
+}
+
+/// Reads a reference of 128 bits as the API does: digits, or a hyphenated UUID.
+pub(super) fn data_128(text: &str) -> Result<String, &'static str> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let uuid = text.len() == 36 && uuid::Uuid::try_parse(text).is_ok();
     if (digits && text.parse::<u128>().is_ok()) || uuid {
@@ -292,6 +304,23 @@ fn is_certificate_error(error: &ureq::Error) -> bool {
     matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }
 
+/// An id as it stands in a path.
+pub(super) fn in_path(id: &str) -> String {
+    let mut path = String::with_capacity(id.len());
+    push_encoded(&mut path, id);
+    path
+}
+
+fn push_encoded(path: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            write!(path, "%{byte:02X}").expect("a string takes whatever is written");
+        }
+    }
+}
+
 /// Query parameters: those that were given, ready to follow a path. Values are encoded.
 #[derive(Debug, Default)]
 pub(super) struct Query(String);
@@ -303,13 +332,7 @@ impl Query {
         self.0.push(if self.0.is_empty() { '?' } else { '&' });
         self.0.push_str(name);
         self.0.push('=');
-        for byte in value.to_string().bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                self.0.push(char::from(byte));
-            } else {
-                write!(self.0, "%{byte:02X}").expect("a string takes whatever is written");
-            }
-        }
+        push_encoded(&mut self.0, &value.to_string());
         self
     }
 
@@ -361,6 +384,12 @@ mod tests {
         assert!(id("1").is_ok() && id("340282366920938463463374607431768211455").is_ok());
         assert!(id("0190a6a0-0000-7000-8000-000000000001").is_ok());
         for text in ["", "-1", "1/../2", "340282366920938463463374607431768211456", "abc"] {
+            assert!(id(text).is_err() && data_128(text).is_err(), "{text}");
+        }
+        assert_eq!(id("ext:order/4711?").as_deref(), Ok("ext:order/4711?"));
+        assert_eq!(in_path("ext:order/4711?"), "ext%3Aorder%2F4711%3F");
+        assert!(data_128("ext:a").is_err());
+        for text in ["ext:", "ext:a b", "ext:ö", "EXT:a"] {
             assert!(id(text).is_err(), "{text}");
         }
         assert!(

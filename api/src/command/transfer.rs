@@ -31,7 +31,7 @@ pub(super) struct CreateArgs {
     /// How much, in major units, such as 10.00
     #[arg(long)]
     amount: String,
-    /// The transfer's id: a number or a UUID, decided once for ever; a new one when absent
+    /// The transfer's id: a number, a UUID, or ext: and a text of your own, decided once for ever; a new one when absent
     #[arg(long, value_parser = client::id)]
     id: Option<String>,
     /// The ledger of both accounts; that of the debit account when absent
@@ -53,7 +53,7 @@ pub(super) struct CreateArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct GetArgs {
-    /// The transfer's id: a number or a UUID
+    /// The transfer's id: a number, a UUID, or ext: and a text of your own
     #[arg(value_parser = client::id)]
     id: String,
     #[command(flatten)]
@@ -129,7 +129,7 @@ fn body(args: &CreateArgs, id: &str) -> Value {
 }
 
 fn get(args: &GetArgs) -> Outcome {
-    let path = format!("/v1/transfers/{}", args.id);
+    let path = format!("/v1/transfers/{}", client::in_path(&args.id));
     let answer = args.server.client()?.get(&path)?.accepted()?;
     show(&answer, args.output)
 }
@@ -147,12 +147,14 @@ fn show(answer: &client::Answer, output: OutputArgs) -> Outcome {
 }
 
 fn details(transfer: &Value) -> String {
-    const FIELDS: [(&str, &str); 13] = [
+    const FIELDS: [(&str, &str); 15] = [
         ("id", "id"),
+        ("external_id", "external_id"),
         ("from", "debit_account_id"),
         ("to", "credit_account_id"),
         ("amount", "amount"),
         ("status", "status"),
+        ("reversed_by", "reversed_by"),
         ("ledger", "ledger"),
         ("code", "code"),
         ("flags", "flags"),
@@ -186,7 +188,7 @@ fn list(args: &ListArgs) -> Outcome {
         .with("from", args.since.as_ref())
         .with("to", args.until.as_ref());
     let path = match &args.account {
-        Some(account) => format!("/v1/accounts/{account}/transfers"),
+        Some(account) => format!("/v1/accounts/{}/transfers", client::in_path(account)),
         None => "/v1/transfers".to_owned(),
     };
     let answer = args.server.client()?.get(&args.page.query(query).of(&path))?.accepted()?;

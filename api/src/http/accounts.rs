@@ -1,10 +1,11 @@
 //! `/v1/accounts`: the units of balance.
 
 use actix_web::http::StatusCode;
-use florin_actors::{FoundAccount, Source};
+use florin_actors::Source;
 use florin_engine::{AccountId, Code, Command, KeyRule, LedgerId};
 use florin_persistence::store::AccountFilter;
 
+use super::answers::shown_account;
 use super::body::Bound;
 use super::error::ApiError;
 use super::exchange::{Exchange, Reply};
@@ -93,11 +94,11 @@ pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
     let found = exchange.state.ledger.account(AccountId(id), min_seq).await?;
-    let FoundAccount { account, metadata } =
-        found.value.as_ref().ok_or(ApiError::AccountNotFound { id, seq: found.seq })?;
-    let scale = exchange.answers().scale(account.ledger)?;
-    let shown = wire::Account::of(account, metadata.as_deref(), scale);
-    Ok(Reply::json(StatusCode::OK, &shown)?.at(found.seq).sourced(found.source))
+    let account = found.value.as_ref().ok_or(ApiError::AccountNotFound { id, seq: found.seq })?;
+    let scale = exchange.answers().scale(account.account.ledger)?;
+    Ok(Reply::json(StatusCode::OK, &shown_account(account, scale))?
+        .at(found.seq)
+        .sourced(found.source))
 }
 
 /// Accounts, newest first
@@ -113,7 +114,7 @@ pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let filter = AccountFilter {
         ledger: query.integer("ledger", u64::from(u32::MAX))?.map(|id| LedgerId(id as u32)),
         code: query.integer("code", u64::from(u16::MAX))?.map(|code| Code(code as u16)),
-        user_data_128: query.id("user_data_128")?,
+        user_data_128: query.data_128("user_data_128")?,
         user_data_64: query.integer("user_data_64", u64::MAX)?,
         user_data_32: query.integer("user_data_32", u64::from(u32::MAX))?.map(|it| it as u32),
     };
@@ -128,7 +129,8 @@ pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let answers = exchange.answers();
     let shown = shown(&found, |stored| {
         let scale = answers.scale(stored.account.ledger)?;
-        Ok(wire::Account::of(&stored.account, stored.metadata.as_deref(), scale))
+        let (metadata, external_id) = (stored.metadata.as_deref(), stored.external_id.as_ref());
+        Ok(wire::Account::of(&stored.account, metadata, external_id, scale))
     })?;
     Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
 }

@@ -4,7 +4,7 @@
 //! the same. A replay by id is another thing: it shows what was created, without the accounts of that moment.
 
 use actix_web::http::StatusCode;
-use florin_actors::{Answer, FoundTransaction, FoundTransfer, Replay};
+use florin_actors::{Answer, FoundAccount, FoundTransaction, FoundTransfer, Replay};
 use florin_engine::{
     AccountId, CreateLedger, Event, ItemOutcome, JournalSeq, LedgerId, OpenAccount, Record,
     Rejection, Scale, Timestamp, TransferFlags, TransferId, TransferPosted, TransferStatus,
@@ -158,7 +158,7 @@ impl Answers<'_> {
                 let read = self.ledger.account(id, None).await?;
                 let found = read.value.ok_or_else(|| broken("an account that is not there"))?;
                 let scale = self.scale(found.account.ledger)?;
-                let shown = wire::Account::of(&found.account, found.metadata.as_deref(), scale);
+                let shown = shown_account(&found, scale);
                 let reply = Reply::json(StatusCode::OK, &shown)?;
                 Ok(reply.at(answer.seq.max(read.seq)).told(Telling::Again).located(located))
             }
@@ -264,7 +264,8 @@ impl Answers<'_> {
         found: &FoundTransfer,
     ) -> Result<wire::Transfer<'_>, ApiError> {
         let transfer = &found.transfer;
-        Ok(wire::Transfer::of(transfer, found.status(), self.scale(transfer.ledger)?))
+        let shown = wire::Transfer::of(transfer, found.status(), self.scale(transfer.ledger)?);
+        Ok(shown.reversed_by(found.reversed_by))
     }
 
     /// A transaction as it is read back.
@@ -309,6 +310,12 @@ impl Answers<'_> {
             scale,
         ))
     }
+}
+
+/// An account as it is read back.
+pub(crate) fn shown_account(found: &FoundAccount, scale: Scale) -> wire::Account<'_> {
+    let FoundAccount { account, metadata, external_id } = found;
+    wire::Account::of(account, metadata.as_deref(), external_id.as_ref(), scale)
 }
 
 /// One thing alone has no index to tell.

@@ -31,7 +31,7 @@ pub(crate) enum FaultCode {
     Malformed,
     /// The number or the count is outside its bounds.
     OutOfRange,
-    /// Neither an integer, nor a decimal string, nor a hyphenated UUID.
+    /// Neither an integer, nor a decimal string, nor a hyphenated UUID, nor `ext:` and a text that can be an external id.
     NotAnId,
     /// More digits after the point than the ledger has.
     TooManyDigits,

@@ -86,6 +86,8 @@ impl Fingerprint {
     pub(crate) fn account(&mut self, account: &CreateAccount) {
         let CreateAccount {
             id,
+            // Another way to say the id.
+            external_id: _,
             ledger,
             code,
             flags,
@@ -119,6 +121,7 @@ impl Fingerprint {
     pub(crate) fn transfer(&mut self, transfer: &CreateTransfer, naming: Naming) {
         let CreateTransfer {
             id,
+            external_id: _,
             debit_account_id,
             credit_account_id,
             amount,

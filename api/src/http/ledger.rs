@@ -132,7 +132,8 @@ impl Ledger {
                     Ok(cached) => {
                         let account = cached.account.clone();
                         let metadata = cached.metadata.clone();
-                        let value = Some(FoundAccount { account, metadata });
+                        let external_id = cached.external_id.clone();
+                        let value = Some(FoundAccount { account, metadata, external_id });
                         let found = Read { seq: cached.as_of, value, source: Source::Cache };
                         let pages = KeptPages { reader: reader.clone(), account: cached };
                         return Ok((found, Some(pages)));

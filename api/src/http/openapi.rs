@@ -17,7 +17,7 @@ use utoipa::{IntoParams, Modify, OpenApi, PartialSchema, ToSchema};
 
 use super::door::Door;
 use super::exchange::Place;
-use super::wire::values::{IdText, MoneyText, TimeShown};
+use super::wire::values::{Data128Text, IdText, MoneyText, TimeShown};
 use super::{
     accounts, catalogue, docs, error, history, ledgers, ops, short, transactions, transfers,
 };
@@ -52,7 +52,7 @@ pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     ),
     // A parameter's type is not found by itself, as a body's is.
     components(schemas(
-        error::Problem, ErrorCode, IdText, MoneyText, TimeShown, ResultsParam, SideParam,
+        error::Problem, ErrorCode, Data128Text, IdText, MoneyText, TimeShown, ResultsParam, SideParam,
     )),
     tags(
         (name = "ledgers", description = "Currencies and asset books"),
@@ -167,7 +167,7 @@ pub(crate) struct TransferParams {
     /// Of this code.
     code: Option<u16>,
     /// With this reference.
-    #[param(value_type = Option<IdText>)]
+    #[param(value_type = Option<Data128Text>)]
     user_data_128: Option<String>,
     /// With this reference.
     user_data_64: Option<u64>,
@@ -200,7 +200,7 @@ pub(crate) struct AccountParams {
     /// Of this code.
     code: Option<u16>,
     /// With this reference.
-    #[param(value_type = Option<IdText>)]
+    #[param(value_type = Option<Data128Text>)]
     user_data_128: Option<String>,
     /// With this reference.
     user_data_64: Option<u64>,

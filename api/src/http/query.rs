@@ -63,6 +63,11 @@ impl<'a> Query<'a> {
         self.value(name, values::id_text)
     }
 
+    /// Takes out a reference of the caller's of 128 bits.
+    pub(crate) fn data_128(&mut self, name: &'static str) -> Result<Option<u128>, ApiError> {
+        self.value(name, values::data_128_text)
+    }
+
     /// Takes out an integer from 0 to `max`.
     pub(crate) fn integer(
         &mut self,

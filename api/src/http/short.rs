@@ -1,8 +1,8 @@
 //! The short forms, for the client that wants the least, with the same guarantees.
 
 use actix_web::http::StatusCode;
-use florin_actors::Source;
-use florin_engine::{AccountId, Command, KeyRule};
+use florin_actors::{FoundAccount, Source};
+use florin_engine::{AccountId, Command, ExternalId, KeyRule};
 use florin_persistence::store::{PageRequest, TransferFilter};
 
 use super::body::Bound;
@@ -102,10 +102,12 @@ pub(crate) async fn balance(exchange: &mut Exchange) -> Result<Reply, ApiError> 
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;
     let found = exchange.state.ledger.account(AccountId(id), min_seq).await?;
-    let account = found.value.ok_or(ApiError::AccountNotFound { id, seq: found.seq })?.account;
+    let FoundAccount { account, external_id, .. } =
+        found.value.as_ref().ok_or(ApiError::AccountNotFound { id, seq: found.seq })?;
     let scale = exchange.answers().scale(account.ledger)?;
     let shown = wire::ShortBalance {
         account_id: NumberId(id),
+        external_id: external_id.as_ref().map(ExternalId::text),
         balance: MoneyNumber(account.balances.balance(account.flags).display(scale)),
         cached: found.source == Source::Cache,
     };

@@ -198,7 +198,7 @@ impl TransferQuery {
         let filter = TransferFilter {
             ledger: query.integer("ledger", u64::from(u32::MAX))?.map(|id| LedgerId(id as u32)),
             code: query.integer("code", u64::from(u16::MAX))?.map(|code| Code(code as u16)),
-            user_data_128: query.id("user_data_128")?,
+            user_data_128: query.data_128("user_data_128")?,
             user_data_64: query.integer("user_data_64", u64::MAX)?,
             user_data_32: query.integer("user_data_32", u64::from(u32::MAX))?.map(|it| it as u32),
             time: TimeRange { from: query.time("from")?, to: query.time("to")? },
@@ -277,7 +277,8 @@ impl Exchange {
         let answers: Answers<'_> = self.answers();
         let shown = shown(&found, |stored| {
             let scale = answers.scale(stored.transfer.ledger)?;
-            Ok(wire::Transfer::of(&stored.transfer, stored.status(), scale))
+            let shown = wire::Transfer::of(&stored.transfer, stored.status(), scale);
+            Ok(shown.reversed_by(stored.reversed_by))
         })?;
         Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
     }

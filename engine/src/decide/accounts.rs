@@ -51,6 +51,7 @@ impl State {
         let timestamp = if imported { asked.timestamp } else { timestamp };
         let created = AccountCreated {
             id: asked.id,
+            external_id: asked.external_id,
             ledger: asked.ledger,
             code: asked.code,
             flags: asked.flags,

@@ -24,6 +24,7 @@ impl State {
     ) -> u32 {
         let id = asked.id;
         let transfer = CreateTransfer {
+            external_id: asked.external_id,
             user_data_128: asked.user_data_128,
             user_data_64: asked.user_data_64,
             user_data_32: asked.user_data_32,

@@ -7,6 +7,7 @@ use crate::asking::{Asked, Asking};
 use crate::command::{CreateTransaction, CreateTransfer, ReverseTransaction};
 use crate::condition::Condition;
 use crate::decided::{Decided, DecidedBefore, DecidedKind};
+use crate::external::ExternalId;
 use crate::ids::{AccountId, LedgerId, TransferId};
 use crate::record::{Event, ItemOutcome};
 use crate::rejection::Rejection;
@@ -16,6 +17,7 @@ use crate::transfer::{Metadata, Transaction, Transfer, transaction_digest};
 /// A transaction with its legs as they are asked for.
 struct Whole<'a> {
     id: TransferId,
+    external_id: Option<ExternalId>,
     metadata: Option<Metadata>,
     conditions: &'a [Condition],
     legs: &'a [Asking<'a>],
@@ -42,7 +44,7 @@ impl State {
         amounts: &[Amount],
         before: &mut dyn DecidedBefore,
     ) -> u32 {
-        let CreateTransaction { id, transfers, metadata, conditions } = asked;
+        let CreateTransaction { id, external_id, transfers, metadata, conditions } = asked;
         let items = transfers.len() as u32;
         let legs: Vec<Asking<'_>> = transfers
             .iter()
@@ -51,6 +53,7 @@ impl State {
             .collect();
         let whole = Whole {
             id,
+            external_id,
             metadata,
             conditions: &conditions,
             legs: &legs,
@@ -68,7 +71,8 @@ impl State {
         asked: ReverseTransaction,
         before: &mut dyn DecidedBefore,
     ) -> u32 {
-        let ReverseTransaction { id, original, mut legs, metadata, conditions } = asked;
+        let ReverseTransaction { id, external_id, original, mut legs, metadata, conditions } =
+            asked;
         let items = legs.len() as u32;
         let found = self.is_transaction(&original, &legs, before);
         legs.reverse();
@@ -83,7 +87,8 @@ impl State {
             .map(|(item, leg)| asking_reversal(item, leg, Some(id)))
             .collect();
         let originals = if found { Originals::Found(&legs) } else { Originals::Missing };
-        let whole = Whole { id, metadata, conditions: &conditions, legs: &asking, originals };
+        let conditions = &conditions;
+        let whole = Whole { id, external_id, metadata, conditions, legs: &asking, originals };
         self.decide_whole(deciding, whole, before);
         items
     }
@@ -142,11 +147,11 @@ impl State {
         digest: u64,
         before: &mut dyn DecidedBefore,
     ) {
-        let Whole { id, metadata, legs, originals, .. } = whole;
+        let Whole { id, external_id, metadata, legs, originals, .. } = whole;
         let chain = self.open_chain(deciding, 0);
         let import = Import::of_legs(legs, deciding.timestamp);
         let (transfers, begin) = (legs.len() as u32, deciding.timestamp);
-        let transaction = Transaction { id, transfers, timestamp: begin, metadata };
+        let transaction = Transaction { id, external_id, transfers, timestamp: begin, metadata };
         deciding.events.push(Event::TransactionCreated(transaction));
         // Taken before the legs, so that a leg can not have the transaction's own id.
         let seq = self.seq.next();

@@ -408,8 +408,13 @@ impl Author {
                 leg.id = TransferId::of_leg(id, index);
             }
         }
-        let transaction =
-            CreateTransaction { id, transfers, metadata: self.metadata(), conditions: Vec::new() };
+        let transaction = CreateTransaction {
+            id,
+            external_id: None,
+            transfers,
+            metadata: self.metadata(),
+            conditions: Vec::new(),
+        };
         self.transactions.push(transaction.clone());
         Command::CreateTransaction(transaction)
     }

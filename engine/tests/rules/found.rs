@@ -33,6 +33,7 @@ fn a_transaction_refused_because_a_leg_happened_before_leaves_its_key_free() {
         let transfers = vec![leg.clone()];
         let transaction = CreateTransaction {
             id: TransferId(id),
+            external_id: None,
             transfers,
             metadata: None,
             conditions: Vec::new(),

@@ -83,6 +83,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         1 => (1..40_u128, transfers()).prop_map(|(id, transfers)| {
             Command::CreateTransaction(CreateTransaction {
                 id: TransferId(id),
+                external_id: None,
                 transfers,
                 metadata: None,
                 conditions: Vec::new(),
@@ -193,6 +194,7 @@ proptest! {
             let mut reverse = |id| {
                 let reverse = ReverseTransfer {
                     id: TransferId(id),
+                    external_id: None,
                     original: original.clone(),
                     user_data_128: 0,
                     user_data_64: 0,

@@ -150,7 +150,13 @@ impl TestBank {
                 }
             }
         }
-        let missing = Transaction { id, transfers: 0, timestamp: Timestamp(0), metadata: None };
+        let missing = Transaction {
+            id,
+            external_id: None,
+            transfers: 0,
+            timestamp: Timestamp(0),
+            metadata: None,
+        };
         (missing, Vec::new())
     }
 
@@ -262,6 +268,7 @@ impl TestBank {
                 let missing = Transfer { id: TransferId(number(words[1])), ..Transfer::default() };
                 let mut reverse = ReverseTransfer {
                     id: TransferId(number(words[0])),
+                    external_id: None,
                     original: original.cloned().unwrap_or(missing),
                     user_data_128: 0,
                     user_data_64: 0,
@@ -300,9 +307,14 @@ impl TestBank {
                     None => {
                         let conditions =
                             words[2..].iter().map(|word| condition(&word[3..])).collect();
-                        let metadata = None;
-                        let reverse =
-                            ReverseTransaction { id, original, legs, metadata, conditions };
+                        let reverse = ReverseTransaction {
+                            id,
+                            external_id: None,
+                            original,
+                            legs,
+                            metadata: None,
+                            conditions,
+                        };
                         Command::ReverseTransaction(Box::new(reverse))
                     }
                 };
@@ -329,6 +341,7 @@ impl TestBank {
             .collect();
         let result = self.decide(Command::CreateTransaction(CreateTransaction {
             id,
+            external_id: None,
             transfers,
             metadata: None,
             conditions,

@@ -4,7 +4,7 @@ use florin_engine::{AccountAfter, AccountCreated, AccountId, Balances, Event, Jo
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::entry::{Fixed, FixedMetadata, Moving};
+use super::entry::{Fixed, FixedExternalId, FixedMetadata, Moving};
 use super::keys::{put_account_key, slot_offset};
 
 /// So many entries are written by one step: Redis does nothing else for about a millisecond. Tests have flushes of several steps with few accounts.
@@ -49,8 +49,18 @@ impl CacheBatch {
             digest: metadata.digest,
             text: metadata.text.clone(),
         });
-        let fixed =
-            Fixed { ledger, code, timestamp, user_data_128, user_data_64, user_data_32, metadata };
+        let external_id =
+            created.external_id.clone().map(|external_id| FixedExternalId { seq, external_id });
+        let fixed = Fixed {
+            ledger,
+            code,
+            timestamp,
+            user_data_128,
+            user_data_64,
+            user_data_32,
+            metadata,
+            external_id,
+        };
         self.created.push((id, fixed));
         let balances = Balances::default();
         let after = AccountAfter { id, ledger, flags, overdraft_limit, version: 0, balances };

@@ -1,23 +1,24 @@
-//! The form of entries, version 1: little-endian and varints as in records, but for what scripts compare, which is big-endian at a fixed place.
+//! The form of entries: little-endian and varints as in records, but for what scripts compare, which is big-endian at a fixed place.
 //!
 //! | part | content |
 //! | --- | --- |
 //! | moving | version (one byte, 1), the account's version (8 bytes), position (8 bytes), flags, overdraft limit, debits pending, debits posted, credits pending, credits posted |
-//! | static | version (one byte, 1), ledger, code, timestamp (8 bytes), user data 128 (16 bytes), 64, 32, position of the metadata, its digest (8 bytes), its text |
+//! | static | version (one byte, 2), ledger, code, timestamp (8 bytes), user data 128 (16 bytes), 64, 32, position of the metadata, its digest (8 bytes), its text, position of the external id, its text |
 //!
-//! A position of 0 says that there is no metadata, and nothing follows.
+//! A position of 0 says that there is none, and nothing more of it follows. Version 1 of the static part knew no external ids: it counts as not there.
 
 use std::sync::Arc;
 
 use florin_engine::{
-    Account, AccountAfter, AccountFlags, AccountId, Amount, Balances, Code, JournalSeq, LedgerId,
-    Timestamp,
+    Account, AccountAfter, AccountFlags, AccountId, Amount, Balances, Code, ExternalId, JournalSeq,
+    LedgerId, Timestamp,
 };
 
-use crate::record::account_flags;
 use crate::record::bytes::{Cursor, Malformed, Problem, Scratch, put_text};
+use crate::record::{account_flags, external_id};
 
-const VERSION: u8 = 1;
+const MOVING_VERSION: u8 = 1;
+const FIXED_VERSION: u8 = 2;
 
 /// The part of an account that commands change, and the position that it is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub(super) struct Fixed {
     pub(super) user_data_64: u64,
     pub(super) user_data_32: u32,
     pub(super) metadata: Option<FixedMetadata>,
+    pub(super) external_id: Option<FixedExternalId>,
 }
 
 /// Metadata, and where it was journaled.
@@ -47,6 +49,13 @@ pub(super) struct FixedMetadata {
     pub(super) seq: JournalSeq,
     pub(super) digest: u64,
     pub(super) text: Arc<str>,
+}
+
+/// An external id, and where it was journaled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FixedExternalId {
+    pub(super) seq: JournalSeq,
+    pub(super) external_id: ExternalId,
 }
 
 impl Moving {
@@ -59,7 +68,7 @@ impl Moving {
         let Moving { seq, flags, overdraft_limit, version, balances } = *self;
         let Balances { debits_pending, debits_posted, credits_pending, credits_posted } = balances;
         let mut scratch = Scratch::new();
-        scratch.byte(VERSION);
+        scratch.byte(MOVING_VERSION);
         scratch.array(version.to_be_bytes());
         scratch.array(seq.0.to_be_bytes());
         scratch.varint(u64::from(flags.bits()));
@@ -72,7 +81,7 @@ impl Moving {
     }
 
     pub(super) fn read(bytes: &[u8]) -> Result<Moving, Malformed> {
-        let mut cursor = begin(bytes)?;
+        let mut cursor = begin(bytes, MOVING_VERSION)?;
         let cursor = &mut cursor;
         let version = u64::from_be_bytes(cursor.array()?);
         let seq = JournalSeq(u64::from_be_bytes(cursor.array()?));
@@ -90,11 +99,19 @@ impl Moving {
 }
 
 impl Fixed {
-    pub(super) fn of(account: &Account, metadata: Option<&Arc<str>>) -> Fixed {
+    pub(super) fn of(
+        account: &Account,
+        metadata: Option<&Arc<str>>,
+        external_id: Option<&ExternalId>,
+    ) -> Fixed {
         let metadata = metadata.map(|text| FixedMetadata {
             seq: account.metadata_seq,
             digest: account.metadata_digest,
             text: text.clone(),
+        });
+        let external_id = external_id.map(|external_id| FixedExternalId {
+            seq: account.external_id_seq,
+            external_id: external_id.clone(),
         });
         Fixed {
             ledger: account.ledger,
@@ -104,14 +121,15 @@ impl Fixed {
             user_data_64: account.user_data_64,
             user_data_32: account.user_data_32,
             metadata,
+            external_id,
         }
     }
 
     pub(super) fn put(&self, out: &mut Vec<u8>) {
-        let Fixed { ledger, code, timestamp, user_data_128, user_data_64, user_data_32, metadata } =
-            self;
+        let Fixed { ledger, code, timestamp, metadata, external_id, .. } = self;
+        let Fixed { user_data_128, user_data_64, user_data_32, .. } = self;
         let mut scratch = Scratch::new();
-        scratch.byte(VERSION);
+        scratch.byte(FIXED_VERSION);
         scratch.varint(u64::from(ledger.0));
         scratch.varint(u64::from(code.0));
         scratch.array(timestamp.0.to_le_bytes());
@@ -126,11 +144,23 @@ impl Fixed {
                 put_text(&mut scratch, text, out);
             }
         }
+        match external_id {
+            None => scratch.varint(JournalSeq::NONE.0),
+            Some(FixedExternalId { seq, external_id }) => {
+                scratch.varint(seq.0);
+                put_text(&mut scratch, external_id.text(), out);
+            }
+        }
         scratch.drain_to(out);
     }
 
+    /// Whether the account of this id can have it: an external id stands for one id only.
+    pub(super) fn can_be_of(&self, id: AccountId) -> bool {
+        self.external_id.as_ref().is_none_or(|found| found.external_id.id() == id.0)
+    }
+
     pub(super) fn read(bytes: &[u8]) -> Result<Fixed, Malformed> {
-        let mut cursor = begin(bytes)?;
+        let mut cursor = begin(bytes, FIXED_VERSION)?;
         let cursor = &mut cursor;
         let ledger = LedgerId(cursor.varint_u32()?);
         let code = Code(cursor.varint_u16()?);
@@ -145,14 +175,27 @@ impl Fixed {
                 Some(FixedMetadata { seq, digest, text: cursor.text()?.into() })
             }
         };
+        let external_id = match JournalSeq(cursor.varint()?) {
+            JournalSeq::NONE => None,
+            seq => Some(FixedExternalId { seq, external_id: external_id(cursor)? }),
+        };
         cursor.end()?;
-        Ok(Fixed { ledger, code, timestamp, user_data_128, user_data_64, user_data_32, metadata })
+        Ok(Fixed {
+            ledger,
+            code,
+            timestamp,
+            user_data_128,
+            user_data_64,
+            user_data_32,
+            metadata,
+            external_id,
+        })
     }
 }
 
 /// The account of both parts.
 pub(super) fn joined(id: AccountId, moving: &Moving, fixed: &Fixed) -> Account {
-    let metadata = fixed.metadata.as_ref();
+    let (metadata, external_id) = (fixed.metadata.as_ref(), fixed.external_id.as_ref());
     Account {
         id,
         balances: moving.balances,
@@ -163,6 +206,7 @@ pub(super) fn joined(id: AccountId, moving: &Moving, fixed: &Fixed) -> Account {
         version: moving.version,
         metadata_digest: metadata.map_or(0, |metadata| metadata.digest),
         metadata_seq: metadata.map_or(JournalSeq::NONE, |metadata| metadata.seq),
+        external_id_seq: external_id.map_or(JournalSeq::NONE, |external_id| external_id.seq),
         user_data_32: fixed.user_data_32,
         ledger: fixed.ledger,
         code: fixed.code,
@@ -170,10 +214,10 @@ pub(super) fn joined(id: AccountId, moving: &Moving, fixed: &Fixed) -> Account {
     }
 }
 
-fn begin(bytes: &[u8]) -> Result<Cursor<'_>, Malformed> {
+fn begin(bytes: &[u8], version: u8) -> Result<Cursor<'_>, Malformed> {
     let mut cursor = Cursor::new(bytes);
     match cursor.byte()? {
-        VERSION => Ok(cursor),
+        found if found == version => Ok(cursor),
         unknown => Err(Malformed { offset: 0, problem: Problem::UnknownVersion(unknown) }),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use florin_engine::{Account, AccountId, JournalSeq};
+use florin_engine::{Account, AccountId, ExternalId, JournalSeq};
 use fred::prelude::*;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -61,6 +61,8 @@ pub struct CachedAccount {
     pub account: Account,
     /// Its metadata, as JSON text.
     pub metadata: Option<Arc<str>>,
+    /// The text that its id stands for, if it was created by one.
+    pub external_id: Option<ExternalId>,
     /// The position: all records up to here are taken into account, and none after it.
     pub as_of: JournalSeq,
     /// It did not change after this position, up to `as_of`.
@@ -180,6 +182,7 @@ impl CacheReader {
         miss: Miss,
         account: &Account,
         metadata: Option<&Arc<str>>,
+        external_id: Option<&ExternalId>,
         as_of: JournalSeq,
     ) -> bool {
         let Miss { id, epoch_name: Some(name) } = miss else { return false };
@@ -188,7 +191,7 @@ impl CacheReader {
         }
         let (mut moving, mut fixed) = (Vec::new(), Vec::new());
         Moving::of(&account.after(), as_of).put(&mut moving);
-        Fixed::of(account, metadata).put(&mut fixed);
+        Fixed::of(account, metadata, external_id).put(&mut fixed);
         let keys = &self.inner.keys;
         let arguments = vec![
             bytes(&name.to_be_bytes()),
@@ -316,11 +319,12 @@ impl CacheReader {
     ) -> Option<CachedAccount> {
         let (moving, fixed) = (moving.as_ref()?, fixed.as_ref()?);
         let moving = self.sound(Moving::read(moving).ok());
-        let fixed = self.sound(Fixed::read(fixed).ok());
+        let fixed = self.sound(Fixed::read(fixed).ok().filter(|fixed| fixed.can_be_of(id)));
         let (moving, fixed) = moving.zip(fixed)?;
         Some(CachedAccount {
             account: joined(id, &moving, &fixed),
             metadata: fixed.metadata.map(|metadata| metadata.text),
+            external_id: fixed.external_id.map(|found| found.external_id),
             as_of: epoch.covered.max(moving.seq),
             unchanged_since: moving.seq,
             epoch_name: epoch.name,

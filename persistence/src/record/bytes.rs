@@ -38,6 +38,9 @@ pub enum Problem {
     /// A text that is not UTF-8.
     #[error("a text is not UTF-8")]
     NotUtf8,
+    /// A text that is too short or long for an external id, or has other characters than visible ASCII.
+    #[error("a text can be no external id")]
+    ExternalId,
     /// A transaction is not followed by all its legs.
     #[error("a transaction is not followed by its legs")]
     MissingLegs,

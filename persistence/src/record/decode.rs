@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use florin_engine::{
-    AccountAfter, AccountCreated, AccountFlags, AccountId, Balances, Code, Event, IdBurned,
-    Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals,
-    Metadata, MetadataReplaced, OverdraftLimitChanged, Record, Rejection, RejectionNumberError,
-    Scale, Settlement, Timestamp, Transaction, Transfer, TransferExpired, TransferFlags,
-    TransferId, TransferPosted,
+    AccountAfter, AccountCreated, AccountFlags, AccountId, Balances, Code, Event, ExternalId,
+    IdBurned, Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId,
+    LedgerTotals, Metadata, MetadataReplaced, OverdraftLimitChanged, Record, Rejection,
+    RejectionNumberError, Scale, Settlement, Timestamp, Transaction, Transfer, TransferExpired,
+    TransferFlags, TransferId, TransferPosted,
 };
 
 use super::bytes::{Cursor, Malformed, Presence, Problem};
@@ -157,7 +157,7 @@ impl<'c> EventDecoder<'c, '_> {
     fn transfer(&mut self) -> Result<TransferPosted, Malformed> {
         let present_offset = self.cursor.offset();
         let present = presence(self.cursor, Cursor::varint, transfer::KNOWN)?;
-        let id = TransferId(self.cursor.u128()?);
+        let (id, external_id) = name(self.cursor, present, transfer::EXTERNAL_ID)?;
         let (debit_account, debit) = self.account()?;
         let (credit_account, credit) = self.account()?;
         let amount = self.cursor.amount()?;
@@ -165,7 +165,8 @@ impl<'c> EventDecoder<'c, '_> {
         let timestamp = self.timestamp()?;
         let mut posted = TransferPosted {
             transfer: Transfer {
-                id,
+                id: TransferId(id),
+                external_id,
                 debit_account_id: debit.id,
                 credit_account_id: credit.id,
                 amount,
@@ -256,13 +257,14 @@ impl<'c> EventDecoder<'c, '_> {
 
     fn account_created(&mut self) -> Result<AccountCreated, Malformed> {
         let present = presence(self.cursor, Cursor::varint, account::KNOWN)?;
-        let id = AccountId(self.cursor.u128()?);
+        let (id, external_id) = name(self.cursor, present, account::EXTERNAL_ID)?;
         let ledger = LedgerId(self.cursor.varint_u32()?);
         let code = Code(self.cursor.varint_u16()?);
         let timestamp = self.timestamp()?;
         let cursor = &mut *self.cursor;
         Ok(AccountCreated {
-            id,
+            id: AccountId(id),
+            external_id,
             ledger,
             code,
             timestamp,
@@ -277,11 +279,11 @@ impl<'c> EventDecoder<'c, '_> {
 
     fn transaction_created(&mut self) -> Result<Transaction, Malformed> {
         let present = presence(self.cursor, Cursor::varint, transaction::KNOWN)?;
-        let id = TransferId(self.cursor.u128()?);
+        let (id, external_id) = name(self.cursor, present, transaction::EXTERNAL_ID)?;
         let transfers = self.cursor.varint_u32()?;
         let timestamp = self.timestamp()?;
         let metadata = metadata(self.cursor, present, transaction::METADATA)?;
-        Ok(Transaction { id, transfers, timestamp, metadata })
+        Ok(Transaction { id: TransferId(id), external_id, transfers, timestamp, metadata })
     }
 
     fn burned(&mut self) -> Result<IdBurned, Malformed> {
@@ -429,4 +431,22 @@ fn metadata(
     let text: Arc<str> = cursor.text()?.into();
     let digest = cursor.unlike(0, Cursor::u64)?;
     Ok(Some(Metadata { text, digest }))
+}
+
+/// An id, or the text that it follows from.
+#[inline]
+fn name(
+    cursor: &mut Cursor,
+    present: Presence,
+    bit: u64,
+) -> Result<(u128, Option<ExternalId>), Malformed> {
+    if !present.has(bit) {
+        return Ok((cursor.u128()?, None));
+    }
+    let external_id = external_id(cursor)?;
+    Ok((external_id.id(), Some(external_id)))
+}
+
+pub(crate) fn external_id(cursor: &mut Cursor) -> Result<ExternalId, Malformed> {
+    cursor.checked(Cursor::text, |text| ExternalId::try_new(text).map_err(|_| Problem::ExternalId))
 }

@@ -1,7 +1,7 @@
 //! From a record to its bytes.
 
 use florin_engine::{
-    AccountAfter, AccountCreated, Amount, Event, IdBurned, ItemOutcome, KeyUse, Ledger,
+    AccountAfter, AccountCreated, Amount, Event, ExternalId, IdBurned, ItemOutcome, KeyUse, Ledger,
     LedgerAfter, LedgerId, Metadata, MetadataReplaced, OverdraftLimitChanged, Record, Settlement,
     Timestamp, Transaction, TransferExpired, TransferId, TransferPosted,
 };
@@ -18,8 +18,8 @@ const ENTRY_BYTES: usize = 48;
 /// Appends the record's bytes to `out`.
 ///
 /// # Panics
-/// When the record contradicts itself: a transfer whose account ids are not those of the entries that it points to, or a
-/// transaction that is not followed by its legs. Such a record is the trace of a bug, and must not become durable.
+/// When the record contradicts itself: a transfer whose account ids are not those of the entries that it points to, a
+/// transaction that is not followed by its legs, or an external id that stands for another id. Such a record is the trace of a bug, and must not become durable.
 pub fn encode(record: &Record, out: &mut Vec<u8>) {
     let entries = record.accounts.len() + record.ledgers.len() + record.events.len();
     let exceptions = record.key.as_ref().map_or(0, |key| key.exceptions.len());
@@ -146,11 +146,13 @@ impl Encoder<'_> {
             (transfer::LEDGER, moved.ledger != debit.ledger),
             (transfer::INHERITED, moved.inherited.bits() != 0),
             (transfer::REVERSES, moved.reverses.0 != 0),
+            (transfer::EXTERNAL_ID, moved.external_id.is_some()),
         ]);
         let scratch = &mut self.scratch;
         scratch.byte(kind::TRANSFER_POSTED);
         scratch.varint(present.bits());
-        scratch.array(moved.id.0.to_le_bytes());
+        self.name(moved.id.0, moved.external_id.as_ref());
+        let scratch = &mut self.scratch;
         scratch.varint(u64::from(posted.debit_account));
         scratch.varint(u64::from(posted.credit_account));
         scratch.amount(moved.amount);
@@ -215,10 +217,11 @@ impl Encoder<'_> {
             (account::USER_DATA_64, created.user_data_64 != 0),
             (account::USER_DATA_32, created.user_data_32 != 0),
             (account::METADATA, created.metadata.is_some()),
+            (account::EXTERNAL_ID, created.external_id.is_some()),
         ]);
         self.scratch.byte(kind::ACCOUNT_CREATED);
         self.scratch.varint(present.bits());
-        self.scratch.array(created.id.0.to_le_bytes());
+        self.name(created.id.0, created.external_id.as_ref());
         self.scratch.varint(u64::from(created.ledger.0));
         self.scratch.varint(u64::from(created.code.0));
         self.timestamp(created.timestamp);
@@ -236,9 +239,12 @@ impl Encoder<'_> {
         self.legs_due = created.transfers;
         self.transaction = Some(created.id);
         self.scratch.byte(kind::TRANSACTION_CREATED);
-        let present = Presence::of([(transaction::METADATA, created.metadata.is_some())]);
+        let present = Presence::of([
+            (transaction::METADATA, created.metadata.is_some()),
+            (transaction::EXTERNAL_ID, created.external_id.is_some()),
+        ]);
         self.scratch.varint(present.bits());
-        self.scratch.array(created.id.0.to_le_bytes());
+        self.name(created.id.0, created.external_id.as_ref());
         self.scratch.varint(u64::from(created.transfers));
         self.timestamp(created.timestamp);
         self.metadata(created.metadata.as_ref());
@@ -304,6 +310,18 @@ impl Encoder<'_> {
             self.scratch.varint(u64::from(*index));
             put_outcome(&mut self.scratch, *outcome);
             self.scratch.drain_to(self.out);
+        }
+    }
+
+    /// An id, or the text that it follows from.
+    #[inline]
+    fn name(&mut self, id: u128, external_id: Option<&ExternalId>) {
+        match external_id {
+            None => self.scratch.array(id.to_le_bytes()),
+            Some(external_id) => {
+                assert!(external_id.id() == id, "an external id stands for another id");
+                put_text(&mut self.scratch, external_id.text(), self.out);
+            }
         }
     }
 

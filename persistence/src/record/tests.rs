@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 
 use florin_engine::{
-    AccountAfter, AccountFlags, AccountId, Amount, Balances, Code, DecidedKind, Event, IdBurned,
-    JournalSeq, Key, KeyUse, LedgerAfter, LedgerId, LedgerTotals, Metadata, Record, Timestamp,
-    Transaction, Transfer, TransferExpired, TransferFlags, TransferId, TransferPosted,
+    AccountAfter, AccountFlags, AccountId, Amount, Balances, Code, DecidedKind, Event, ExternalId,
+    IdBurned, JournalSeq, Key, KeyUse, LedgerAfter, LedgerId, LedgerTotals, Metadata, Record,
+    Timestamp, Transaction, Transfer, TransferExpired, TransferFlags, TransferId, TransferPosted,
     transaction_digest,
 };
 use proptest::prelude::*;
@@ -157,7 +157,7 @@ fn what_is_no_record_says_where_and_why() {
         "33: kind 9 is not known to this program",
     );
     // Each of the bits that are reserved, and the first beyond all.
-    for bit in [8, 10, 11, 17_usize] {
+    for bit in [8, 10, 11, 18_usize] {
         let mut presence = vec![0x80; bit / 7];
         presence.push(1 << (bit % 7));
         check(
@@ -211,6 +211,17 @@ fn what_is_no_record_says_where_and_why() {
         "62: kind 4 is not known to this program",
     );
     check(&[&one_account[..], &[0, 2]].concat(), "33: kind 2 is not known to this program");
+    // An external id has 1 to 128 visible characters of ASCII.
+    let account = |presence: &[u8], name: &[u8]| {
+        [&one_account[..], &[1, 2], presence, name, &[1, 1, 0, 0]].concat()
+    };
+    assert!(refused(&account(&[0x80, 1], b"\x02ab")).contains("\"ab\""));
+    check(&account(&[0x40], &[0; 16]), "34: a bit is set that has no meaning to this program");
+    check(&account(&[0x80, 1], &[0]), "36: a text can be no external id");
+    check(&account(&[0x80, 1], b"\x02a "), "36: a text can be no external id");
+    check(&account(&[0x80, 1], b"\x02\xc3\xb6"), "36: a text can be no external id");
+    let too_long = [&[0x81, 1][..], &[b'a'; 129]].concat();
+    check(&account(&[0x80, 1], &too_long), "36: a text can be no external id");
 }
 
 #[test]
@@ -222,6 +233,32 @@ fn a_transfer_between_other_accounts_than_it_points_to_is_not_written() {
 }
 
 #[test]
+#[should_panic(expected = "an external id stands for another id")]
+fn an_external_id_of_another_id_is_not_written() {
+    let mut record = batch(1, 2);
+    let Some(Event::TransferPosted(posted)) = record.events.first_mut() else {
+        panic!("a transfer")
+    };
+    posted.transfer.external_id = Some(ExternalId::try_new("a").unwrap());
+    encode(&record, &mut Vec::new());
+}
+
+#[test]
+fn an_external_id_costs_its_text_less_the_id_that_follows_from_it() {
+    let mut record = batch(1, 2);
+    let without = encoded(&record).len();
+    let text = "order-4711-of-2026-11";
+    let external_id = ExternalId::try_new(text).unwrap();
+    let Some(Event::TransferPosted(posted)) = record.events.first_mut() else {
+        panic!("a transfer")
+    };
+    posted.transfer.id = TransferId(external_id.id());
+    posted.transfer.external_id = Some(external_id);
+    // Its bit makes the bits three bytes instead of one, and the text has its length before it.
+    assert_eq!(encoded(&record).len(), without + text.len() + 1 + 2 - 16);
+}
+
+#[test]
 #[should_panic(expected = "a transaction is not followed by its legs")]
 fn a_transaction_without_its_legs_is_not_written() {
     let mut record = batch(1, 2);
@@ -230,7 +267,8 @@ fn a_transaction_without_its_legs_is_not_written() {
 }
 
 fn transaction(transfers: u32, metadata: Option<Metadata>) -> Transaction {
-    Transaction { id: TransferId(77), transfers, timestamp: Timestamp(5), metadata }
+    let (id, external_id) = (TransferId(77), None);
+    Transaction { id, external_id, transfers, timestamp: Timestamp(5), metadata }
 }
 
 #[test]

@@ -296,6 +296,7 @@ fn pending(transfer: &Transfer) -> PendingTransfer {
 fn begin(seq: JournalSeq, created: &AccountCreated) -> Account {
     let AccountCreated {
         id,
+        external_id,
         ledger,
         code,
         flags,
@@ -306,6 +307,7 @@ fn begin(seq: JournalSeq, created: &AccountCreated) -> Account {
         timestamp,
         metadata,
     } = created;
+    let seq_if = |said: bool| if said { seq } else { JournalSeq::NONE };
     Account {
         id: *id,
         balances: Balances::default(),
@@ -315,7 +317,8 @@ fn begin(seq: JournalSeq, created: &AccountCreated) -> Account {
         timestamp: *timestamp,
         version: 0,
         metadata_digest: metadata_digest(metadata.as_ref()),
-        metadata_seq: if metadata.is_some() { seq } else { JournalSeq::NONE },
+        metadata_seq: seq_if(metadata.is_some()),
+        external_id_seq: seq_if(external_id.is_some()),
         user_data_32: *user_data_32,
         ledger: *ledger,
         code: *code,

@@ -16,7 +16,8 @@ const USER_DATA_32: u64 = 1 << 4;
 const METADATA: u64 = 1 << 5;
 const DEBITS_PENDING: u64 = 1 << 6;
 const CREDITS_PENDING: u64 = 1 << 7;
-const KNOWN: u64 = (1 << 8) - 1;
+const EXTERNAL_ID: u64 = 1 << 8;
+const KNOWN: u64 = (1 << 9) - 1;
 
 /// The id in the block before which none can be: the distance to it is the id itself.
 pub(super) const NO_LEDGER: LedgerId = LedgerId(0);
@@ -89,6 +90,7 @@ pub(super) fn put_account(
         (METADATA, has_metadata),
         (DEBITS_PENDING, !balances.debits_pending.is_zero()),
         (CREDITS_PENDING, !balances.credits_pending.is_zero()),
+        (EXTERNAL_ID, account.external_id_seq != JournalSeq::NONE),
     ]);
     scratch.varint(present.bits());
     scratch.varint_u128(account.id.0.wrapping_sub(before.0));
@@ -123,6 +125,9 @@ pub(super) fn put_account(
     if present.has(CREDITS_PENDING) {
         scratch.amount(balances.credits_pending);
     }
+    if present.has(EXTERNAL_ID) {
+        scratch.varint(account.external_id_seq.0);
+    }
     scratch.drain_to(out);
 }
 
@@ -148,6 +153,7 @@ pub(super) fn account(before: AccountId, cursor: &mut Cursor) -> Result<Account,
         present.read(METADATA, cursor, |cursor| Ok((cursor.u64()?, cursor.varint()?)))?;
     let debits_pending = present.read(DEBITS_PENDING, cursor, Cursor::amount)?;
     let credits_pending = present.read(CREDITS_PENDING, cursor, Cursor::amount)?;
+    let external_id_seq = present.read(EXTERNAL_ID, cursor, Cursor::varint)?;
     Ok(Account {
         id,
         balances: Balances { debits_pending, debits_posted, credits_pending, credits_posted },
@@ -158,6 +164,7 @@ pub(super) fn account(before: AccountId, cursor: &mut Cursor) -> Result<Account,
         version,
         metadata_digest,
         metadata_seq: JournalSeq(metadata_seq),
+        external_id_seq: JournalSeq(external_id_seq),
         user_data_32,
         ledger,
         code,

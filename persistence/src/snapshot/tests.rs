@@ -136,6 +136,23 @@ fn a_snapshot_is_read_as_it_was_written_long_ago() {
     assert_eq!(model.snapshot(), bytes);
 }
 
+/// What has no external id takes the bytes that it took before there were any.
+#[test]
+fn external_ids_stand_in_a_snapshot_as_they_did_long_ago() {
+    let mut model = small();
+    let id = model::named("order-4711");
+    model.command(&[Op::Account { id, ledger: 0, strange: false }]);
+    model.command(&[Op::Metadata { account: 4, text: Some(1) }]);
+    assert_eq!(model.accounts[&AccountId(id)].external_id_seq, JournalSeq(3));
+    let path = golden("snapshot-external-ids.snap");
+    if std::env::var_os("FLORIN_GOLDEN").is_some_and(|what| what == "write") && !path.exists() {
+        std::fs::write(&path, model.snapshot()).unwrap();
+    }
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(accounts(&bytes).unwrap(), model.accounts.values().cloned().collect::<Vec<_>>());
+    assert_eq!(model.snapshot(), bytes);
+}
+
 #[test]
 fn a_snapshot_of_the_first_version_is_read_and_continued() {
     let mut model = small();

@@ -178,12 +178,13 @@ impl StoreBatch {
     /// Adds an account as it is, without the records that made it so: for a store that is rebuilt. The text of its metadata may be
     /// lost, and is the JSON `null` then.
     pub fn push_account(&mut self, stored: StoredAccount) {
-        let StoredAccount { account, metadata, seq } = stored;
+        let StoredAccount { account, metadata, external_id, seq } = stored;
         self.balances.insert(account.id, account.after());
         let digest = account.metadata_digest;
         let text = metadata.or_else(|| (digest != 0).then(|| "null".into()));
         let created = AccountCreated {
             id: account.id,
+            external_id,
             ledger: account.ledger,
             code: account.code,
             flags: account.flags,

@@ -1,6 +1,6 @@
 //! The columns of a row, whatever database it is from.
 
-use florin_engine::{Amount, Metadata};
+use florin_engine::{Amount, ExternalId, Metadata};
 
 use super::error::StoreError;
 
@@ -58,6 +58,14 @@ pub(super) trait Columns {
 
     fn blob(&mut self, what: &'static str) -> Result<Vec<u8>, StoreError> {
         self.optional_blob(what)?.ok_or(StoreError::Unreadable { what })
+    }
+
+    /// The text that `id` stands for, if it was created by one.
+    fn external_id(&mut self, id: u128) -> Result<Option<ExternalId>, StoreError> {
+        let what = "external_id";
+        let Some(text) = self.optional_text(what)? else { return Ok(None) };
+        let external_id = ExternalId::try_new(&text).ok().filter(|found| found.id() == id);
+        external_id.map(Some).ok_or(StoreError::Unreadable { what })
     }
 
     /// The metadata's text, and its digest after it.

@@ -9,7 +9,7 @@ use florin_engine::{
 use super::batch::{SettlementRow, TransactionRow};
 use super::columns::Columns;
 use super::error::StoreError;
-use super::rows::{BalanceAt, StoredAccount, StoredLedger, StoredTransfer};
+use super::rows::{AccountWords, BalanceAt, StoredAccount, StoredLedger, StoredTransfer};
 
 pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, StoreError> {
     let timestamp = Timestamp(columns.u64("timestamp")?);
@@ -40,8 +40,11 @@ pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, Stor
         None => None,
         Some(number) => Some(settlement(number)?),
     };
+    let external_id = columns.external_id(id.0)?;
+    let reversed_by = columns.optional_id("reversed_by")?.map(TransferId);
     let transfer = Transfer {
         id,
+        external_id,
         debit_account_id,
         credit_account_id,
         amount,
@@ -61,7 +64,7 @@ pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, Stor
         transaction_id,
         metadata,
     };
-    Ok(StoredTransfer { transfer, seq, settlement })
+    Ok(StoredTransfer { transfer, seq, settlement, reversed_by })
 }
 
 /// How the tables keep what became of a pending transfer.
@@ -128,6 +131,8 @@ pub(super) fn account(mut columns: impl Columns) -> Result<StoredAccount, StoreE
     let overdraft_limit = columns.amount("overdraft_limit")?;
     let version = columns.u64("version")?;
     let balances = balances(&mut columns)?;
+    let external_id = columns.external_id(id.0)?;
+    let seq_if = |said: bool| if said { seq } else { JournalSeq::NONE };
     let account = Account {
         id,
         balances,
@@ -137,13 +142,20 @@ pub(super) fn account(mut columns: impl Columns) -> Result<StoredAccount, StoreE
         timestamp,
         version,
         metadata_digest: metadata_digest(metadata.as_ref()),
-        metadata_seq: if metadata.is_some() { seq } else { JournalSeq::NONE },
+        metadata_seq: seq_if(metadata.is_some()),
+        external_id_seq: seq_if(external_id.is_some()),
         user_data_32,
         ledger,
         code,
         flags,
     };
-    Ok(StoredAccount { account, metadata: metadata.map(|metadata| metadata.text), seq })
+    let metadata = metadata.map(|metadata| metadata.text);
+    Ok(StoredAccount { account, metadata, external_id, seq })
+}
+
+pub(super) fn words(mut columns: impl Columns, id: AccountId) -> Result<AccountWords, StoreError> {
+    let metadata = columns.metadata()?;
+    Ok(AccountWords { metadata, external_id: columns.external_id(id.0)? })
 }
 
 pub(super) fn balance_at(mut columns: impl Columns) -> Result<BalanceAt, StoreError> {
@@ -165,7 +177,8 @@ pub(super) fn transaction(mut columns: impl Columns) -> Result<TransactionRow, S
     let last_timestamp = Timestamp(columns.u64("last_timestamp")?);
     let seq = JournalSeq(columns.u64("seq")?);
     let metadata = columns.metadata()?;
-    let transaction = Transaction { id, transfers, timestamp, metadata };
+    let external_id = columns.external_id(id.0)?;
+    let transaction = Transaction { id, external_id, transfers, timestamp, metadata };
     Ok(TransactionRow { transaction, last_timestamp, seq })
 }
 

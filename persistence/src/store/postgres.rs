@@ -45,9 +45,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use florin_engine::{
-    AccountId, JournalSeq, LedgerId, Metadata, Timestamp, Transaction, TransferId,
-};
+use florin_engine::{AccountId, JournalSeq, LedgerId, Timestamp, Transaction, TransferId};
 use sqlx::postgres::{PgConnection, PgRow};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -66,7 +64,8 @@ use super::error::StoreError;
 use super::filter::{AccountFilter, BalanceFilter, TimeRange, TransferFilter};
 use super::page::{AsOf, List, ListKind, Page, PageRequest};
 use super::rows::{
-    BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
+    AccountWords, BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction,
+    StoredTransfer,
 };
 use super::span::Span;
 use super::{Sizes, TakeOver};
@@ -345,14 +344,16 @@ impl Postgres {
         self.first(sql, |columns| decode::account(columns)).await
     }
 
-    pub(super) async fn account_metadata(
+    pub(super) async fn account_words(
         &self,
         id: AccountId,
-    ) -> Result<AsOf<Option<Metadata>>, StoreError> {
-        let sql = Sql::new("SELECT metadata_text, metadata_digest FROM accounts WHERE id = ")
-            .with(binary::Value::id(id.0));
-        let AsOf { as_of, value } = self.first(sql, |mut columns| columns.metadata()).await?;
-        Ok(AsOf { as_of, value: value.flatten() })
+    ) -> Result<AsOf<AccountWords>, StoreError> {
+        let sql = Sql::new(
+            "SELECT metadata_text, metadata_digest, external_id FROM accounts WHERE id = ",
+        )
+        .with(binary::Value::id(id.0));
+        let AsOf { as_of, value } = self.first(sql, |columns| decode::words(columns, id)).await?;
+        Ok(AsOf { as_of, value: value.unwrap_or_default() })
     }
 
     pub(super) async fn transfer(
@@ -469,6 +470,7 @@ async fn find_transaction(
     let last_timestamp = columns.u64("last_timestamp")?;
     let seq = JournalSeq(columns.u64("seq")?);
     let metadata = columns.metadata()?;
-    let transaction = Transaction { id, transfers, timestamp, metadata };
+    let external_id = columns.external_id(id.0)?;
+    let transaction = Transaction { id, external_id, transfers, timestamp, metadata };
     Ok(Some(FoundTransaction { stored: StoredTransaction { transaction, seq }, last_timestamp }))
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use florin_engine::{
-    Account, AccountFlags, AccountId, Amount, Balances, JournalSeq, Ledger, LedgerTotals,
-    Settlement, Timestamp, Transaction, Transfer, TransferStatus,
+    Account, AccountFlags, AccountId, Amount, Balances, ExternalId, JournalSeq, Ledger,
+    LedgerTotals, Metadata, Settlement, Timestamp, Transaction, Transfer, TransferId,
+    TransferStatus,
 };
 
 /// A transfer and where it was decided.
@@ -16,6 +17,8 @@ pub struct StoredTransfer {
     pub seq: JournalSeq,
     /// What became of it, if it was pending and is not open.
     pub settlement: Option<Settlement>,
+    /// The transfer that reversed it.
+    pub reversed_by: Option<TransferId>,
 }
 
 impl StoredTransfer {
@@ -33,8 +36,19 @@ pub struct StoredAccount {
     pub account: Account,
     /// Its metadata as JSON text.
     pub metadata: Option<Arc<str>>,
+    /// The text that its id stands for, if it was created by one.
+    pub external_id: Option<ExternalId>,
     /// The position of the command that created it.
     pub seq: JournalSeq,
+}
+
+/// What is said of an account in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountWords {
+    /// Its metadata.
+    pub metadata: Option<Metadata>,
+    /// The text that its id stands for, if it was created by one.
+    pub external_id: Option<ExternalId>,
 }
 
 /// A ledger and its totals as of the snapshot.

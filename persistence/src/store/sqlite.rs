@@ -21,9 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use florin_engine::{
-    AccountId, JournalSeq, LedgerId, Metadata, Timestamp, Transaction, TransferId,
-};
+use florin_engine::{AccountId, JournalSeq, LedgerId, Timestamp, Transaction, TransferId};
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
@@ -43,7 +41,8 @@ use super::error::StoreError;
 use super::filter::{AccountFilter, BalanceFilter, TimeRange, TransferFilter};
 use super::page::{AsOf, List, ListKind, Page, PageRequest};
 use super::rows::{
-    BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction, StoredTransfer,
+    AccountWords, BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction,
+    StoredTransfer,
 };
 use super::span::Span;
 
@@ -320,15 +319,16 @@ impl Sqlite {
         })
     }
 
-    pub(super) async fn account_metadata(
+    pub(super) async fn account_words(
         &self,
         id: AccountId,
-    ) -> Result<AsOf<Option<Metadata>>, StoreError> {
-        let sql = Sql::new("SELECT metadata, metadata_digest FROM accounts WHERE id = ?")
-            .with(columns::id(id.0));
+    ) -> Result<AsOf<AccountWords>, StoreError> {
+        let sql =
+            Sql::new("SELECT metadata, metadata_digest, external_id FROM accounts WHERE id = ?")
+                .with(columns::id(id.0));
         let (rows, checkpoint) = self.read(sql).await?;
-        let metadata = rows.first().map(|row| Reader::new(row).metadata()).transpose()?;
-        Ok(AsOf { as_of: checkpoint.seq, value: metadata.flatten() })
+        let words = rows.first().map(|row| decode::words(Reader::new(row), id)).transpose()?;
+        Ok(AsOf { as_of: checkpoint.seq, value: words.unwrap_or_default() })
     }
 
     pub(super) async fn transfer(
@@ -464,7 +464,7 @@ async fn find_transaction(
         return Ok(None);
     };
     let sql = Sql::new(
-        "SELECT transfers, last_timestamp, seq, metadata, metadata_digest
+        "SELECT transfers, last_timestamp, seq, metadata, metadata_digest, external_id
          FROM transactions WHERE timestamp = ?",
     )
     .with(timestamp);
@@ -475,7 +475,8 @@ async fn find_transaction(
     let last_timestamp = columns.u64("last_timestamp")?;
     let seq = JournalSeq(columns.u64("seq")?);
     let metadata = columns.metadata()?;
-    let transaction =
-        Transaction { id, transfers, timestamp: Timestamp(timestamp.unsigned_abs()), metadata };
+    let external_id = columns.external_id(id.0)?;
+    let timestamp = Timestamp(timestamp.unsigned_abs());
+    let transaction = Transaction { id, external_id, transfers, timestamp, metadata };
     Ok(Some(FoundTransaction { stored: StoredTransaction { transaction, seq }, last_timestamp }))
 }

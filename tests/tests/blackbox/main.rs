@@ -9,6 +9,7 @@ mod concurrency;
 mod deploy;
 mod documents;
 mod durability;
+mod external_ids;
 mod extremes;
 mod headers;
 mod keys;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use florin_tests::bank::{TestBank, transfer, transfer_with_id};
+use florin_tests::bank::{TestBank, transfer, transfer_with_id, with};
 use florin_tests::postgres::Postgres;
 use florin_tests::server::{Ended, SMALL_SEGMENTS, TestServer, florin, run_command};
 use serde_json::{Value, json};
@@ -19,9 +19,13 @@ fn bank_with(words: &[&str], variables: &[(&str, &str)]) -> TestBank {
     bank.account_with(json!({"id": "1", "metadata": {"name": "Anna"}}), &["history"]);
     bank.account_with(json!({"id": "2", "user_data_64": "7"}), &["history"]);
     bank.funded(3, "70.00");
+    bank.check("POST /v1/accounts", json!({"id": "ext:bob", "metadata": {"a": 1}}), "201");
     bank.post("/v1/ledgers", json!({"id": 5, "currency": "JPY", "scale": 0, "name": "yen"}));
     bank.transfer(1, 2, "12.50");
-    let legs = json!([transfer(1, 2, "1.00"), transfer(2, 1, "0.40")]);
+    let named = json!({"id": "ext:order-1", "debit_account_id": "1", "credit_account_id": "ext:bob", "amount": "1.00"});
+    bank.check("POST /v1/transfers", named, "201");
+    let legs =
+        json!([with(transfer(1, 2, "1.00"), json!({"id": "ext:leg"})), transfer(2, 1, "0.40")]);
     let body = json!({"id": TRANSACTION, "transfers": legs, "metadata": {"why": "both"}});
     bank.check("POST /v1/transactions", body, "201");
     keyed(&bank, "201");
@@ -67,6 +71,8 @@ fn everything(bank: &TestBank) -> Vec<Value> {
     all.push(bank.get("/v1/accounts/1"));
     all.push(bank.get("/v1/transfers/801"));
     all.push(bank.get(&format!("/v1/transactions/{TRANSACTION}")));
+    all.push(bank.get("/v1/accounts/ext:bob"));
+    all.push(bank.get("/v1/transfers/ext:order-1"));
     all
 }
 
@@ -186,7 +192,7 @@ fn without_an_archive_history_begins_at_the_oldest_segment() {
     let from = page["history_from"].as_u64().unwrap_or_default();
     assert!(from > 10, "{page}");
     let accounts = bank.list("/v1/accounts");
-    assert_eq!(accounts.len(), 4, "{accounts:?}");
+    assert_eq!(accounts.len(), 5, "{accounts:?}");
     for shown in [bank.get("/v1/accounts/1"), accounts[accounts.len() - 1].clone()] {
         assert!(shown["metadata"].is_null(), "{shown}");
         assert_eq!(shown["balance"], balances[0]);

@@ -5,15 +5,15 @@
 
 use florin_engine::{
     AccountFlags, AccountId, Amount, AmountInput, Code, CreateAccount, CreateLedger,
-    CreateTransaction, CreateTransfer, LedgerId, OpenAccount, Scale, Timestamp, TransferFlags,
-    TransferId,
+    CreateTransaction, CreateTransfer, ExternalId, LedgerId, OpenAccount, Scale, Timestamp,
+    TransferFlags, TransferId,
 };
 use serde_json::value::RawValue;
 
 use super::json::{Events, Place, raw_object, read};
 use super::values::{
-    self, AccountFlagNames, Decimal64Input, IdInput, MetadataObject, MoneyInput, TransferFlagNames,
-    ValueFault,
+    self, AccountFlagNames, Data128Input, Decimal64Input, IdInput, MetadataObject, MoneyInput,
+    NewId, TransferFlagNames, ValueFault,
 };
 use super::{json, metadata};
 use crate::http::error::{ApiError, Fault, FaultCode};
@@ -51,7 +51,7 @@ raw_object! {
         /// How far the limited side may go beyond the other.
         overdraft_limit: Option<MoneyInput>,
         /// Your own reference.
-        user_data_128: Option<IdInput>,
+        user_data_128: Option<Data128Input>,
         /// Your own reference.
         user_data_64: Option<Decimal64Input>,
         /// Your own reference.
@@ -85,7 +85,7 @@ raw_object! {
         /// Seconds until a pending transfer expires; never when absent or 0.
         timeout: Option<u32>,
         /// Your own reference.
-        user_data_128: Option<IdInput>,
+        user_data_128: Option<Data128Input>,
         /// Your own reference.
         user_data_64: Option<Decimal64Input>,
         /// Your own reference.
@@ -107,7 +107,7 @@ raw_object! {
         /// How much of it to post; the rest is released. All of it when absent; not for a void.
         amount: Option<MoneyInput>,
         /// Your own reference; that of the pending transfer when absent.
-        user_data_128: Option<IdInput>,
+        user_data_128: Option<Data128Input>,
         /// Your own reference; that of the pending transfer when absent.
         user_data_64: Option<Decimal64Input>,
         /// Your own reference; that of the pending transfer when absent.
@@ -241,15 +241,18 @@ impl NewLedger<'_> {
 impl NewAccount<'_> {
     /// The event that the body asks for.
     pub(crate) fn decode(&self) -> Result<CreateAccount, Fault> {
+        let NewId { id, external_id } = needed(self.id, "id", values::new_id)?;
         Ok(CreateAccount {
-            id: AccountId(needed(self.id, "id", values::id)?),
+            id: AccountId(id),
+            external_id,
             ledger: LedgerId(optional(self.ledger, "ledger", u32_value)?.unwrap_or(1)),
             code: Code(optional(self.code, "code", u16_value)?.unwrap_or(1)),
             flags: optional(self.flags, "flags", values::flags::<AccountFlags>)?
                 .unwrap_or_default(),
             overdraft_limit: optional(self.overdraft_limit, "overdraft_limit", values::amount)?
                 .unwrap_or(AmountInput::ZERO),
-            user_data_128: optional(self.user_data_128, "user_data_128", values::id)?.unwrap_or(0),
+            user_data_128: optional(self.user_data_128, "user_data_128", values::data_128)?
+                .unwrap_or(0),
             user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
             user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
             timestamp: optional(self.timestamp, "timestamp", time_value)?.unwrap_or(Timestamp(0)),
@@ -274,16 +277,34 @@ impl Naming {
     }
 }
 
+/// The id of a transfer or transaction to create.
+struct Name {
+    id: TransferId,
+    external_id: Option<ExternalId>,
+    naming: Naming,
+}
+
+/// Reads what the caller named it; `unnamed` gives the id when it was left out.
+fn name(
+    raw: Option<&RawValue>,
+    field: &'static str,
+    unnamed: impl FnOnce() -> TransferId,
+) -> Result<Name, Fault> {
+    Ok(match optional(raw, field, values::new_id)? {
+        Some(NewId { id, external_id }) => {
+            Name { id: TransferId(id), external_id, naming: Naming::Named }
+        }
+        None => Name { id: unnamed(), external_id: None, naming: Naming::Generated },
+    })
+}
+
 impl NewTransfer<'_> {
     /// The event that the body asks for; `unnamed` gives the id when there is none.
     pub(crate) fn decode(
         &self,
         unnamed: impl FnOnce() -> TransferId,
     ) -> Result<(CreateTransfer, Naming), Fault> {
-        let (id, naming) = match optional(self.id, "id", values::id)? {
-            Some(id) => (TransferId(id), Naming::Named),
-            None => (unnamed(), Naming::Generated),
-        };
+        let Name { id, external_id, naming } = name(self.id, "id", unnamed)?;
         let pending_id = optional(self.pending_id, "pending_id", values::id)?.unwrap_or(0);
         // What settles a pending transfer takes its accounts and amount from there.
         let settles = pending_id != 0;
@@ -298,6 +319,7 @@ impl NewTransfer<'_> {
             optional(self.flags, "flags", values::flags::<TransferFlags>)?.unwrap_or_default();
         let transfer = CreateTransfer {
             id,
+            external_id,
             debit_account_id: AccountId(account(self.debit_account_id, "debit_account_id")?),
             credit_account_id: AccountId(account(self.credit_account_id, "credit_account_id")?),
             amount: if settles {
@@ -310,7 +332,8 @@ impl NewTransfer<'_> {
             flags,
             pending_id: TransferId(pending_id),
             timeout: optional(self.timeout, "timeout", u32_value)?.unwrap_or(0),
-            user_data_128: optional(self.user_data_128, "user_data_128", values::id)?.unwrap_or(0),
+            user_data_128: optional(self.user_data_128, "user_data_128", values::data_128)?
+                .unwrap_or(0),
             user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
             user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
             effective_at: optional(self.effective_at, "effective_at", time_value)?,
@@ -338,10 +361,7 @@ impl SettleTransfer<'_> {
         pending_id: TransferId,
         flags: TransferFlags,
     ) -> Result<(CreateTransfer, Naming), Fault> {
-        let (id, naming) = match optional(self.id, "id", values::id)? {
-            Some(id) => (TransferId(id), Naming::Named),
-            None => (fresh_id(), Naming::Generated),
-        };
+        let Name { id, external_id, naming } = name(self.id, "id", fresh_id)?;
         let is_post = flags.contains(TransferFlags::POST_PENDING_TRANSFER);
         let amount = match optional(self.amount, "amount", values::amount)? {
             Some(_) if !is_post => {
@@ -351,10 +371,12 @@ impl SettleTransfer<'_> {
             amount => amount.unwrap_or(all_of_it(flags)),
         };
         let transfer = CreateTransfer {
+            external_id,
             code: Code(0),
             flags,
             pending_id,
-            user_data_128: optional(self.user_data_128, "user_data_128", values::id)?.unwrap_or(0),
+            user_data_128: optional(self.user_data_128, "user_data_128", values::data_128)?
+                .unwrap_or(0),
             user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
             user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
             metadata: metadata_value(self.metadata)?,
@@ -379,7 +401,7 @@ impl NewTransaction<'_> {
     /// The command that the body asks for.
     pub(crate) fn decode(&self) -> Result<DecodedTransaction, ApiError> {
         let invalid = |fault| ApiError::InvalidRequest { fault, index: None };
-        let named = optional(self.id, "id", values::id).map_err(invalid)?;
+        let Name { id, external_id, naming } = name(self.id, "id", fresh_id).map_err(invalid)?;
         let metadata = metadata_value(self.metadata).map_err(invalid)?;
         let legs = self.transfers.map_or("null", RawValue::get);
         if legs == "null" {
@@ -399,7 +421,6 @@ impl NewTransaction<'_> {
             let empty = Fault::new("transfers", FaultCode::OutOfRange, "must have at least one");
             return Err(invalid(empty));
         }
-        let id = named.map_or_else(fresh_id, TransferId);
         let mut transfers = Vec::with_capacity(legs.len());
         let mut namings = Vec::with_capacity(legs.len());
         for (index, leg) in (0_u32..).zip(&legs) {
@@ -414,8 +435,8 @@ impl NewTransaction<'_> {
             transfers.push(transfer);
             namings.push(naming);
         }
-        let naming = Naming::of(&named);
-        let create = CreateTransaction { id, transfers, metadata, conditions: Vec::new() };
+        let conditions = Vec::new();
+        let create = CreateTransaction { id, external_id, transfers, metadata, conditions };
         Ok(DecodedTransaction { create, naming, legs: namings })
     }
 }
@@ -426,23 +447,21 @@ impl ShortTransfer<'_> {
         let from = AccountId(needed(self.from, "from", values::id)?);
         let to = AccountId(needed(self.to, "to", values::id)?);
         let amount = needed(self.amount, "amount", values::amount)?;
-        let (id, naming) = match optional(self.txn_id, "txn_id", values::id)? {
-            Some(id) => (TransferId(id), Naming::Named),
-            None => (fresh_id(), Naming::Generated),
-        };
-        Ok((CreateTransfer::new(id, from, to, amount), naming))
+        let Name { id, external_id, naming } = name(self.txn_id, "txn_id", fresh_id)?;
+        Ok((CreateTransfer { external_id, ..CreateTransfer::new(id, from, to, amount) }, naming))
     }
 }
 
 impl ShortAccount<'_> {
     /// The command that the body asks for.
     pub(crate) fn decode(&self) -> Result<OpenAccount, Fault> {
-        let id = AccountId(needed(self.account_id, "account_id", values::id)?);
+        let NewId { id, external_id } = needed(self.account_id, "account_id", values::new_id)?;
         let balance =
             optional(self.balance, "balance", values::amount)?.unwrap_or(AmountInput::ZERO);
         let account = CreateAccount {
+            external_id,
             flags: AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS,
-            ..CreateAccount::new(id)
+            ..CreateAccount::new(AccountId(id))
         };
         Ok(OpenAccount { account, balance })
     }

@@ -1,8 +1,8 @@
 //! The bodies of answers, made from the engine's types field by field.
 
 use florin_engine::{
-    AccountAfter, AccountCreated, AccountFlags, Amount, Balances, JournalSeq, LedgerTotals,
-    MajorUnits, Scale, TransferFlags, TransferStatus, metadata_digest,
+    AccountAfter, AccountCreated, AccountFlags, Amount, Balances, ExternalId, JournalSeq,
+    LedgerTotals, MajorUnits, Scale, TransferFlags, TransferId, TransferStatus, metadata_digest,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,6 +17,10 @@ const NO_METADATA: Verbatim<'static> = Verbatim("{}");
 pub(crate) struct Account<'a> {
     /// Its name.
     id: Id,
+    /// The text that its id stands for, if it was created by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = super::values::ExternalIdShown)]
+    external_id: Option<&'a str>,
     /// The ledger that its amounts are counted in.
     ledger: u32,
     /// What kind of account it is.
@@ -58,15 +62,17 @@ fn money(amount: Amount, scale: Scale) -> Money {
 }
 
 impl<'a> Account<'a> {
-    /// The account as it is, with its metadata's text.
+    /// The account as it is, with its texts.
     pub(crate) fn of(
         account: &florin_engine::Account,
         metadata: Option<&'a str>,
+        external_id: Option<&'a ExternalId>,
         scale: Scale,
     ) -> Account<'a> {
         let balances = &account.balances;
         Account {
             id: Id(account.id.0),
+            external_id: external_id.map(ExternalId::text),
             ledger: account.ledger.0,
             code: account.code.0,
             flags: FlagList(account.flags),
@@ -100,12 +106,14 @@ impl<'a> Account<'a> {
             version: 0,
             metadata_digest: metadata_digest(created.metadata.as_ref()),
             metadata_seq: JournalSeq::NONE,
+            external_id_seq: JournalSeq::NONE,
             user_data_32: created.user_data_32,
             ledger: created.ledger,
             code: created.code,
             flags: created.flags,
         };
-        Account::of(&account, created.metadata.as_ref().map(|metadata| &*metadata.text), scale)
+        let metadata = created.metadata.as_ref().map(|metadata| &*metadata.text);
+        Account::of(&account, metadata, created.external_id.as_ref(), scale)
     }
 }
 
@@ -165,6 +173,10 @@ impl AccountMoment {
 pub(crate) struct Transfer<'a> {
     /// Its name.
     pub(crate) id: Id,
+    /// The text that its id stands for, if it was created by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = super::values::ExternalIdShown)]
+    external_id: Option<&'a str>,
     /// The account that gives.
     debit_account_id: Id,
     /// The account that receives.
@@ -205,6 +217,9 @@ pub(crate) struct Transfer<'a> {
     /// The transaction that it is a leg of.
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction_id: Option<Id>,
+    /// The transfer that reversed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reversed_by: Option<Id>,
     /// The debit account as of just after it; only in the first answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     debit_account: Option<AccountMoment>,
@@ -222,6 +237,7 @@ impl<'a> Transfer<'a> {
     ) -> Transfer<'a> {
         Transfer {
             id: Id(transfer.id.0),
+            external_id: transfer.external_id.as_ref().map(ExternalId::text),
             debit_account_id: Id(transfer.debit_account_id.0),
             credit_account_id: Id(transfer.credit_account_id.0),
             amount: money(transfer.amount, scale),
@@ -242,9 +258,15 @@ impl<'a> Transfer<'a> {
             status: status.into(),
             timestamp: Time(transfer.timestamp),
             transaction_id: transfer.transaction_id.map(|id| Id(id.0)),
+            reversed_by: None,
             debit_account: None,
             credit_account: None,
         }
+    }
+
+    /// The transfer, and what reversed it.
+    pub(crate) fn reversed_by(self, reversal: Option<TransferId>) -> Transfer<'a> {
+        Transfer { reversed_by: reversal.map(|id| Id(id.0)), ..self }
     }
 
     /// The transfer with its two accounts as of just after it.
@@ -267,6 +289,10 @@ impl<'a> Transfer<'a> {
 pub(crate) struct Transaction<'a> {
     /// Its name, in the transfers' id space.
     pub(crate) id: Id,
+    /// The text that its id stands for, if it was created by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = super::values::ExternalIdShown)]
+    pub(crate) external_id: Option<&'a str>,
     /// What became of it.
     pub(crate) status: Status,
     /// Its legs in order.
@@ -294,6 +320,7 @@ impl<'a> Transaction<'a> {
     ) -> Transaction<'a> {
         Transaction {
             id: Id(transaction.id.0),
+            external_id: transaction.external_id.as_ref().map(ExternalId::text),
             status: status_of(&transfers),
             transfers,
             timestamp: Time(transaction.timestamp),
@@ -540,9 +567,13 @@ pub(crate) struct ShortOpened {
 
 /// The short form of an account's balance.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ShortBalance {
+pub(crate) struct ShortBalance<'a> {
     /// The account's id.
     pub(crate) account_id: NumberId,
+    /// The text that its id stands for, if it was created by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = super::values::ExternalIdShown)]
+    pub(crate) external_id: Option<&'a str>,
     /// What it holds; signed.
     pub(crate) balance: MoneyNumber,
     /// Whether the shared cache answered.
@@ -551,9 +582,13 @@ pub(crate) struct ShortBalance {
 
 /// The short form of a transfer in the list.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ShortLine {
+pub(crate) struct ShortLine<'a> {
     /// The transfer's id.
     id: Id,
+    /// The text that its id stands for, if it was created by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = super::values::ExternalIdShown)]
+    external_id: Option<&'a str>,
     /// The account that gave.
     from: NumberId,
     /// The account that received.
@@ -564,11 +599,12 @@ pub(crate) struct ShortLine {
     status: ShortStatus,
 }
 
-impl ShortLine {
+impl<'a> ShortLine<'a> {
     /// The short form of this transfer.
-    pub(crate) fn of(transfer: &florin_engine::Transfer, scale: Scale) -> ShortLine {
+    pub(crate) fn of(transfer: &'a florin_engine::Transfer, scale: Scale) -> ShortLine<'a> {
         ShortLine {
             id: Id(transfer.id.0),
+            external_id: transfer.external_id.as_ref().map(ExternalId::text),
             from: NumberId(transfer.debit_account_id.0),
             to: NumberId(transfer.credit_account_id.0),
             amount: MoneyNumber(transfer.amount.display(scale)),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use florin_engine::{
-    AccountFlags, AmountInput, AmountTextError, MajorUnits, Timestamp, TransferFlags,
+    AccountFlags, AmountInput, AmountTextError, ExternalId, MajorUnits, Timestamp, TransferFlags,
 };
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -30,8 +30,11 @@ impl ValueFault {
     }
 }
 
-const ID_FORMS: &str =
+const ID_FORMS: &str = "must be an integer from 0 to 2^128-1, as a number or a string, a hyphenated UUID, or \"ext:\" and a text of your own";
+const DATA_128_FORMS: &str =
     "must be an integer from 0 to 2^128-1, as a number or a string, or a hyphenated UUID";
+/// What stands before an external id's text.
+const EXTERNAL: &str = "ext:";
 
 /// The text of a JSON string, or `None` when the value is of another type.
 ///
@@ -47,21 +50,67 @@ pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Reads an id: a JSON integer, a decimal string or a hyphenated UUID, from 0 to 2^128−1.
-pub(crate) fn id(raw: &RawValue) -> Result<u128, ValueFault> {
-    match string(raw) {
-        Some(text) => id_text(&text),
-        None => decimal_u128(raw.get()).ok_or_else(not_an_id),
+/// The id of what is created, and the text that it was named by, if it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewId {
+    /// The id.
+    pub(crate) id: u128,
+    /// The text that it stands for.
+    pub(crate) external_id: Option<ExternalId>,
+}
+
+impl NewId {
+    fn plain(id: u128) -> NewId {
+        NewId { id, external_id: None }
     }
+}
+
+/// Reads an id: a JSON integer, a decimal string, a hyphenated UUID, from 0 to 2^128−1, or the text of an external id behind `ext:`.
+pub(crate) fn id(raw: &RawValue) -> Result<u128, ValueFault> {
+    new_id(raw).map(|named| named.id)
 }
 
 /// Reads an id as it stands in a path, a query or a string.
 pub(crate) fn id_text(text: &str) -> Result<u128, ValueFault> {
-    decimal_u128(text).or_else(|| hyphenated_uuid(text)).ok_or_else(not_an_id)
+    new_id_text(text).map(|named| named.id)
+}
+
+/// Reads an id as [`id`], and keeps its text.
+pub(crate) fn new_id(raw: &RawValue) -> Result<NewId, ValueFault> {
+    match string(raw) {
+        Some(text) => new_id_text(&text),
+        None => decimal_u128(raw.get()).map(NewId::plain).ok_or_else(not_an_id),
+    }
+}
+
+fn new_id_text(text: &str) -> Result<NewId, ValueFault> {
+    if let Some(id) = decimal_u128(text).or_else(|| hyphenated_uuid(text)) {
+        return Ok(NewId::plain(id));
+    }
+    let text = text.strip_prefix(EXTERNAL).ok_or_else(not_an_id)?;
+    let external_id = ExternalId::try_new(text)
+        .map_err(|error| ValueFault::new(FaultCode::NotAnId, error.to_string()))?;
+    Ok(NewId { id: external_id.id(), external_id: Some(external_id) })
 }
 
 fn not_an_id() -> ValueFault {
     ValueFault::new(FaultCode::NotAnId, ID_FORMS)
+}
+
+/// Reads a reference of the caller's of 128 bits: an id that names nothing here, so without the texts of external ids.
+pub(crate) fn data_128(raw: &RawValue) -> Result<u128, ValueFault> {
+    match string(raw) {
+        Some(text) => data_128_text(&text),
+        None => decimal_u128(raw.get())
+            .ok_or_else(|| ValueFault::new(FaultCode::NotAnId, DATA_128_FORMS)),
+    }
+}
+
+/// Reads a reference of the caller's of 128 bits as it stands in a query or a string.
+pub(crate) fn data_128_text(text: &str) -> Result<u128, ValueFault> {
+    decimal_u128(text)
+        .or_else(|| hyphenated_uuid(text))
+        .ok_or_else(|| ValueFault::new(FaultCode::NotAnId, DATA_128_FORMS))
 }
 
 fn decimal_u128(text: &str) -> Option<u128> {
@@ -461,7 +510,9 @@ fn whole_number(description: &str) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).description(Some(description))
 }
 
-const ID_PATTERN: &str = "^([0-9]{1,39}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$";
+const ID_PATTERN: &str =
+    "^([0-9]{1,39}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|ext:[!-~]{1,128})$";
+const DATA_128_PATTERN: &str = "^([0-9]{1,39}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$";
 const AMOUNT_PATTERN: &str = r"^([0-9]+(\.[0-9]+)?|max)$";
 
 schema! {
@@ -473,11 +524,34 @@ schema! {
     )
     .into();
     /// The schema of an id in paths and queries.
-    IdText = text("A 128-bit id: decimal, or a hyphenated UUID", ID_PATTERN, "1").into();
+    IdText = text(
+        "A 128-bit id: decimal, a hyphenated UUID, or `ext:` and a text of your own, percent-encoded",
+        ID_PATTERN,
+        "1",
+    )
+    .into();
+    /// The schema of a text that an id stands for.
+    ExternalIdShown = text(
+        "The text that it was created by, as `ext:` and this text; its id is the UUIDv5 of the text in the namespace eca5d0dc-b315-5162-9531-fd9f8dcbd0ed",
+        "^[!-~]{1,128}$",
+        "order-4711",
+    )
+    .into();
+    /// The schema of a caller's 128-bit reference in queries.
+    Data128Text = text("128 bits: decimal, or a hyphenated UUID", DATA_128_PATTERN, "1").into();
+    /// The schema of a caller's 128-bit reference in bodies.
+    Data128Input = AnyOfBuilder::new()
+        .item(whole_number("An integer from 0 to 2^128-1"))
+        .item(text("The same as a decimal string, or a hyphenated UUID", DATA_128_PATTERN, "1"))
+        .into();
     /// The schema of an id in bodies.
     IdInput = AnyOfBuilder::new()
         .item(whole_number("An integer from 0 to 2^128-1; 0 and 2^128-1 are rejected with their status"))
-        .item(text("The same as a decimal string, or a hyphenated UUID", ID_PATTERN, "1"))
+        .item(text(
+            "The same as a decimal string, a hyphenated UUID, or `ext:` and a text of your own: 1 to 128 visible ASCII characters, whose UUIDv5 is the id",
+            ID_PATTERN,
+            "1",
+        ))
         .description(Some("A 128-bit id, 1 to 2^128-2"))
         .into();
     /// The schema of an amount in answers.
@@ -505,7 +579,7 @@ schema! {
     /// The schema of an id in the short forms.
     IdAsNumber = AnyOfBuilder::new()
         .item(whole_number("The id, below 2^53"))
-        .item(text("The id, from 2^53 on", ID_PATTERN, "9007199254740993"))
+        .item(text("The id, from 2^53 on", DATA_128_PATTERN, "9007199254740993"))
         .into();
     /// The schema of a 64-bit integer in answers.
     Decimal64Shown = text("An unsigned 64-bit integer", "^[0-9]{1,20}$", "0").into();
@@ -569,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_read_in_three_forms() {
+    fn ids_are_read_in_four_forms() {
         check_id("1", "1");
         check_id("0", "0");
         check_id(r#""1""#, "1");
@@ -583,6 +657,22 @@ mod tests {
             "0190a5b2-0000-7000-8000-00000000000f",
         );
         check_id(r#""00000000-0000-0000-0000-000000000001""#, "1");
+        check_id(r#""ext:order-4711""#, "a7cab757-0c85-581e-af86-8aaced64c89c");
+        check_id(r#""ext:\u006frder-4711""#, "a7cab757-0c85-581e-af86-8aaced64c89c");
+        check_id(r#""ext:\"\\/""#, "728d0275-ad4b-5469-a4c9-3da41585ac98");
+        check_id(r#""ext:1""#, "12d0296c-5cc5-51de-9214-69a1f89e618e");
+        check_id(r#""ext:ext:1""#, "a8cdabb3-1e7a-5f9d-bead-6083357f19ab");
+    }
+
+    #[test]
+    fn a_text_is_kept_and_a_reference_has_none() {
+        let raw: &RawValue = serde_json::from_str(r#""ext:order-4711""#).unwrap();
+        let named = new_id(raw).unwrap().external_id.unwrap();
+        assert_eq!(named.text(), "order-4711");
+        assert_eq!(data_128(raw).unwrap_err().code, FaultCode::NotAnId);
+        let number: &RawValue = serde_json::from_str("7").unwrap();
+        assert_eq!((data_128(number), data_128_text("7")), (Ok(7), Ok(7)));
+        assert_eq!(new_id(number), Ok(NewId::plain(7)));
     }
 
     #[test]
@@ -598,6 +688,11 @@ mod tests {
             r#"" 1""#,
             r#""""#,
             r#""abc""#,
+            r#""ext:""#,
+            r#""EXT:a""#,
+            r#""ext:a b""#,
+            r#""ext:\u00f6""#,
+            r#""ext:\u0000""#,
             r#""0190a5b2000070008000000000000000""#,
             r#""{0190a5b2-0000-7000-8000-000000000000}""#,
             r#""0190a5b2-0000-7000-8000-00000000000g""#,

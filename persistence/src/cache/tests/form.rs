@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use florin_engine::{
-    AccountFlags, AccountId, Amount, Balances, Code, JournalSeq, LedgerId, Timestamp,
+    AccountFlags, AccountId, Amount, Balances, Code, ExternalId, JournalSeq, LedgerId, Timestamp,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::cache::CacheOptions;
-use crate::cache::entry::{Fixed, FixedMetadata, Moving};
+use crate::cache::entry::{Fixed, FixedExternalId, FixedMetadata, Moving};
 use crate::cache::epoch::Epoch;
 use crate::cache::keys::{Keys, slot_offset};
 
@@ -33,7 +33,7 @@ fn moving() -> Moving {
     }
 }
 
-fn fixed(metadata: Option<FixedMetadata>) -> Fixed {
+fn fixed(metadata: Option<FixedMetadata>, external_id: Option<FixedExternalId>) -> Fixed {
     Fixed {
         ledger: LedgerId(1),
         code: Code(300),
@@ -42,6 +42,7 @@ fn fixed(metadata: Option<FixedMetadata>) -> Fixed {
         user_data_64: 2,
         user_data_32: 3,
         metadata,
+        external_id,
     }
 }
 
@@ -57,16 +58,23 @@ fn the_form_of_entries_is_for_ever() {
     assert_eq!(Moving::read(&bytes), Ok(moving()));
 
     bytes.clear();
-    fixed(None).put(&mut bytes);
-    let expected = "0101ac028877665544332211ab000000000000000000000000000000020300";
+    fixed(None, None).put(&mut bytes);
+    let expected = "0201ac028877665544332211ab00000000000000000000000000000002030000";
     assert_eq!(hex(&bytes), expected);
-    assert_eq!(Fixed::read(&bytes), Ok(fixed(None)));
+    assert_eq!(Fixed::read(&bytes), Ok(fixed(None, None)));
+
+    // The first form, which had no place for an external id, counts as not there.
+    bytes[0] = 1;
+    assert!(Fixed::read(&bytes[..bytes.len() - 1]).is_err());
 
     bytes.clear();
-    let with = fixed(Some(FixedMetadata { seq: JournalSeq(9), digest: 1, text: "{}".into() }));
+    let metadata = FixedMetadata { seq: JournalSeq(9), digest: 1, text: "{}".into() };
+    let external_id = ExternalId::try_new("a-1").unwrap();
+    let external_id = FixedExternalId { seq: JournalSeq(8), external_id };
+    let with = fixed(Some(metadata), Some(external_id));
     with.put(&mut bytes);
-    let expected = "0101ac028877665544332211ab000000000000000000000000000000020309\
-                    0100000000000000027b7d";
+    let expected = "0201ac028877665544332211ab000000000000000000000000000000020309\
+                    0100000000000000027b7d0803612d31";
     assert_eq!(hex(&bytes), expected);
     assert_eq!(Fixed::read(&bytes), Ok(with));
 
@@ -101,6 +109,7 @@ proptest! {
         (ledger, code, timestamp) in (any::<u32>(), any::<u16>(), any::<u64>()),
         (data_128, data_64, data_32) in (any::<u128>(), any::<u64>(), any::<u32>()),
         metadata in prop::option::of((1..u64::MAX, any::<u64>(), ".{0,40}")),
+        external_id in prop::option::of((1..u64::MAX, "[!-~]{1,128}")),
     ) {
         let amount = |at: usize| Amount::try_new(amounts[at]).unwrap();
         let moving = Moving {
@@ -129,6 +138,10 @@ proptest! {
                 seq: JournalSeq(seq),
                 digest,
                 text: text.into(),
+            }),
+            external_id: external_id.map(|(seq, text)| FixedExternalId {
+                seq: JournalSeq(seq),
+                external_id: ExternalId::try_new(&text).unwrap(),
             }),
         };
         bytes.clear();

@@ -144,7 +144,15 @@ fn account(id: u128, as_of: u64) -> CachedAccount {
     ledger.create([id]);
     let account = ledger.at(JournalSeq(1), id).unwrap().0.clone();
     let seq = JournalSeq(as_of);
-    CachedAccount { account, metadata: None, as_of: seq, unchanged_since: seq, epoch_name: 1 }
+    let (metadata, external_id) = (None, None);
+    CachedAccount {
+        account,
+        metadata,
+        external_id,
+        as_of: seq,
+        unchanged_since: seq,
+        epoch_name: 1,
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use florin_engine::{AccountId, JournalSeq};
 
-use super::world::{World, begin, flush};
+use super::world::{World, begin, flush, named};
 use crate::cache::CacheError;
 
 #[tokio::test]
@@ -51,6 +51,24 @@ async fn an_account_older_than_the_epoch_is_brought_in_by_a_reader() {
     // The store is late, so its balances are not taken; its static part is.
     assert!(!world.fill(miss, 2, 1).await);
     assert_eq!(world.found(2).await.as_of, JournalSeq(2));
+}
+
+#[tokio::test]
+async fn an_external_id_is_told_by_writer_and_reader_alike() {
+    let mut world = World::new().await;
+    let id = named().id();
+    world.ledger.create([1, id]);
+    world.flush().await.unwrap();
+    assert_eq!(world.found(id).await.external_id, Some(named()));
+    assert_eq!(world.found(1).await.external_id, None);
+    // In a new epoch it is brought in from the store.
+    world.begin().await.unwrap();
+    let miss = world.missed(id).await;
+    assert!(world.fill(miss, id, 1).await);
+    assert_eq!(world.found(id).await.external_id, Some(named()));
+    world.ledger.change([id]);
+    world.flush().await.unwrap();
+    assert_eq!(world.found(id).await.external_id, Some(named()));
 }
 
 #[tokio::test]
@@ -226,7 +244,8 @@ async fn what_is_looked_up_in_one_turn_is_asked_in_one_command() {
             match read.await.unwrap() {
                 Ok(found) => {
                     let known = world.ledger.at(found.as_of, id);
-                    assert_eq!(known, Some(&(found.account, found.metadata)), "account {id}");
+                    let found = (found.account, found.metadata, found.external_id);
+                    assert_eq!(known, Some(&found), "account {id}");
                 }
                 Err(_) => assert!(id > 120, "account {id} is cached"),
             }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use florin_engine::{
     Account, AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Code, Event,
-    JournalSeq, LedgerId, Metadata, Record, Timestamp,
+    ExternalId, JournalSeq, LedgerId, Metadata, Record, Timestamp,
 };
 use florin_tests::redis::Redis;
 use uuid::Uuid;
@@ -21,8 +21,13 @@ use crate::cache::{
 /// Whatever is waited for comes within so long, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An account and its metadata.
-pub(super) type Known = (Account, Option<Arc<str>>);
+/// An account, its metadata and its external id.
+pub(super) type Known = (Account, Option<Arc<str>>, Option<ExternalId>);
+
+/// The account of this id was created by this text.
+pub(super) fn named() -> ExternalId {
+    ExternalId::try_new("alice@example.com").unwrap()
+}
 
 /// Records, and all accounts after each.
 #[derive(Clone, Debug)]
@@ -55,12 +60,14 @@ impl Ledger {
                 let text = format!("{{\"name\":\"{id} at {}\"}}", seq.0);
                 Metadata::new(text.as_str().into(), text.as_bytes())
             });
+            let external_id = Some(named()).filter(|external_id| external_id.id() == id);
             let created = AccountCreated {
                 id: AccountId(id),
+                external_id: external_id.clone(),
                 ledger: LedgerId(7),
                 code: Code(40_000),
                 flags: AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS,
-                overdraft_limit: amount(id),
+                overdraft_limit: amount(id & 0xffff),
                 user_data_128: u128::MAX - id,
                 user_data_64: 64 + id as u64,
                 user_data_32: 32,
@@ -77,12 +84,14 @@ impl Ledger {
                 version: 0,
                 metadata_digest: metadata.as_ref().map_or(0, |metadata| metadata.digest),
                 metadata_seq: metadata.as_ref().map_or(JournalSeq::NONE, |_| seq),
+                external_id_seq: external_id.as_ref().map_or(JournalSeq::NONE, |_| seq),
                 user_data_32: created.user_data_32,
                 ledger: created.ledger,
                 code: created.code,
                 flags: created.flags,
             };
-            state.insert(created.id, (account, metadata.map(|metadata| metadata.text)));
+            let metadata = metadata.map(|metadata| metadata.text);
+            state.insert(created.id, (account, metadata, external_id));
             events.push(Event::AccountCreated(created));
         }
         self.push(events, Vec::new(), state);
@@ -94,7 +103,7 @@ impl Ledger {
         let mut state = self.states.last().unwrap().clone();
         let mut touched: Vec<AccountAfter> = Vec::new();
         for id in ids {
-            let (account, _) = state.get_mut(&AccountId(id)).unwrap();
+            let (account, ..) = state.get_mut(&AccountId(id)).unwrap();
             account.version += 1;
             account.balances.credits_posted = amount(u128::from(seq.0) << 40);
             account.balances.debits_pending = amount(u128::from(seq.0));
@@ -207,7 +216,7 @@ impl World {
     pub(super) fn assert_right(&self, id: u128, found: &CachedAccount) {
         assert_eq!(
             self.ledger.at(found.as_of, id),
-            Some(&(found.account.clone(), found.metadata.clone())),
+            Some(&(found.account.clone(), found.metadata.clone(), found.external_id.clone())),
             "as of {}",
             found.as_of.0
         );
@@ -235,11 +244,12 @@ impl World {
     /// Brings the account in as the store, standing at `as_of`, has it.
     pub(super) async fn fill(&self, miss: Miss, id: u128, as_of: u64) -> bool {
         let as_of = JournalSeq(as_of);
-        let (account, metadata) = self.ledger.at(as_of, id).unwrap();
+        let (account, metadata, external_id) = self.ledger.at(as_of, id).unwrap();
+        let (metadata, external_id) = (metadata.as_ref(), external_id.as_ref());
         let deadline = Instant::now() + PATIENCE;
         loop {
             let before = self.reader.counts().errors;
-            let taken = self.reader.fill(miss, account, metadata.as_ref(), as_of).await;
+            let taken = self.reader.fill(miss, account, metadata, external_id, as_of).await;
             if taken || self.reader.counts().errors == before {
                 return taken;
             }

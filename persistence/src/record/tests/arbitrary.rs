@@ -1,11 +1,11 @@
 //! Records as strange as their types allow.
 
 use florin_engine::{
-    AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, IdBurned,
-    Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals,
-    Metadata, MetadataReplaced, OverdraftLimitChanged, Record, Rejection, Scale, Settlement,
-    SignedAmount, Timestamp, Transaction, Transfer, TransferExpired, TransferFlags, TransferId,
-    TransferPosted,
+    AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event,
+    ExternalId, IdBurned, Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter,
+    LedgerId, LedgerTotals, Metadata, MetadataReplaced, OverdraftLimitChanged, Record, Rejection,
+    Scale, Settlement, SignedAmount, Timestamp, Transaction, Transfer, TransferExpired,
+    TransferFlags, TransferId, TransferPosted,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -152,6 +152,16 @@ fn metadata() -> impl Strategy<Value = Option<Metadata>> {
         .prop_map(|found| found.map(|(text, digest)| Metadata { text: text.into(), digest }))
 }
 
+/// An id, and perhaps the text that it follows from.
+fn name() -> impl Strategy<Value = (u128, Option<ExternalId>)> {
+    let text = prop_oneof!["[!-~]{1,128}", "[!-~]{1,3}", "[a-z]{128}"];
+    let named = text.prop_map(|text| {
+        let external_id = ExternalId::try_new(&text).unwrap();
+        (external_id.id(), Some(external_id))
+    });
+    prop_oneof![number_u128().prop_map(|id| (id, None)), named]
+}
+
 fn account_after() -> impl Strategy<Value = AccountAfter> {
     let names = (number_u128(), number_u32(), account_flags());
     let balances = (amount(), amount(), amount(), amount());
@@ -194,11 +204,12 @@ fn ledger() -> impl Strategy<Value = Ledger> {
 }
 
 fn account_created() -> impl Strategy<Value = AccountCreated> {
-    let names = (number_u128(), number_u32(), any::<u16>(), account_flags(), amount());
+    let names = (name(), number_u32(), any::<u16>(), account_flags(), amount());
     let data = (number_u128(), number_u64(), number_u32());
     (names, data, timestamp(), metadata()).prop_map(|(names, data, timestamp, metadata)| {
         AccountCreated {
-            id: AccountId(names.0),
+            id: AccountId(names.0.0),
+            external_id: names.0.1,
             ledger: LedgerId(names.1),
             code: Code(names.2),
             flags: names.3,
@@ -213,8 +224,9 @@ fn account_created() -> impl Strategy<Value = AccountCreated> {
 }
 
 fn transaction() -> impl Strategy<Value = Transaction> {
-    (number_u128(), timestamp(), metadata()).prop_map(|(id, timestamp, metadata)| Transaction {
-        id: TransferId(id),
+    (name(), timestamp(), metadata()).prop_map(|(name, timestamp, metadata)| Transaction {
+        id: TransferId(name.0),
+        external_id: name.1,
         transfers: 0,
         timestamp,
         metadata,
@@ -271,14 +283,15 @@ fn phase() -> impl Strategy<Value = (Option<Amount>, u128, Inherited, u32, u128)
 }
 
 fn any_transfer() -> impl Strategy<Value = AnyTransfer> {
-    let names = (number_u128(), any::<Index>(), any::<Index>(), any::<bool>());
+    let names = (name(), any::<Index>(), any::<Index>(), any::<bool>());
     let flags = any::<u16>().prop_map(|bits| TransferFlags::try_from_bits(bits >> 7).unwrap());
     let content = (amount(), number_u32(), any::<u16>(), flags, phase());
     let data = (number_u128(), number_u64(), number_u32());
     let rest = (option::of(timestamp()), timestamp(), option::of(number_u128()), metadata());
     (names, content, data, rest).prop_map(|(names, content, data, rest)| AnyTransfer {
         transfer: Transfer {
-            id: TransferId(names.0),
+            id: TransferId(names.0.0),
+            external_id: names.0.1,
             debit_account_id: AccountId(0),
             credit_account_id: AccountId(0),
             amount: content.0,

@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use florin_engine::{
-    AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, IdBurned,
-    Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter, LedgerId, LedgerTotals,
-    Metadata, MetadataReplaced, OverdraftLimitChanged, Record, Rejection, Scale, Settlement,
-    SignedAmount, Timestamp, Transaction, Transfer, TransferExpired, TransferFlags, TransferId,
-    TransferPosted,
+    AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event,
+    ExternalId, IdBurned, Inherited, ItemOutcome, JournalSeq, Key, KeyUse, Ledger, LedgerAfter,
+    LedgerId, LedgerTotals, Metadata, MetadataReplaced, OverdraftLimitChanged, Record, Rejection,
+    Scale, Settlement, SignedAmount, Timestamp, Transaction, Transfer, TransferExpired,
+    TransferFlags, TransferId, TransferPosted,
 };
 
 use super::super::decode;
@@ -39,9 +39,10 @@ fn records_are_read_as_they_were_written_long_ago() {
     check("record-imported.bin", &imported());
     check("record-account-changed.bin", &account_changed());
     check("record-reversal.bin", &reversal());
+    check("record-external-ids.bin", &external_ids());
 }
 
-pub(super) fn samples() -> [Record; 10] {
+pub(super) fn samples() -> [Record; 11] {
     [
         ledger_created(),
         account_created(),
@@ -53,6 +54,7 @@ pub(super) fn samples() -> [Record; 10] {
         imported(),
         account_changed(),
         reversal(),
+        external_ids(),
     ]
 }
 
@@ -80,6 +82,7 @@ fn ledger_created() -> Record {
 fn account_created() -> Record {
     let plain = AccountCreated {
         id: AccountId(1),
+        external_id: None,
         ledger: LedgerId(1),
         code: Code(1),
         flags: AccountFlags::empty(),
@@ -92,6 +95,7 @@ fn account_created() -> Record {
     };
     let full = AccountCreated {
         id: AccountId(0x0190_0000_0000_7000_8000_0000_0000_0001),
+        external_id: None,
         ledger: LedgerId(978),
         code: Code(1000),
         flags: AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS.with(AccountFlags::HISTORY),
@@ -188,6 +192,7 @@ fn transaction_created() -> Record {
     let transaction = |metadata| {
         Event::TransactionCreated(Transaction {
             id: TransferId(20),
+            external_id: None,
             transfers: 2,
             timestamp: BEGIN.plus(1),
             metadata,
@@ -290,6 +295,7 @@ fn two_phase() -> Record {
 fn imported() -> Record {
     let account = AccountCreated {
         id: AccountId(1),
+        external_id: None,
         ledger: LedgerId(1),
         code: Code(1),
         flags: AccountFlags::IMPORTED,
@@ -336,4 +342,46 @@ fn reversal() -> Record {
     let reverses = TransferId(0x0190_0000_0000_7000_8000_0000_0000_0002);
     let events = vec![posted(Transfer { reverses, ..plain_transfer(71, 0) })];
     Record { accounts: accounts(), ledgers: totals(), ..record(1, events) }
+}
+
+/// An account, a transfer, and a transaction with a leg, all named by texts.
+fn external_ids() -> Record {
+    let named = |text: &str| Some(ExternalId::try_new(text).unwrap());
+    let id = |external_id: &Option<ExternalId>| external_id.as_ref().unwrap().id();
+    let (alice, order) = (named("alice@example.com"), named("order-4711"));
+    let (longest, shortest) = (named(&"~".repeat(128)), named("!"));
+    let account = AccountCreated {
+        id: AccountId(id(&alice)),
+        external_id: alice,
+        ledger: LedgerId(1),
+        code: Code(1),
+        flags: AccountFlags::empty(),
+        overdraft_limit: Amount::ZERO,
+        user_data_128: 0,
+        user_data_64: 0,
+        user_data_32: 0,
+        timestamp: BEGIN,
+        metadata: Some(metadata()),
+    };
+    let transfer = Transfer { external_id: order.clone(), ..plain_transfer(id(&order), 1) };
+    let transaction = Transaction {
+        id: TransferId(id(&longest)),
+        external_id: longest.clone(),
+        transfers: 1,
+        timestamp: BEGIN.plus(2),
+        metadata: None,
+    };
+    let leg = Transfer {
+        external_id: shortest.clone(),
+        transaction_id: Some(transaction.id),
+        metadata: Some(metadata()),
+        ..plain_transfer(id(&shortest), 3)
+    };
+    let events = vec![
+        Event::AccountCreated(account),
+        posted(transfer),
+        Event::TransactionCreated(transaction),
+        posted(leg),
+    ];
+    Record { accounts: accounts(), ledgers: totals(), ..record(4, events) }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use florin_engine::{
-    Account, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, JournalSeq,
-    Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, MetadataReplaced, PendingTransfer,
-    Record, Scale, Timestamp, Transfer, TransferExpired, TransferFlags, TransferId, TransferPosted,
-    ledger_state_hash, metadata_digest,
+    Account, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event, ExternalId,
+    JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, MetadataReplaced,
+    PendingTransfer, Record, Scale, Timestamp, Transfer, TransferExpired, TransferFlags,
+    TransferId, TransferPosted, ledger_state_hash, metadata_digest,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -15,6 +15,13 @@ use super::super::{FrameEnd, SnapshotHeader, SnapshotWriter};
 
 pub(super) const DIRECTORY: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_00aa);
 const BEGIN: Timestamp = Timestamp(1_795_000_000_000_000_000);
+/// Accounts with the ids of these texts were created by them.
+const EXTERNAL_IDS: [&str; 3] = ["alice", "order-4711", "~"];
+
+/// The id of an external id.
+pub(super) fn named(text: &str) -> u128 {
+    ExternalId::try_new(text).unwrap().id()
+}
 
 #[derive(Clone, Debug)]
 pub(super) enum Op {
@@ -33,7 +40,8 @@ pub(super) enum Op {
 }
 
 pub(super) fn op() -> impl Strategy<Value = Op> {
-    let id = prop_oneof![1..60_u128, 1..u128::MAX];
+    let named = prop::sample::select(&EXTERNAL_IDS[..]).prop_map(named);
+    let id = prop_oneof![3 => 1..60_u128, 2 => 1..u128::MAX, 1 => named];
     prop_oneof![
         1 => (1..5_u32).prop_map(Op::Ledger),
         3 => (id, any::<usize>(), any::<bool>())
@@ -159,8 +167,14 @@ impl Model {
         }
         let ledger = *self.ledgers.keys().nth(ledger % self.ledgers.len()).unwrap();
         let data = if strange { id.0 } else { 0 };
+        let external_id = EXTERNAL_IDS
+            .iter()
+            .map(|text| ExternalId::try_new(text).unwrap())
+            .find(|external_id| external_id.id() == id.0);
+        let external_id_seq = if external_id.is_some() { self.seq } else { JournalSeq::NONE };
         let created = AccountCreated {
             id,
+            external_id,
             ledger,
             code: Code(7),
             flags: if strange { AccountFlags::HISTORY } else { AccountFlags::empty() },
@@ -181,6 +195,7 @@ impl Model {
             version: 0,
             metadata_digest: metadata_digest(created.metadata.as_ref()),
             metadata_seq: if strange { self.seq } else { JournalSeq::NONE },
+            external_id_seq,
             user_data_32: created.user_data_32,
             ledger,
             code: created.code,

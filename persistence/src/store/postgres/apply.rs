@@ -1,6 +1,6 @@
 //! Applying a batch: all its rows and the checkpoint, in one SQL transaction.
 
-use florin_engine::{AccountAfter, Inherited, JournalSeq, Metadata, Transfer};
+use florin_engine::{AccountAfter, ExternalId, Inherited, JournalSeq, Metadata, Transfer};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgQueryResult, PgRow};
 use uuid::Uuid;
@@ -153,6 +153,7 @@ async fn append_accounts(writer: &mut Writer, batch: &StoreBatch) -> Result<(), 
             ("metadata_digest", Kind::Bigint),
             ("metadata_text", Kind::Text),
             ("metadata", Kind::Jsonb),
+            ("external_id", Kind::Text),
         ],
         doing: "inserting accounts",
     };
@@ -165,6 +166,7 @@ async fn append_accounts(writer: &mut Writer, batch: &StoreBatch) -> Result<(), 
                 .id(account.id.0);
             references(row, account.user_data_128, account.user_data_64, account.user_data_32);
             metadata(row, account.metadata.as_ref());
+            external_id(row, account.external_id.as_ref());
             Ok(())
         })
         .await
@@ -215,6 +217,13 @@ fn two_phase(row: &mut Binary, transfer: &Transfer) {
         row.null()
     } else {
         row.id(transfer.reverses.0)
+    };
+}
+
+fn external_id(row: &mut Binary, external_id: Option<&ExternalId>) {
+    match external_id {
+        Some(external_id) => row.text(external_id.text()),
+        None => row.null(),
     };
 }
 
@@ -295,6 +304,7 @@ async fn append_transfers(
             ("inherited", Kind::Integer),
             ("timeout", Kind::Bigint),
             ("reverses", Kind::Uuid),
+            ("external_id", Kind::Text),
         ],
         doing: "inserting transfers",
     };
@@ -321,6 +331,7 @@ async fn append_transfers(
             references(row, transfer.user_data_128, transfer.user_data_64, transfer.user_data_32);
             metadata(row, transfer.metadata.as_ref());
             two_phase(row, transfer);
+            external_id(row, transfer.external_id.as_ref());
             Ok(())
         })
         .await
@@ -343,6 +354,7 @@ async fn append_transactions(
             ("metadata_digest", Kind::Bigint),
             ("metadata_text", Kind::Text),
             ("metadata", Kind::Jsonb),
+            ("external_id", Kind::Text),
         ],
         doing: "inserting transactions",
     };
@@ -356,6 +368,7 @@ async fn append_transactions(
                 .integer(run)
                 .id(transaction.id.0);
             metadata(row, transaction.metadata.as_ref());
+            external_id(row, transaction.external_id.as_ref());
             Ok(())
         })
         .await

@@ -73,7 +73,7 @@ impl PostgresExport {
         &mut self,
     ) -> Result<Vec<TransactionRow>, StoreError> {
         let query =
-            "SELECT timestamp, id, transfers, last_timestamp, seq, metadata_text, metadata_digest
+            "SELECT timestamp, id, transfers, last_timestamp, seq, metadata_text, metadata_digest, external_id
             FROM transactions ORDER BY timestamp";
         self.chunk("transactions_cursor", query, |row| decode::transaction(row)).await
     }

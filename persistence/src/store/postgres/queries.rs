@@ -23,12 +23,14 @@ pub(super) const TRANSFER_COLUMNS: &str =
     CASE WHEN t.flags & 2 <> 0 THEN (
         SELECT s.kind FROM runs r CROSS JOIN LATERAL (
             SELECT kind FROM settlements WHERE run = r.run AND pending_id = t.id LIMIT 1) s
-        ORDER BY r.run DESC LIMIT 1) END";
+        ORDER BY r.run DESC LIMIT 1) END,
+    t.external_id,
+    CASE WHEN t.flags & 10 = 0 THEN (SELECT o.id FROM transfers o WHERE o.reverses = t.id) END";
 
 pub(super) const ACCOUNT_COLUMNS: &str =
     "a.timestamp, a.id, a.ledger, a.code, a.user_data_128, a.user_data_64,
     a.user_data_32, a.metadata_text, a.metadata_digest, a.seq, b.flags, b.overdraft_limit, b.version,
-    b.debits_pending, b.debits_posted, b.credits_pending, b.credits_posted";
+    b.debits_pending, b.debits_posted, b.credits_pending, b.credits_posted, a.external_id";
 
 pub(super) const BALANCE_COLUMNS: &str =
     "h.account_id, h.timestamp, h.seq, h.flags, h.overdraft_limit, h.version,
@@ -363,7 +365,7 @@ pub(super) fn transfer(id: u128) -> Sql {
 /// The one transaction of an id, looked for in the newest run first.
 pub(super) fn transaction(id: u128) -> Sql {
     let mut sql = Sql::new(
-        "SELECT t.timestamp, t.transfers, t.last_timestamp, t.seq, t.metadata_text, t.metadata_digest
+        "SELECT t.timestamp, t.transfers, t.last_timestamp, t.seq, t.metadata_text, t.metadata_digest, t.external_id
          FROM runs r CROSS JOIN LATERAL (
             SELECT * FROM transactions t WHERE t.run = r.run AND t.id = ",
     );

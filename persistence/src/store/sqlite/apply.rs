@@ -140,8 +140,8 @@ async fn insert_accounts(
     let insert = Insert {
         head: "INSERT OR FAIL INTO accounts
                (timestamp, id, ledger, code, user_data_128, user_data_64, user_data_32,
-                metadata, metadata_digest, seq) VALUES ",
-        columns: 10,
+                metadata, metadata_digest, seq, external_id) VALUES ",
+        columns: 11,
         tail: "",
         doing: "inserting accounts",
     };
@@ -156,7 +156,8 @@ async fn insert_accounts(
                 .add(account.user_data_32)
                 .add(columns::metadata_text(account.metadata.as_ref()))
                 .add(columns::metadata_digest(account.metadata.as_ref()))
-                .add(integer(seq.0, "seq")?);
+                .add(integer(seq.0, "seq")?)
+                .add(columns::external_id(account.external_id.as_ref()));
             Ok(())
         })
         .await
@@ -178,8 +179,9 @@ async fn insert_transfers(
         head: "INSERT OR FAIL INTO transfers
                (timestamp, id, debit_account_id, credit_account_id, amount, ledger, code, flags, seq,
                 user_data_128, user_data_64, user_data_32, effective_at, transaction_id,
-                metadata, metadata_digest, amount_requested, pending_id, inherited, timeout, reverses) VALUES ",
-        columns: 21,
+                metadata, metadata_digest, amount_requested, pending_id, inherited, timeout, reverses,
+                external_id) VALUES ",
+        columns: 22,
         tail: "",
         doing: "inserting transfers",
     };
@@ -208,6 +210,7 @@ fn is_plain(transfer: &Transfer) -> bool {
         && transfer.pending_id.0 == 0
         && transfer.timeout == 0
         && transfer.reverses.0 == 0
+        && transfer.external_id.is_none()
 }
 
 fn plain_row(transfer: &Transfer, seq: JournalSeq, row: &mut RowColumns) -> Result<(), StoreError> {
@@ -249,7 +252,8 @@ fn full_row(transfer: &Transfer, seq: JournalSeq, row: &mut RowColumns) -> Resul
         .add(pending_id)
         .add(transfer.inherited.bits())
         .add(transfer.timeout)
-        .add(reverses);
+        .add(reverses)
+        .add(columns::external_id(transfer.external_id.as_ref()));
     Ok(())
 }
 
@@ -285,8 +289,8 @@ async fn insert_transactions(
 ) -> Result<(), StoreError> {
     let insert = Insert {
         head: "INSERT OR FAIL INTO transactions
-               (timestamp, id, transfers, last_timestamp, metadata, metadata_digest, seq) VALUES ",
-        columns: 7,
+               (timestamp, id, transfers, last_timestamp, metadata, metadata_digest, seq, external_id) VALUES ",
+        columns: 8,
         tail: "",
         doing: "inserting transactions",
     };
@@ -300,7 +304,8 @@ async fn insert_transactions(
                 .add(integer(row.last_timestamp.0, "timestamp")?)
                 .add(columns::metadata_text(transaction.metadata.as_ref()))
                 .add(columns::metadata_digest(transaction.metadata.as_ref()))
-                .add(integer(row.seq.0, "seq")?);
+                .add(integer(row.seq.0, "seq")?)
+                .add(columns::external_id(transaction.external_id.as_ref()));
             Ok(())
         })
         .await

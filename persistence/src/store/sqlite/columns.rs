@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use florin_engine::{Amount, Metadata};
+use florin_engine::{Amount, ExternalId, Metadata};
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Decode, Encode, Row, TypeInfo, Value as _, ValueRef};
 
@@ -76,6 +76,10 @@ pub(super) fn id(value: u128) -> Column {
 
 pub(super) fn metadata_text(metadata: Option<&Metadata>) -> Column {
     metadata.map_or(Column::Null, |metadata| Column::Shared(Arc::clone(&metadata.text)))
+}
+
+pub(super) fn external_id(external_id: Option<&ExternalId>) -> Column {
+    external_id.map_or(Column::Null, |external_id| Column::Text(external_id.text().to_owned()))
 }
 
 /// The digest's 64 bits as a signed number: it is compared, never ordered.

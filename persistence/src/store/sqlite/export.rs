@@ -87,7 +87,8 @@ impl SqliteExport {
     pub(in crate::store) async fn transactions(
         &mut self,
     ) -> Result<Vec<TransactionRow>, StoreError> {
-        let columns = "timestamp, id, transfers, last_timestamp, seq, metadata, metadata_digest";
+        let columns =
+            "timestamp, id, transfers, last_timestamp, seq, metadata, metadata_digest, external_id";
         let from = " FROM transactions WHERE timestamp > ? ORDER BY timestamp LIMIT ?";
         let sql = after(columns, from, self.transactions_after)?;
         let rows = self.rows(sql, |row| decode::transaction(row)).await?;

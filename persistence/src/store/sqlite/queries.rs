@@ -19,12 +19,15 @@ pub(super) const TRANSFER_COLUMNS: &str =
     t.amount_requested, t.pending_id, t.inherited, t.timeout, t.reverses,
     CASE WHEN t.flags & 2 THEN (
         SELECT s.kind FROM runs r CROSS JOIN settlements s ON s.run = r.run AND s.pending_id = t.id
-        ORDER BY r.run DESC LIMIT 1) END";
+        ORDER BY r.run DESC LIMIT 1) END,
+    t.external_id,
+    CASE WHEN NOT t.flags & 10 THEN (
+        SELECT o.id FROM transfers o INDEXED BY transfers_by_reverses WHERE o.reverses = t.id) END";
 
 pub(super) const ACCOUNT_COLUMNS: &str =
     "a.timestamp, a.id, a.ledger, a.code, a.user_data_128, a.user_data_64,
     a.user_data_32, a.metadata, a.metadata_digest, a.seq, b.flags, b.overdraft_limit, b.version,
-    b.debits_pending, b.debits_posted, b.credits_pending, b.credits_posted";
+    b.debits_pending, b.debits_posted, b.credits_pending, b.credits_posted, a.external_id";
 
 pub(super) const BALANCE_COLUMNS: &str =
     "h.account_id, h.timestamp, h.seq, h.flags, h.overdraft_limit, h.version,

@@ -5,8 +5,8 @@ use florin_engine::{AccountId, Code, LedgerId, Timestamp, TransferId};
 use super::world::{AMOUNTS, IDS, World, amount};
 use super::{Kind, Place, in_both};
 use crate::store::{
-    AccountFilter, BalanceFilter, CursorError, OfAccount, Order, Page, PageRequest, Side, Store,
-    StoreError, StoreErrorKind, StoredTransfer, TimeRange, TransferFilter,
+    AccountFilter, AccountWords, BalanceFilter, CursorError, OfAccount, Order, Page, PageRequest,
+    Side, Store, StoreError, StoreErrorKind, StoredTransfer, TimeRange, TransferFilter,
 };
 
 in_both! {
@@ -362,7 +362,8 @@ async fn everything_is_found_by_its_id(kind: Kind) {
     for stored in world.accounts.values() {
         let id = stored.account.id;
         assert_eq!(store.account(id).await.unwrap().value.as_ref(), Some(stored));
-        let metadata = store.account_metadata(id).await.unwrap().value;
+        let AccountWords { metadata, external_id } = store.account_words(id).await.unwrap().value;
+        assert_eq!(external_id, stored.external_id);
         assert_eq!(metadata.as_ref().map(|metadata| &metadata.text), stored.metadata.as_ref());
         let digest = metadata.map_or(0, |metadata| metadata.digest);
         assert_eq!(digest, stored.account.metadata_digest);
@@ -374,7 +375,14 @@ async fn everything_is_found_by_its_id(kind: Kind) {
     assert_eq!(store.transfer(unknown).await.unwrap().value, None);
     assert_eq!(store.transfers_of_transaction(unknown).await.unwrap().value, Vec::new());
     assert_eq!(store.account(AccountId(3)).await.unwrap().value, None);
-    assert_eq!(store.account_metadata(AccountId(3)).await.unwrap().value, None);
+    let words = store.account_words(AccountId(3)).await.unwrap().value;
+    assert_eq!(words, AccountWords::default());
+    // The world has all of it, so that the above says something.
+    assert!(world.accounts.values().any(|stored| stored.external_id.is_some()));
+    assert!(world.transactions.iter().any(|it| it.transaction.external_id.is_some()));
+    let transfers = || world.transfers.iter();
+    assert!(transfers().any(|stored| stored.transfer.external_id.is_some()));
+    assert!(transfers().any(|stored| stored.reversed_by.is_some()));
 }
 
 async fn a_cursor_of_another_list_is_a_clear_error(kind: Kind) {

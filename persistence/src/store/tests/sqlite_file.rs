@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use florin_engine::{
-    Balances, Event, JournalSeq, LedgerId, MajorUnits, Scale, Timestamp, TransferId,
+    Balances, Event, ExternalId, JournalSeq, LedgerId, MajorUnits, Scale, Timestamp, TransferId,
 };
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use uuid::Uuid;
 
-use super::world::{AMOUNTS, IDS, World, amount, flag_names};
+use super::world::{AMOUNTS, IDS, World, amount, first_account_ids, flag_names};
 use super::{DIRECTORY, SMALL, open, raw};
 use crate::store::{Store, StoreError, StoreErrorKind};
 
@@ -33,6 +33,43 @@ async fn stored(seed: u64, directory: &Path) -> World {
 }
 
 /// An id as API.md shows it.
+pub(super) fn id_or_null(id: Option<TransferId>) -> String {
+    id.map_or("null".to_owned(), |id| shown_id(id.0))
+}
+
+pub(super) fn text_or_null(external_id: Option<&ExternalId>) -> String {
+    external_id.map_or("null".to_owned(), |external_id| external_id.text().to_owned())
+}
+
+/// The id and external id of each account and each transaction that has one, by their times.
+pub(super) fn external_ids(world: &World) -> [Vec<Vec<String>>; 2] {
+    let row =
+        |id: u128, external_id: &ExternalId| vec![shown_id(id), external_id.text().to_owned()];
+    let mut accounts: Vec<_> = world.accounts.values().collect();
+    accounts.sort_unstable_by_key(|stored| stored.account.timestamp);
+    let accounts = accounts.into_iter().filter_map(|stored| {
+        stored.external_id.as_ref().map(|external_id| row(stored.account.id.0, external_id))
+    });
+    let transactions = world.transactions.iter().filter_map(|stored| {
+        let transaction = &stored.transaction;
+        transaction.external_id.as_ref().map(|external_id| row(transaction.id.0, external_id))
+    });
+    let shown = [accounts.collect(), transactions.collect()];
+    assert!(shown.iter().all(|rows: &Vec<_>| !rows.is_empty()), "that says nothing");
+    shown
+}
+
+#[tokio::test]
+async fn accounts_and_transactions_show_their_external_ids() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = stored(3, directory.path()).await;
+    let mut connection = raw(directory.path()).await;
+    for (view, expected) in ["v_accounts", "v_transactions"].into_iter().zip(external_ids(&world)) {
+        let from = format!("{view} WHERE external_id IS NOT NULL ORDER BY timestamp");
+        assert_eq!(rows(&mut connection, &from, &["id", "external_id"]).await, expected, "{view}");
+    }
+}
+
 pub(super) fn shown_id(id: u128) -> String {
     match u64::try_from(id) {
         Ok(small) => small.to_string(),
@@ -101,7 +138,7 @@ async fn stored_numbers_sort_as_the_numbers_do() {
     )
     .await;
     let small: Vec<String> = ids.into_iter().map(|mut row| row.remove(0)).collect();
-    let mut expected: Vec<u128> = (100..112).map(|id| id * 0x1_0000_0001).chain(IDS).collect();
+    let mut expected = first_account_ids();
     expected.sort_unstable();
     assert_eq!(small, expected.into_iter().map(shown_id).collect::<Vec<_>>());
 }
@@ -127,6 +164,9 @@ async fn transfers_read_as_money_ids_and_times() {
             "flags",
             "code",
             "coalesce(metadata, 'none')",
+            "coalesce(external_id, 'null')",
+            "coalesce(reverses, 'null')",
+            "coalesce(reversed_by, 'null')",
         ],
     )
     .await;
@@ -141,13 +181,16 @@ async fn transfers_read_as_money_ids_and_times() {
                 shown_id(transfer.credit_account_id.0),
                 transfer.amount.display(scale_of(&world, transfer.ledger)).to_string(),
                 stored.status().name().to_owned(),
-                transfer.transaction_id.map_or("null".to_owned(), |id| shown_id(id.0)),
+                id_or_null(transfer.transaction_id),
                 shown_id(transfer.user_data_128),
                 transfer.user_data_64.to_string(),
                 transfer.user_data_32.to_string(),
                 flag_names(transfer.flags),
                 transfer.code.0.to_string(),
                 transfer.metadata.as_ref().map_or("none".to_owned(), |text| text.text.to_string()),
+                text_or_null(transfer.external_id.as_ref()),
+                id_or_null(Some(transfer.reverses).filter(|id| id.0 != 0)),
+                id_or_null(stored.reversed_by),
             ]
         })
         .collect();
@@ -257,7 +300,7 @@ async fn accounts_read_as_money_with_balance_and_available() {
         }
         assert_eq!(shown.len(), accounts.len());
     }
-    assert!(negative > 5 && compared == 80, "{negative} of {compared}");
+    assert!(negative > 5 && compared == 88, "{negative} of {compared}");
 }
 
 #[tokio::test]
@@ -407,7 +450,7 @@ async fn a_newer_schema_is_refused_in_one_sentence() {
     let error = refused(directory.path(), DIRECTORY).await;
     assert_eq!(
         error.to_string(),
-        "the store has schema version 9, and this program knows versions up to 4: use the newer program"
+        "the store has schema version 9, and this program knows versions up to 5: use the newer program"
     );
 }
 

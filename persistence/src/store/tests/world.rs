@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use florin_engine::{
     Account, AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event,
-    IdBurned, Inherited, JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, Record,
-    Scale, Settlement, Timestamp, Transaction, Transfer, TransferExpired, TransferFlags,
-    TransferId, TransferPosted, metadata_digest,
+    ExternalId, IdBurned, Inherited, JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals,
+    Metadata, Record, Scale, Settlement, Timestamp, Transaction, Transfer, TransferExpired,
+    TransferFlags, TransferId, TransferPosted, metadata_digest,
 };
 
 use crate::store::{
@@ -29,6 +29,20 @@ pub(super) const IDS: [u128; 8] = [
 /// Amounts around every border of how they are kept, and the largest.
 pub(super) const AMOUNTS: [u128; 8] =
     [0, 1, 99, 1250, i64::MAX as u128, 1 << 63, 10_u128.pow(28), (1 << 96) - 1];
+
+/// Accounts that were created by these texts, with all that a string in SQL or a pattern could stumble over.
+const EXTERNAL_IDS: [&str; 2] = ["alice@example.com", "~!'\"\\%_$1?#&+"];
+
+pub(super) fn named(text: &str) -> ExternalId {
+    ExternalId::try_new(text).unwrap()
+}
+
+/// The ids of the accounts that a world begins with.
+pub(super) fn first_account_ids() -> Vec<u128> {
+    let more_ids = (100..112).map(|id| id * 0x1_0000_0001);
+    let named = EXTERNAL_IDS.map(|text| named(text).id());
+    IDS.into_iter().chain(more_ids).chain(named).collect()
+}
 
 pub(super) fn amount(minor_units: u128) -> Amount {
     Amount::try_new(minor_units).unwrap()
@@ -68,6 +82,7 @@ pub(super) struct World {
     /// With what has become of them by the end.
     pub(super) transfers: Vec<StoredTransfer>,
     settled: BTreeMap<TransferId, JournalSeq>,
+    reversed: BTreeMap<TransferId, JournalSeq>,
     pub(super) transactions: Vec<StoredTransaction>,
     pub(super) history: Vec<BalanceAt>,
 }
@@ -83,15 +98,14 @@ impl World {
             accounts: BTreeMap::new(),
             transfers: Vec::new(),
             settled: BTreeMap::new(),
+            reversed: BTreeMap::new(),
             transactions: Vec::new(),
             history: Vec::new(),
         };
         for (id, currency, scale) in [(1, "USD", 2), (2, "JPY", 0), (u32::MAX, "WEI", 28)] {
             world.create_ledger(LedgerId(id), currency, scale);
         }
-        let more_ids = (100..112).map(|id| id * 0x1_0000_0001);
-        let ids: Vec<u128> = IDS.into_iter().chain(more_ids).collect();
-        for ids in ids.chunks(3) {
+        for ids in first_account_ids().chunks(3) {
             world.create_accounts(ids);
         }
         world
@@ -185,6 +199,7 @@ impl World {
             let history = self.random.pick(&[AccountFlags::empty(), AccountFlags::HISTORY]);
             let created = AccountCreated {
                 id: AccountId(*id),
+                external_id: EXTERNAL_IDS.map(named).into_iter().find(|named| named.id() == *id),
                 ledger: self.random.pick(&[
                     LedgerId(1),
                     LedgerId(1),
@@ -226,17 +241,19 @@ impl World {
         let timestamp = self.tick();
         let count = 1 + self.random.below(12);
         let mut events = Vec::new();
-        let transaction = self.random.one_in(4).then(|| self.new_id());
+        let transaction = self.random.one_in(4).then(|| self.new_name());
+        let transaction_id = transaction.as_ref().map(|(id, _)| *id);
         if let Some(id) = transaction {
-            let transaction =
-                Transaction { id, transfers: count as u32, timestamp, metadata: self.metadata() };
+            let (id, external_id) = id;
+            let (transfers, metadata) = (count as u32, self.metadata());
+            let transaction = Transaction { id, external_id, transfers, timestamp, metadata };
             let seq = self.next_seq();
             self.transactions.push(StoredTransaction { transaction: transaction.clone(), seq });
             events.push(Event::TransactionCreated(transaction));
         }
         let mut touched: Vec<AccountId> = Vec::new();
         for index in 0..count {
-            let transfer = self.transfer(timestamp.plus(index as u64), transaction);
+            let transfer = self.transfer(timestamp.plus(index as u64), transaction_id);
             let mut position = |id| {
                 let found = touched.iter().position(|touched| *touched == id);
                 let position = found.unwrap_or_else(|| {
@@ -251,7 +268,12 @@ impl World {
             if let Some((id, settlement)) = transfer.settles() {
                 self.settle(id, settlement);
             }
-            let stored = StoredTransfer { transfer: transfer.clone(), seq, settlement: None };
+            if transfer.reverses.0 != 0 {
+                self.reverse(transfer.reverses, transfer.id);
+            }
+            let (settlement, reversed_by) = (None, None);
+            let stored =
+                StoredTransfer { transfer: transfer.clone(), seq, settlement, reversed_by };
             self.transfers.push(stored);
             let posted = TransferPosted { transfer, debit_account, credit_account };
             events.push(Event::TransferPosted(posted));
@@ -283,6 +305,30 @@ impl World {
         self.settled.insert(id, seq);
     }
 
+    /// One of the transfers that moved money and were not reversed.
+    fn reversible(&mut self) -> Option<Transfer> {
+        const NOT_POSTED: TransferFlags =
+            TransferFlags::PENDING.with(TransferFlags::VOID_PENDING_TRANSFER);
+        let posted: Vec<usize> = (0..self.transfers.len())
+            .filter(|at| {
+                let stored = &self.transfers[*at];
+                stored.reversed_by.is_none() && !stored.transfer.flags.intersects(NOT_POSTED)
+            })
+            .collect();
+        if posted.is_empty() {
+            return None;
+        }
+        let at = posted[self.random.below(posted.len())];
+        Some(self.transfers[at].transfer.clone())
+    }
+
+    fn reverse(&mut self, id: TransferId, by: TransferId) {
+        let stored = self.transfers.iter_mut().find(|stored| stored.transfer.id == id).unwrap();
+        assert_eq!(stored.reversed_by.replace(by), None);
+        let seq = self.next_seq();
+        self.reversed.insert(id, seq);
+    }
+
     fn expire(&mut self, pending: Transfer) {
         let timestamp = self.tick();
         self.settle(pending.id, Settlement::Expired);
@@ -311,6 +357,16 @@ impl World {
         }
     }
 
+    /// A new id, and the text that it stands for, if it has one.
+    fn new_name(&mut self) -> (TransferId, Option<ExternalId>) {
+        let used = self.transfers.len() + self.transactions.len();
+        if used < IDS.len() || !self.random.one_in(6) {
+            return (self.new_id(), None);
+        }
+        let external_id = named(&format!("order-{used}-'\"\\%"));
+        (TransferId(external_id.id()), Some(external_id))
+    }
+
     fn transfer(&mut self, timestamp: Timestamp, transaction: Option<TransferId>) -> Transfer {
         let ids: Vec<AccountId> = self.accounts.keys().copied().collect();
         let debit = self.random.below(ids.len());
@@ -318,8 +374,10 @@ impl World {
         let plain = self.random.one_in(2);
         let effective_at = self.random.one_in(3).then(|| Timestamp(timestamp.0 - 5));
         let amount = amount(self.random.pick(&AMOUNTS));
+        let (id, external_id) = self.new_name();
         let mut transfer = Transfer {
-            id: self.new_id(),
+            id,
+            external_id,
             debit_account_id: ids[debit],
             credit_account_id: ids[credit],
             amount,
@@ -350,6 +408,12 @@ impl World {
                 TransferFlags::VOID_PENDING_TRANSFER,
             ]);
             transfer.inherited = Inherited::AMOUNT;
+        } else if self.random.one_in(5)
+            && let Some(original) = self.reversible()
+        {
+            transfer.reverses = original.id;
+            transfer.debit_account_id = original.credit_account_id;
+            transfer.credit_account_id = original.debit_account_id;
         } else if self.random.one_in(5) {
             transfer.flags = TransferFlags::BALANCING_DEBIT;
             transfer.amount_requested = AMOUNTS.map(self::amount)[self.random.below(8)];
@@ -399,9 +463,12 @@ impl World {
     pub(super) fn transfers_at(&self, seq: JournalSeq) -> Vec<StoredTransfer> {
         let there = self.transfers.iter().filter(|stored| stored.seq <= seq);
         let then = |stored: &StoredTransfer| {
-            let is_settled = self.settled.get(&stored.transfer.id).is_some_and(|at| *at <= seq);
+            let is = |ended: &BTreeMap<TransferId, JournalSeq>| {
+                ended.get(&stored.transfer.id).is_some_and(|at| *at <= seq)
+            };
             StoredTransfer {
-                settlement: stored.settlement.filter(|_| is_settled),
+                settlement: stored.settlement.filter(|_| is(&self.settled)),
+                reversed_by: stored.reversed_by.filter(|_| is(&self.reversed)),
                 ..stored.clone()
             }
         };
@@ -444,12 +511,14 @@ fn stored_account(created: &AccountCreated, seq: JournalSeq) -> StoredAccount {
             version: 0,
             metadata_digest: metadata_digest(metadata),
             metadata_seq: if metadata.is_some() { seq } else { JournalSeq::NONE },
+            external_id_seq: created.external_id.as_ref().map_or(JournalSeq::NONE, |_| seq),
             user_data_32: created.user_data_32,
             ledger: created.ledger,
             code: created.code,
             flags: created.flags,
         },
         metadata: metadata.map(|metadata| Arc::clone(&metadata.text)),
+        external_id: created.external_id.clone(),
         seq,
     }
 }
