@@ -115,7 +115,7 @@ mod account {
     pub(super) const USER_DATA_32: u64 = 1 << 4;
     pub(super) const METADATA: u64 = 1 << 5;
     pub(super) const EXTERNAL_ID: u64 = 1 << 7;
-    pub(super) const KNOWN: u64 = (1 << 6) - 1 | EXTERNAL_ID;
+    pub(super) const KNOWN: u64 = ((1 << 6) - 1) | EXTERNAL_ID;
 }
 
 /// Presence bits of a transfer posted.

@@ -8,7 +8,7 @@ use super::connect::database_error;
 use crate::store::error::StoreError;
 
 /// The newest schema version that this program knows.
-pub(super) const KNOWN: i64 = 5;
+pub(super) const KNOWN: i64 = 6;
 
 fn migrations() -> Migrator {
     let migration = |version, name: &'static str, sql: &'static str| {
@@ -22,7 +22,7 @@ fn migrations() -> Migrator {
         migration(
             KNOWN,
             "external_ids",
-            include_str!("../../../migrations/postgres/0005_external_ids.sql"),
+            include_str!("../../../migrations/postgres/0006_external_ids.sql"),
         ),
     ])
 }

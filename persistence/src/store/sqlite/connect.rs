@@ -35,9 +35,9 @@ fn migrations() -> Migrator {
         migration(3, "rebuild", include_str!("../../../migrations/sqlite/0003_rebuild.sql")),
         migration(4, "two_phase", include_str!("../../../migrations/sqlite/0004_two_phase.sql")),
         migration(
-            5,
+            6,
             "external_ids",
-            include_str!("../../../migrations/sqlite/0005_external_ids.sql"),
+            include_str!("../../../migrations/sqlite/0006_external_ids.sql"),
         ),
     ])
 }
