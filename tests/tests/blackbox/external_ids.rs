@@ -290,6 +290,46 @@ fn nothing_acknowledged_loses_its_text() {
     bank.server.verify();
 }
 
+/// What the store alone has lost is found out, whether it is of an account or a transfer.
+#[test]
+fn verify_misses_a_text_that_the_store_does_not_have() {
+    let postgres = Postgres::shared();
+    let database = postgres.create_database();
+    let url = postgres.url(&database);
+    let server = TestServer::start_with_variables(&[], &[("FLORIN_DATABASE_URL", &url)]);
+    let mut bank = TestBank::of(server);
+    bank.account(1);
+    bank.check("POST /v1/accounts", json!({"id": "ext:alice"}), "201");
+    let named = with(between("1", "ext:alice", "1.00"), json!({"id": "ext:order-1"}));
+    bank.check("POST /v1/transfers", named, "201");
+    assert_eq!(bank.list("/v1/transfers")[0]["external_id"], "order-1");
+    let data_dir = bank.server.data_dir_word().to_owned();
+    bank.server.stop();
+    bank.server.verify();
+    let words = ["verify", "--data-dir", &data_dir, "--database-url", &url];
+    for (table, text, id, said) in [
+        ("accounts", "alice", "53e5438e-dc7d-5cbb-abf7-45eb17e9381b", "the external id of account"),
+        ("transfers", "order-1", "d60ad1d1-76cb-5843-b6a6-3b0bd3bd9a43", "the transfers of record"),
+    ] {
+        let set = |to: &str, of: &str| {
+            let sql =
+                format!("UPDATE florin.{table} SET external_id = {to} WHERE {of} RETURNING 1");
+            assert!(postgres.psql(&database, &sql).starts_with('1'), "{sql}");
+        };
+        set("NULL", &format!("external_id = '{text}'"));
+        let ended = run(&words);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(format!("{ended:?}").contains(said), "{ended:?}");
+        // Nor does another text pass: it is not that of the id.
+        set("'somebody-else'", &format!("id = '{id}'"));
+        let ended = run(&words);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(format!("{ended:?}").contains("external_id"), "{ended:?}");
+        set(&format!("'{text}'"), &format!("id = '{id}'"));
+        bank.server.verify();
+    }
+}
+
 #[test]
 fn the_command_line_takes_texts() {
     let bank = TestBank::with_accounts(&[1]);
