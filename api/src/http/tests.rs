@@ -15,6 +15,8 @@ use super::openapi::DOCUMENT;
 use super::*;
 use crate::keys::Scope;
 
+mod reversed;
+
 /// A ledger and its routes.
 struct Bank {
     _directory: tempfile::TempDir,
