@@ -1,14 +1,15 @@
 //! The front: what a program that embeds the ledger holds, and what the HTTP edge is built on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use florin_engine::{
-    Account, AccountId, AmountTextError, Asking, Command, CommandKey, Decision, Event, Field,
-    ItemOutcome, JournalSeq, LedgerId, Record, Rejection, Scale, Settlement, Timestamp,
-    Transaction, Transfer, TransferFlags, TransferId, TransferStatus, Unreadable, Verdict,
-    WHOLE_TRANSACTION, metadata_digest,
+    Account, AccountId, AmountTextError, Asking, Command, CommandKey, Decided, DecidedKind,
+    Decision, Event, Field, ItemOutcome, JournalSeq, LedgerId, Record, Rejection, Scale,
+    Settlement, Timestamp, Transaction, Transfer, TransferFlags, TransferId, TransferStatus,
+    Unreadable, Verdict, WHOLE_TRANSACTION, metadata_digest,
 };
 use florin_persistence::store::Store;
 use tokio::sync::oneshot;
@@ -22,6 +23,9 @@ use crate::open::Running;
 use crate::shard::{Arrival, Look, LookAt, Seen, Submit};
 use crate::size::record_bytes_max;
 use crate::write_behind::StoreCondition;
+
+/// So many ids the shard looks at in one step.
+const LOOK_MAX: usize = 512;
 
 /// An open ledger. Cheap to clone; all clones are the same ledger.
 ///
@@ -292,6 +296,57 @@ impl Florin {
         Ok(Read { seq, value, source: Source::Memory })
     }
 
+    /// The accounts with these ids, in their order, all of one moment, as every acknowledged write left them.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn accounts(
+        &self,
+        ids: &[AccountId],
+    ) -> Result<Read<Vec<Option<FoundAccount>>>, ReadError> {
+        let (seq, seen) = self.look(LookAt::Accounts(ids.to_vec())).await?;
+        let Seen::Accounts(accounts) = seen else { unreachable!("accounts were looked at") };
+        let with_metadata = accounts.iter().flatten();
+        let with_metadata = with_metadata
+            .filter(|account| account.metadata_seq != JournalSeq::NONE)
+            .map(|account| (account.metadata_seq, account.id));
+        let history = &self.running.history;
+        let texts = history.metadata_of(with_metadata.collect()).await.map_err(away)?;
+        let found = |account: Account| {
+            let metadata = texts.get(&account.id).cloned().flatten();
+            FoundAccount { account, metadata }
+        };
+        let value = accounts.into_iter().map(|account| account.map(found)).collect();
+        Ok(Read { seq, value, source: Source::Memory })
+    }
+
+    /// The transfers with these ids, in their order, if they were acknowledged, and what became of them.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn transfers(
+        &self,
+        ids: &[TransferId],
+    ) -> Result<Read<Vec<Option<FoundTransfer>>>, ReadError> {
+        let (mut seq, mut decided) = (JournalSeq::NONE, Vec::with_capacity(ids.len()));
+        // Old ids are looked for on the disk, so the shard does something else in between. What a transfer is does not change meanwhile.
+        for slice in ids.chunks(LOOK_MAX).chain(ids.is_empty().then_some(ids)) {
+            let (at, seen) = self.look(LookAt::Ids(slice.to_vec())).await?;
+            let Seen::Ids(seen) = seen else { unreachable!("ids were looked at") };
+            seq = at;
+            let is_transfer = |decided: &Decided| decided.kind == DecidedKind::Transfer;
+            let seqs = seen.into_iter().map(|seen| seen.filter(is_transfer).map(|it| it.seq));
+            decided.extend(slice.iter().zip(seqs).filter_map(|(id, seq)| Some((seq?, *id))));
+        }
+        let (transfers, source) = self.running.history.transfers(decided).await.map_err(away)?;
+        let (seq_of_ends, found) = self.with_settlements(transfers).await?;
+        let found: HashMap<_, _> =
+            found.into_iter().map(|found| (found.transfer.id, found)).collect();
+        // An id may be asked for twice.
+        let value = ids.iter().map(|id| found.get(id).cloned()).collect();
+        Ok(Read { seq: seq.max(seq_of_ends), value, source })
+    }
+
     /// The transfer with this id, if it was acknowledged, and what became of it.
     ///
     /// # Errors
@@ -339,10 +394,15 @@ impl Florin {
         let (seq, mut settlements) = match pending.is_empty() {
             true => (JournalSeq::NONE, Vec::new().into_iter()),
             false => {
-                let (seq, seen) = self.look(LookAt::Settlements(pending)).await?;
-                let Seen::Settlements(settlements) = seen else {
-                    unreachable!("settlements were looked at")
-                };
+                let (mut seq, mut settlements) = (JournalSeq::NONE, Vec::new());
+                for pending in pending.chunks(LOOK_MAX) {
+                    let (at, seen) = self.look(LookAt::Settlements(pending.to_vec())).await?;
+                    let Seen::Settlements(seen) = seen else {
+                        unreachable!("settlements were looked at")
+                    };
+                    seq = at;
+                    settlements.extend(seen);
+                }
                 (seq, settlements.into_iter())
             }
         };
@@ -470,12 +530,14 @@ impl Florin {
     }
 
     async fn look(&self, at: LookAt) -> Result<(JournalSeq, Seen), ReadError> {
-        // A read takes no room in the journal, only a place in the queue.
+        // A read takes no room in the journal, only its places in the queue.
         let permit =
-            self.running.admission.admit(1, 0, u64::MAX).map_err(|refusal| match refusal {
-                Refusal::Stopping => ReadError::Stopping,
-                Refusal::Overloaded | Refusal::StorageFull => ReadError::Overloaded,
-            })?;
+            self.running.admission.admit(at.count(), 0, u64::MAX).map_err(
+                |refusal| match refusal {
+                    Refusal::Stopping => ReadError::Stopping,
+                    Refusal::Overloaded | Refusal::StorageFull => ReadError::Overloaded,
+                },
+            )?;
         let (reply, released) = oneshot::channel();
         self.running.arrivals.send(Arrival::Look(Look { at, permit, reply }));
         let released = released.await.map_err(|_| ReadError::Failed)?;

@@ -2,6 +2,7 @@
 //!
 //! The position of everything decided is known, so a read by id finds it in the journal even while the store is far behind.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use florin_engine::{AccountId, Event, JournalSeq, Record, Transaction, Transfer, TransferId};
@@ -126,6 +127,87 @@ impl History {
         }
         let metadata = self.store.account_metadata(id).await.map_err(store)?.value;
         Ok(metadata.map(|metadata| metadata.text))
+    }
+
+    /// Takes each record at these positions that the store does not have yet, with what was asked for in it, one at a time: a record can be large. Gives what
+    /// is left for the store.
+    async fn take_young<T: Copy>(
+        &self,
+        mut asked: Vec<(JournalSeq, T)>,
+        mut take: impl FnMut(Record, &[(JournalSeq, T)]),
+    ) -> Result<Vec<(JournalSeq, T)>, HistoryError> {
+        asked.sort_unstable_by_key(|(seq, _)| *seq);
+        let stored = self.shared.stored();
+        let young = asked.split_off(asked.partition_point(|(seq, _)| *seq <= stored));
+        let mut old = asked;
+        for of_record in young.chunk_by(|(one, _), (other, _)| one == other) {
+            match self.journaled(of_record[0].0).await? {
+                Some(record) => take(record, of_record),
+                // The store has it by now, and the journal no more.
+                None => old.extend_from_slice(of_record),
+            }
+        }
+        Ok(old)
+    }
+
+    /// The metadata of accounts whose records with it stand at these positions.
+    pub(crate) async fn metadata_of(
+        &self,
+        asked: Vec<(JournalSeq, AccountId)>,
+    ) -> Result<HashMap<AccountId, Option<Arc<str>>>, HistoryError> {
+        let mut found = HashMap::new();
+        let take = |record: Record, asked: &[(JournalSeq, AccountId)]| {
+            let accounts = record.accounts;
+            // A record that replaces metadata does so once for each account.
+            let texts = record.events.into_iter().filter_map(|event| match event {
+                Event::AccountCreated(created) => Some((created.id, created.metadata)),
+                Event::MetadataReplaced(replaced) => {
+                    Some((accounts[replaced.account as usize].id, replaced.metadata))
+                }
+                _ => None,
+            });
+            let texts: HashMap<_, _> = texts.collect();
+            for (_, id) in asked {
+                let text = texts.get(id).and_then(Option::as_ref);
+                found.insert(*id, text.map(|metadata| Arc::clone(&metadata.text)));
+            }
+        };
+        let old = self.take_young(asked, take).await?;
+        if !old.is_empty() {
+            let ids: Vec<AccountId> = old.into_iter().map(|(_, id)| id).collect();
+            let stored = self.store.accounts_by_id(&ids).await.map_err(store)?.value;
+            found.extend(stored.into_iter().map(|stored| (stored.account.id, stored.metadata)));
+        }
+        Ok(found)
+    }
+
+    /// The transfers that were decided at these positions under these ids, in no order.
+    pub(crate) async fn transfers(
+        &self,
+        asked: Vec<(JournalSeq, TransferId)>,
+    ) -> Result<(Vec<Transfer>, Source), HistoryError> {
+        let mut found = Vec::new();
+        let take = |record: Record, asked: &[(JournalSeq, TransferId)]| {
+            let ids: HashSet<TransferId> = asked.iter().map(|(_, id)| *id).collect();
+            found.extend(record.events.into_iter().filter_map(|event| match event {
+                Event::TransferPosted(posted) if ids.contains(&posted.transfer.id) => {
+                    Some(posted.transfer)
+                }
+                _ => None,
+            }));
+        };
+        let old = self.take_young(asked, take).await?;
+        if old.is_empty() {
+            return Ok((found, Source::Memory));
+        }
+        let ids: Vec<TransferId> = old.iter().map(|(_, id)| *id).collect();
+        let stored = self.store.transfers_by_id(&ids).await.map_err(store)?.value;
+        let there: HashSet<TransferId> = stored.iter().map(|stored| stored.transfer.id).collect();
+        for (seq, id) in &old {
+            self.unless_lost(*seq, there.get(id))?;
+        }
+        found.extend(stored.into_iter().map(|stored| stored.transfer));
+        Ok((found, Source::Store))
     }
 
     /// The transfer that was decided at `seq` under this id, if a transfer was.

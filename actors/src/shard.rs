@@ -58,16 +58,32 @@ pub(crate) struct Look {
 #[derive(Clone, Debug)]
 pub(crate) enum LookAt {
     Account(AccountId),
+    Accounts(Vec<AccountId>),
     Id(TransferId),
+    Ids(Vec<TransferId>),
     /// What became of these transfers.
     Settlements(Vec<TransferId>),
+}
+
+impl LookAt {
+    /// How many things are looked at.
+    pub(crate) fn count(&self) -> u64 {
+        match self {
+            LookAt::Account(_) | LookAt::Id(_) => 1,
+            LookAt::Accounts(ids) => ids.len() as u64,
+            LookAt::Ids(ids) | LookAt::Settlements(ids) => ids.len() as u64,
+        }
+    }
 }
 
 /// What was seen.
 #[derive(Debug)]
 pub(crate) enum Seen {
     Account(Option<Box<Account>>),
+    /// In the order in which they were asked for, like the others.
+    Accounts(Vec<Option<Account>>),
     Id(Option<Decided>),
+    Ids(Vec<Option<Decided>>),
     /// In the order in which they were asked for; none for what is open, or was never pending.
     Settlements(Vec<Option<Settlement>>),
 }
@@ -178,10 +194,11 @@ impl Shard {
         let Look { at, permit, reply } = look;
         let seen = match at {
             LookAt::Account(id) => Seen::Account(self.state.account(id).cloned().map(Box::new)),
-            LookAt::Id(id) => {
-                let decided = self.state.recent_id(id).or_else(|| self.indexed.transfer(id));
-                Seen::Id(decided)
+            LookAt::Accounts(ids) => {
+                Seen::Accounts(ids.iter().map(|id| self.state.account(*id).cloned()).collect())
             }
+            LookAt::Id(id) => Seen::Id(self.decided(id)),
+            LookAt::Ids(ids) => Seen::Ids(ids.into_iter().map(|id| self.decided(id)).collect()),
             LookAt::Settlements(ids) => {
                 let settlement = |id: &TransferId| {
                     let ended = self.state.recently_settled(*id);
@@ -196,6 +213,10 @@ impl Shard {
             return;
         }
         self.enqueue(Item::Seen { seq: self.state.seq(), seen, permit, reply });
+    }
+
+    fn decided(&mut self, id: TransferId) -> Option<Decided> {
+        self.state.recent_id(id).or_else(|| self.indexed.transfer(id))
     }
 
     /// Puts an outcome into the journal queue, unless it changed nothing and all that it could depend on is durable already.

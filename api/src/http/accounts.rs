@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use florin_actors::{FoundAccount, Source};
 use florin_engine::{AccountId, Code, Command, KeyRule, LedgerId};
-use florin_persistence::store::AccountFilter;
+use florin_persistence::store::{AccountFilter, TimeRange};
 
 use super::body::Bound;
 use super::error::ApiError;
@@ -116,6 +116,8 @@ pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
         user_data_128: query.id("user_data_128")?,
         user_data_64: query.integer("user_data_64", u64::MAX)?,
         user_data_32: query.integer("user_data_32", u64::from(u32::MAX))?.map(|it| it as u32),
+        time: TimeRange { from: query.time("from")?, to: query.time("to")? },
+        metadata: query.metadata()?,
     };
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;

@@ -183,6 +183,10 @@ codes! {
     NotYet = SERVICE_UNAVAILABLE, "not_yet", After,
         "The source of this answer has not reached the position in min_seq within 5 seconds.",
         "Ask again later, or without min_seq for the state as it is known now.";
+    /// Too much would have to be looked through.
+    OutOfReach = UNPROCESSABLE_ENTITY, "out_of_reach", Never,
+        "To tell what the account held then, more than 100,000 transfers would have to be looked through.",
+        "Ask for a moment nearer to now or to the account's beginning, or create accounts that need it with the flag `history`: what they held at a time of decision is told at any size.";
     /// The SQL store does not answer.
     StoreAway = SERVICE_UNAVAILABLE, "store_away", After,
         "The SQL store, which answers lists and history, does not answer.",

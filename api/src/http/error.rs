@@ -154,6 +154,8 @@ pub(crate) enum ApiError {
     NotYet { asked: JournalSeq, reached: JournalSeq },
     /// The SQL store does not answer.
     StoreAway,
+    /// Too much would have to be looked through.
+    OutOfReach,
     /// The first outcome can not be shown now.
     HistoryAway { id: Option<u128> },
     /// The first outcome was lost with an earlier store.
@@ -313,6 +315,7 @@ impl ApiError {
             ApiError::OutcomeUnknown { .. } => Code::OutcomeUnknown,
             ApiError::NotYet { .. } => Code::NotYet,
             ApiError::StoreAway => Code::StoreAway,
+            ApiError::OutOfReach => Code::OutOfReach,
             ApiError::HistoryAway { .. } => Code::HistoryAway,
             ApiError::HistoryLost { .. } => Code::HistoryLost,
         })

@@ -157,6 +157,32 @@ impl Ledger {
         }
     }
 
+    /// The accounts with these ids, in their order, as of `min_seq` at least.
+    pub(crate) async fn accounts(
+        &self,
+        ids: &[AccountId],
+        min_seq: Option<JournalSeq>,
+    ) -> Result<Read<Vec<Option<FoundAccount>>>, ApiError> {
+        self.until_current(min_seq).await?;
+        match self {
+            Ledger::Owner(florin) => florin.accounts(ids).await.map_err(|error| unread(&error)),
+            Ledger::Reader(reader) => reader.accounts(ids).await.map_err(|error| unlisted(&error)),
+        }
+    }
+
+    /// The transfers with these ids, in their order, as of `min_seq` at least.
+    pub(crate) async fn transfers(
+        &self,
+        ids: &[TransferId],
+        min_seq: Option<JournalSeq>,
+    ) -> Result<Read<Vec<Option<FoundTransfer>>>, ApiError> {
+        self.until_current(min_seq).await?;
+        match self {
+            Ledger::Owner(florin) => florin.transfers(ids).await.map_err(|error| unread(&error)),
+            Ledger::Reader(reader) => reader.transfers(ids).await.map_err(|error| unlisted(&error)),
+        }
+    }
+
     /// The transaction with this id.
     pub(crate) async fn transaction(
         &self,

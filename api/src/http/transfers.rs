@@ -2,6 +2,7 @@
 
 use florin_engine::{
     Amount, Code, Command, JournalSeq, KeyRule, LedgerId, Scale, TransferFlags, TransferId,
+    TransferStatus,
 };
 use florin_persistence::store::{PageRequest, TimeRange, TransferFilter};
 
@@ -185,6 +186,13 @@ pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.page_of_transfers(&filter, &page).await
 }
 
+const STATUSES: [(&str, TransferStatus); 4] = [
+    ("posted", TransferStatus::Posted),
+    ("pending", TransferStatus::Pending),
+    ("voided", TransferStatus::Voided),
+    ("expired", TransferStatus::Expired),
+];
+
 /// The filters of a list of transfers, with amounts still in major units.
 pub(crate) struct TransferQuery {
     filter: TransferFilter,
@@ -202,6 +210,8 @@ impl TransferQuery {
             user_data_64: query.integer("user_data_64", u64::MAX)?,
             user_data_32: query.integer("user_data_32", u64::from(u32::MAX))?.map(|it| it as u32),
             time: TimeRange { from: query.time("from")?, to: query.time("to")? },
+            status: query.word("status", &STATUSES)?,
+            metadata: query.metadata()?,
             transaction: query.id("transaction_id")?.map(TransferId),
             ..TransferFilter::default()
         };

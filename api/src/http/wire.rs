@@ -6,4 +6,5 @@ pub(crate) mod input;
 pub(crate) mod json;
 pub(crate) mod metadata;
 pub(crate) mod output;
+pub(crate) mod report;
 pub(crate) mod values;

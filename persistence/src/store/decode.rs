@@ -10,6 +10,7 @@ use super::batch::{SettlementRow, TransactionRow};
 use super::columns::Columns;
 use super::error::StoreError;
 use super::rows::{BalanceAt, StoredAccount, StoredLedger, StoredTransfer};
+use super::statement::Movement;
 
 pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, StoreError> {
     let timestamp = Timestamp(columns.u64("timestamp")?);
@@ -62,6 +63,29 @@ pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, Stor
         metadata,
     };
     Ok(StoredTransfer { transfer, seq, settlement })
+}
+
+/// A transfer as it stands on `account`.
+pub(super) fn movement(
+    mut columns: impl Columns,
+    account: AccountId,
+) -> Result<Movement, StoreError> {
+    let timestamp = Timestamp(columns.u64("timestamp")?);
+    let effective_at = columns.optional_u64("effective_at")?.map(Timestamp);
+    let seq = JournalSeq(columns.u64("seq")?);
+    let transfer = Transfer {
+        timestamp,
+        effective_at,
+        id: TransferId(columns.id("id")?),
+        debit_account_id: AccountId(columns.id("debit_account_id")?),
+        credit_account_id: AccountId(columns.id("credit_account_id")?),
+        amount: columns.amount("amount")?,
+        code: Code(columns.u16("code")?),
+        flags: TransferFlags::try_from_bits(columns.u16("flags")?)
+            .ok_or(StoreError::Unreadable { what: "flags of a transfer" })?,
+        ..Transfer::default()
+    };
+    Ok(Movement::of(&transfer, seq, account))
 }
 
 /// How the tables keep what became of a pending transfer.

@@ -18,6 +18,7 @@ mod lists;
 mod operations;
 mod outages;
 mod problems;
+mod queries;
 mod readers;
 mod rebuild;
 mod refusals_at_start;

@@ -37,6 +37,15 @@ raw_object! {
 }
 
 raw_object! {
+    /// The ids of what is looked up.
+    IdsToFind {
+        /// Up to 8,190 ids.
+        #[schema(required)]
+        ids: Vec<IdInput>,
+    }
+}
+
+raw_object! {
     /// An account to create. Only `id` is needed.
     NewAccount {
         /// Its name, decided once for ever.
@@ -417,6 +426,25 @@ impl NewTransaction<'_> {
         let naming = Naming::of(&named);
         let create = CreateTransaction { id, transfers, metadata, conditions: Vec::new() };
         Ok(DecodedTransaction { create, naming, legs: namings })
+    }
+}
+
+impl IdsToFind<'_> {
+    /// The ids, in their order.
+    pub(crate) fn decode(&self) -> Result<Vec<u128>, ApiError> {
+        let invalid = |fault| ApiError::InvalidRequest { fault, index: None };
+        let ids = self.ids.map_or("null", RawValue::get);
+        if ids == "null" {
+            return Err(invalid(Fault::new("ids", FaultCode::MissingField, "is missing")));
+        }
+        let Events(ids): Events<&RawValue> = read(ids.as_bytes(), Place::Field("ids"))?;
+        let id = |(index, raw): (u32, &&RawValue)| {
+            values::id(raw).map_err(|fault| ApiError::InvalidRequest {
+                fault: Fault::new(format!("ids[{index}]"), fault.code, fault.detail),
+                index: Some(index),
+            })
+        };
+        (0_u32..).zip(&ids).map(id).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Applying a batch: all its rows and the checkpoint, in one SQL transaction.
 
-use florin_engine::{AccountAfter, Inherited, JournalSeq, Metadata, Transfer};
+use florin_engine::{AccountAfter, Inherited, JournalSeq, Metadata, Timestamp, Transfer};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgQueryResult, PgRow};
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use crate::store::batch::StoreBatch;
 use crate::store::blocks::blocks;
 use crate::store::columns::Columns;
 use crate::store::decode::settlement_number;
+use crate::store::entries::entries;
 use crate::store::error::StoreError;
 use crate::store::rows::BalanceAt;
 
@@ -38,6 +39,7 @@ pub(super) async fn write(
     append_accounts(writer, batch).await?;
     if let Some(run) = choose_run(writer, claim, batch).await? {
         append_transfers(writer, run, &batch.transfers).await?;
+        append_transfer_entries(writer, entries_of(run, &batch.transfers)).await?;
         append_transactions(writer, run, batch).await?;
         append_settlements(writer, run, batch).await?;
         append_history(writer, run, batch).await?;
@@ -66,6 +68,15 @@ pub(super) async fn fetch(
 ) -> Result<PgRow, StoreError> {
     let query = sqlx::query_with(AssertSqlSafe(sql.text), sql.arguments);
     within(writer.limit, doing, query.fetch_one(&mut writer.connection)).await
+}
+
+pub(super) async fn fetch_all(
+    writer: &mut Writer,
+    doing: &'static str,
+    sql: Sql,
+) -> Result<Vec<PgRow>, StoreError> {
+    let query = sqlx::query_with(AssertSqlSafe(sql.text), sql.arguments);
+    within(writer.limit, doing, query.fetch_all(&mut writer.connection)).await
 }
 
 /// The fence: unless exactly the one row that stands where the batch begins is moved, nothing of the batch is written.
@@ -167,7 +178,60 @@ async fn append_accounts(writer: &mut Writer, batch: &StoreBatch) -> Result<(), 
             metadata(row, account.metadata.as_ref());
             Ok(())
         })
+        .await?;
+    let entries = batch.accounts.iter().flat_map(|(account, _)| {
+        let text = account.metadata.as_ref().map(|metadata| &*metadata.text);
+        text.map(entries).unwrap_or_default().into_iter().map(|entry| (entry, account.timestamp))
+    });
+    append_account_entries(writer, entries.collect()).await
+}
+
+/// What the metadata of accounts is found by.
+pub(super) async fn append_account_entries(
+    writer: &mut Writer,
+    entries: Vec<(i64, Timestamp)>,
+) -> Result<(), StoreError> {
+    let table = Table {
+        name: "accounts_by_metadata",
+        columns: &[("entry", Kind::Bigint), ("timestamp", Kind::Bigint)],
+        doing: "indexing metadata",
+    };
+    writer
+        .append(&table, &entries, |(entry, timestamp), row| {
+            row.bigint(*entry).bigint(bigint(timestamp.0, "timestamp")?);
+            Ok(())
+        })
         .await
+}
+
+/// What the metadata of transfers is found by: run, entry and time.
+pub(super) async fn append_transfer_entries(
+    writer: &mut Writer,
+    entries: Vec<(i32, i64, Timestamp)>,
+) -> Result<(), StoreError> {
+    let table = Table {
+        name: "transfers_by_metadata",
+        columns: &[("entry", Kind::Bigint), ("timestamp", Kind::Bigint), ("run", Kind::Integer)],
+        doing: "indexing metadata",
+    };
+    writer
+        .append(&table, &entries, |(run, entry, timestamp), row| {
+            row.bigint(*entry).bigint(bigint(timestamp.0, "timestamp")?).integer(*run);
+            Ok(())
+        })
+        .await
+}
+
+/// The entries of the transfers' metadata, in the order of their index.
+fn entries_of(run: i32, transfers: &[(Transfer, JournalSeq)]) -> Vec<(i32, i64, Timestamp)> {
+    let with_metadata = transfers.iter().filter_map(|(transfer, _)| {
+        let metadata = transfer.metadata.as_ref()?;
+        let at = transfer.timestamp;
+        Some(entries(&metadata.text).into_iter().map(move |entry| (run, entry, at)))
+    });
+    let mut entries: Vec<_> = with_metadata.flatten().collect();
+    entries.sort_unstable();
+    entries
 }
 
 /// The caller's references; zero is NULL, so that no index holds it.
@@ -446,7 +510,19 @@ async fn append_keyed(writer: &mut Writer, batch: &StoreBatch) -> Result<(), Sto
 }
 
 async fn replace_metadata(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
+    let doing = "replacing metadata";
     for (id, replaced) in &batch.metadata {
+        let missing = StoreError::Unreadable { what: "metadata of an account that does not exist" };
+        let mut sql = Sql::new("SELECT timestamp, metadata_text FROM accounts WHERE id = ");
+        sql.bind(Value::id(id.0));
+        let rows = fetch_all(writer, doing, sql).await?;
+        let mut found = Reader::new(rows.first().ok_or(missing)?);
+        let timestamp = Timestamp(found.u64("timestamp")?);
+        for entry in found.optional_text("metadata")?.as_deref().map(entries).unwrap_or_default() {
+            let mut sql = Sql::new("DELETE FROM accounts_by_metadata WHERE entry = ");
+            sql.bind(entry).push(" AND timestamp = ").bind(bigint(timestamp.0, "timestamp")?);
+            execute(writer, doing, sql).await?;
+        }
         let mut sql = Sql::new("UPDATE accounts SET metadata_digest = ");
         match replaced {
             None => {
@@ -461,11 +537,10 @@ async fn replace_metadata(writer: &mut Writer, batch: &StoreBatch) -> Result<(),
             }
         }
         sql.push(" WHERE id = ").bind(Value::id(id.0));
-        if execute(writer, "replacing metadata", sql).await?.rows_affected() != 1 {
-            return Err(StoreError::Unreadable {
-                what: "metadata of an account that does not exist",
-            });
-        }
+        execute(writer, doing, sql).await?;
+        let after = replaced.as_ref().map(|metadata| entries(&metadata.text)).unwrap_or_default();
+        let after = after.into_iter().map(|entry| (entry, timestamp)).collect();
+        append_account_entries(writer, after).await?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(super) async fn begin(writer: &mut Writer, claim: &Claim) -> Result<(), Stor
     if execute(writer, "beginning a rebuild", sql).await?.rows_affected() != 1 {
         return Err(refusal(writer, claim).await?);
     }
-    let empty = "TRUNCATE ledgers, accounts, balances, transfers, runs, amount_blocks, balance_history, transactions, settlements, keyed_records";
+    let empty = "TRUNCATE ledgers, accounts, accounts_by_metadata, balances, transfers, transfers_by_metadata, runs, amount_blocks, balance_history, transactions, settlements, keyed_records";
     execute(writer, "emptying the store", Sql::new(empty)).await.map(drop)
 }
 
@@ -73,12 +73,14 @@ pub(super) async fn beyond(writer: &mut Writer, last: JournalSeq) -> Result<Beyo
 pub(super) async fn cut(writer: &mut Writer, to: &StoreBatch) -> Result<(), StoreError> {
     // By position: the moments of what was imported say nothing of when it was decided.
     for text in [
+        "DELETE FROM transfers_by_metadata m USING transfers t WHERE m.run = t.run AND m.timestamp = t.timestamp AND t.seq > $1",
         "DELETE FROM transfers WHERE seq > $1",
         "DELETE FROM transactions WHERE seq > $1",
         "DELETE FROM settlements WHERE seq > $1",
         "DELETE FROM balance_history WHERE seq > $1",
         "DELETE FROM keyed_records WHERE seq > $1",
         "DELETE FROM balances b USING accounts a WHERE b.account_id = a.id AND a.seq > $1",
+        "DELETE FROM accounts_by_metadata m USING accounts a WHERE m.timestamp = a.timestamp AND a.seq > $1",
         "DELETE FROM accounts WHERE seq > $1",
         "DELETE FROM ledgers WHERE seq > $1",
         "DELETE FROM amount_blocks b WHERE $1 >= 0 AND NOT EXISTS (

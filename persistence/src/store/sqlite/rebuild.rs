@@ -12,7 +12,7 @@ use crate::store::columns::Columns;
 use crate::store::error::StoreError;
 use crate::store::rows::Beyond;
 
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 17] = [
     "ledgers",
     "accounts",
     "balances",
@@ -23,6 +23,8 @@ const TABLES: [&str; 15] = [
     "transfers_by_user_data_128",
     "transfers_by_user_data_64",
     "transfers_by_user_data_32",
+    "transfers_by_metadata",
+    "accounts_by_metadata",
     "amount_blocks",
     "balance_history",
     "transactions",
@@ -30,11 +32,12 @@ const TABLES: [&str; 15] = [
     "keyed_records",
 ];
 /// What finds transfers by their moment.
-const LOOKUPS: [&str; 4] = [
+const LOOKUPS: [&str; 5] = [
     "account_transfers",
     "transfers_by_user_data_128",
     "transfers_by_user_data_64",
     "transfers_by_user_data_32",
+    "transfers_by_metadata",
 ];
 
 fn owned(sql: Sql, claim: &Claim) -> Result<Sql, StoreError> {
@@ -109,6 +112,7 @@ pub(super) async fn cut(
         "DELETE FROM balance_history WHERE seq > ?1",
         "DELETE FROM keyed_records WHERE seq > ?1",
         "DELETE FROM balances WHERE account_id IN (SELECT id FROM accounts WHERE seq > ?1)",
+        "DELETE FROM accounts_by_metadata WHERE timestamp IN (SELECT timestamp FROM accounts WHERE seq > ?1)",
         "DELETE FROM accounts WHERE seq > ?1",
         "DELETE FROM ledgers WHERE seq > ?1",
         "DELETE FROM amount_blocks WHERE ?1 >= 0 AND NOT EXISTS (

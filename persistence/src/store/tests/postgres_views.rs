@@ -54,7 +54,7 @@ async fn transfers_read_as_money_ids_and_times() {
             let transfer = &stored.transfer;
             let number = |text: &str| {
                 let value: serde_json::Value = serde_json::from_str(text).unwrap();
-                value["nr"].to_string()
+                value["nr"].as_str().map_or_else(|| value["nr"].to_string(), str::to_owned)
             };
             vec![
                 shown_id(transfer.id.0),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use florin_engine::{
     Account, AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event,
-    IdBurned, Inherited, JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, Record,
-    Scale, Settlement, Timestamp, Transaction, Transfer, TransferExpired, TransferFlags,
-    TransferId, TransferPosted, metadata_digest,
+    IdBurned, Inherited, JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata,
+    MetadataReplaced, Record, Scale, Settlement, Timestamp, Transaction, Transfer, TransferExpired,
+    TransferFlags, TransferId, TransferPosted, metadata_digest,
 };
 
 use crate::store::{
@@ -156,7 +156,8 @@ impl World {
 
     fn metadata(&mut self) -> Option<Metadata> {
         self.random.one_in(3).then(|| {
-            let text: Arc<str> = format!("{{\"nr\":{},\"ö\":\"'\"}}", self.random.below(9)).into();
+            let nr = self.random.pick(&["0", "1", "2", "3", "4", "4.0", "\"4\"", "true", "[4]"]);
+            let text: Arc<str> = format!("{{\"nr\":{nr},\"ö\":\"'\"}}").into();
             Metadata { digest: u64::MAX - self.random.below(9) as u64, text }
         })
     }
@@ -393,6 +394,19 @@ impl World {
             });
         }
         after
+    }
+
+    /// Replaces the metadata of an account.
+    pub(super) fn replace_metadata(&mut self, id: AccountId, text: Option<&str>) {
+        let timestamp = self.tick();
+        let metadata = text.map(|text| Metadata::new(text.into(), text.as_bytes()));
+        let stored = self.accounts.get_mut(&id).unwrap();
+        let (before, digest_before) = (JournalSeq::NONE, stored.account.metadata_digest);
+        stored.metadata = metadata.as_ref().map(|metadata| Arc::clone(&metadata.text));
+        stored.account.metadata_digest = metadata_digest(metadata.as_ref());
+        let after = self.change(id, timestamp);
+        let replaced = MetadataReplaced { account: 0, metadata, before, digest_before, timestamp };
+        self.push(timestamp, vec![Event::MetadataReplaced(replaced)], vec![after]);
     }
 
     /// The transfers up to a position, as they were then.
