@@ -42,7 +42,10 @@ const CSV_LINES_MAX: u64 = 10_000;
 pub(crate) async fn balance(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.path_id()?;
     let mut query = exchange.query()?;
-    let moment = match (query.time("at")?, query.time("effective_at")?) {
+    let (at, effective_at) = (query.time("at")?, query.time("effective_at")?);
+    let min_seq = exchange.min_seq(&mut query)?;
+    query.finish()?;
+    let moment = match (at, effective_at) {
         (Some(at), None) => Moment::DecidedAt(at),
         (None, Some(at)) => Moment::EffectiveAt(at),
         (at, _) => {
@@ -53,8 +56,6 @@ pub(crate) async fn balance(exchange: &mut Exchange) -> Result<Reply, ApiError> 
             return Err(ApiError::InvalidParameter(Fault::new("at", code, detail)));
         }
     };
-    let min_seq = exchange.min_seq(&mut query)?;
-    query.finish()?;
     let account = exchange.history_in_path(min_seq).await?.account;
     let ledger = &exchange.state.ledger;
     ledger.until_stored(min_seq).await?;
