@@ -18,6 +18,7 @@ mod ids;
 mod ledger;
 mod moments;
 mod moved;
+mod parted;
 mod pending;
 mod record;
 mod rejection;

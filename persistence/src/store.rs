@@ -122,8 +122,8 @@ impl Store {
     /// unless only the answer was lost: claiming again is right after every passing error.
     pub async fn claim(&self, take_over: TakeOver) -> Result<Checkpoint, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.checkpoint().await,
-            Database::Postgres(postgres) => postgres.claim(take_over).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.checkpoint()).await,
+            Database::Postgres(postgres) => Box::pin(postgres.claim(take_over)).await,
         }
     }
 
@@ -134,7 +134,7 @@ impl Store {
     pub async fn directory(&self) -> Result<Uuid, StoreError> {
         match &self.database {
             Database::Sqlite(sqlite) => Ok(sqlite.directory()),
-            Database::Postgres(postgres) => postgres.directory().await,
+            Database::Postgres(postgres) => Box::pin(postgres.directory()).await,
         }
     }
 
@@ -144,8 +144,8 @@ impl Store {
     /// The database is away or damaged.
     pub async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.checkpoint().await,
-            Database::Postgres(postgres) => postgres.checkpoint().await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.checkpoint()).await,
+            Database::Postgres(postgres) => Box::pin(postgres.checkpoint()).await,
         }
     }
 
@@ -157,8 +157,8 @@ impl Store {
     /// [`Store::checkpoint`], or by applying it again); another when it refuses the rows, or the store is not claimed.
     pub async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.apply(batch).await,
-            Database::Postgres(postgres) => postgres.apply(batch).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.apply(batch)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.apply(batch)).await,
         }
     }
 
@@ -168,8 +168,8 @@ impl Store {
     /// The database is away, or a sync failed: after a failed sync nothing more is called durable until the process starts anew.
     pub async fn sync(&self) -> Result<JournalSeq, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.sync().await,
-            Database::Postgres(postgres) => postgres.sync().await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.sync()).await,
+            Database::Postgres(postgres) => Box::pin(postgres.sync()).await,
         }
     }
 
@@ -201,8 +201,8 @@ impl Store {
     /// [`StoreError::NotLost`] when there is something in it; otherwise those of [`Store::apply`].
     pub async fn begin_rebuild(&self) -> Result<(), StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.begin_rebuild().await,
-            Database::Postgres(postgres) => postgres.begin_rebuild().await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.begin_rebuild()).await,
+            Database::Postgres(postgres) => Box::pin(postgres.begin_rebuild()).await,
         }
     }
 
@@ -212,8 +212,8 @@ impl Store {
     /// No rebuild was begun under this claim; otherwise those of [`Store::apply`].
     pub async fn end_rebuild(&self, history_from: JournalSeq) -> Result<(), StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.end_rebuild(history_from).await,
-            Database::Postgres(postgres) => postgres.end_rebuild(history_from).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.end_rebuild(history_from)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.end_rebuild(history_from)).await,
         }
     }
 
@@ -223,8 +223,8 @@ impl Store {
     /// Those of [`Store::apply`].
     pub async fn beyond(&self, last: JournalSeq) -> Result<Beyond, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.beyond(last).await,
-            Database::Postgres(postgres) => postgres.beyond(last).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.beyond(last)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.beyond(last)).await,
         }
     }
 
@@ -234,8 +234,8 @@ impl Store {
     /// Those of [`Store::apply`].
     pub async fn cut(&self, to: &StoreBatch) -> Result<(), StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.cut(to).await,
-            Database::Postgres(postgres) => postgres.cut(to).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.cut(to)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.cut(to)).await,
         }
     }
 
@@ -249,8 +249,8 @@ impl Store {
         page: &PageRequest,
     ) -> Result<Page<StoredTransfer>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.transfers(filter, page).await,
-            Database::Postgres(postgres) => postgres.transfers(filter, page).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.transfers(filter, page)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.transfers(filter, page)).await,
         }
     }
 
@@ -264,8 +264,8 @@ impl Store {
         page: &PageRequest,
     ) -> Result<Page<StoredAccount>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.accounts(filter, page).await,
-            Database::Postgres(postgres) => postgres.accounts(filter, page).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.accounts(filter, page)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.accounts(filter, page)).await,
         }
     }
 
@@ -280,8 +280,10 @@ impl Store {
         page: &PageRequest,
     ) -> Result<Page<BalanceAt>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.balances(account, filter, page).await,
-            Database::Postgres(postgres) => postgres.balances(account, filter, page).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.balances(account, filter, page)).await,
+            Database::Postgres(postgres) => {
+                Box::pin(postgres.balances(account, filter, page)).await
+            }
         }
     }
 
@@ -291,8 +293,8 @@ impl Store {
     /// The cursor is not one of this list, or the database is away or damaged.
     pub async fn ledgers(&self, page: &PageRequest) -> Result<Page<StoredLedger>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.ledgers(page).await,
-            Database::Postgres(postgres) => postgres.ledgers(page).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.ledgers(page)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.ledgers(page)).await,
         }
     }
 
@@ -302,8 +304,8 @@ impl Store {
     /// The database is away or damaged.
     pub async fn ledger(&self, id: LedgerId) -> Result<AsOf<Option<StoredLedger>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.ledger(id).await,
-            Database::Postgres(postgres) => postgres.ledger(id).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.ledger(id)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.ledger(id)).await,
         }
     }
 
@@ -316,8 +318,8 @@ impl Store {
         id: LedgerId,
     ) -> Result<AsOf<Option<LedgerByCode>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.ledger_by_code(id).await,
-            Database::Postgres(postgres) => postgres.ledger_by_code(id).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.ledger_by_code(id)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.ledger_by_code(id)).await,
         }
     }
 
@@ -331,8 +333,8 @@ impl Store {
         moment: Moment,
     ) -> Result<AsOf<Option<Posted>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.posted_at(account, moment).await,
-            Database::Postgres(postgres) => postgres.posted_at(account, moment).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.posted_at(account, moment)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.posted_at(account, moment)).await,
         }
     }
 
@@ -345,8 +347,8 @@ impl Store {
         request: &StatementRequest,
     ) -> Result<AsOf<Option<Statement>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.statement(request).await,
-            Database::Postgres(postgres) => postgres.statement(request).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.statement(request)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.statement(request)).await,
         }
     }
 
@@ -356,8 +358,8 @@ impl Store {
     /// The database is away or damaged.
     pub async fn account(&self, id: AccountId) -> Result<AsOf<Option<StoredAccount>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.account(id).await,
-            Database::Postgres(postgres) => postgres.account(id).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.account(id)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.account(id)).await,
         }
     }
 
@@ -370,8 +372,8 @@ impl Store {
         ids: &[AccountId],
     ) -> Result<AsOf<Vec<StoredAccount>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.accounts_by_id(ids).await,
-            Database::Postgres(postgres) => postgres.accounts_by_id(ids).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.accounts_by_id(ids)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.accounts_by_id(ids)).await,
         }
     }
 
@@ -384,8 +386,8 @@ impl Store {
         ids: &[TransferId],
     ) -> Result<AsOf<Vec<StoredTransfer>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.transfers_by_id(ids).await,
-            Database::Postgres(postgres) => postgres.transfers_by_id(ids).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.transfers_by_id(ids)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.transfers_by_id(ids)).await,
         }
     }
 
@@ -398,8 +400,8 @@ impl Store {
         id: AccountId,
     ) -> Result<AsOf<Option<Metadata>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.account_metadata(id).await,
-            Database::Postgres(postgres) => postgres.account_metadata(id).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.account_metadata(id)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.account_metadata(id)).await,
         }
     }
 
@@ -412,8 +414,8 @@ impl Store {
         id: TransferId,
     ) -> Result<AsOf<Option<StoredTransfer>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.transfer(id).await,
-            Database::Postgres(postgres) => postgres.transfer(id).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.transfer(id)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.transfer(id)).await,
         }
     }
 
@@ -426,8 +428,8 @@ impl Store {
         id: TransferId,
     ) -> Result<AsOf<Option<StoredTransaction>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.transaction(id).await,
-            Database::Postgres(postgres) => postgres.transaction(id).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.transaction(id)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.transaction(id)).await,
         }
     }
 
@@ -440,8 +442,8 @@ impl Store {
         id: TransferId,
     ) -> Result<AsOf<Vec<StoredTransfer>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.transfers_of_transaction(id).await,
-            Database::Postgres(postgres) => postgres.transfers_of_transaction(id).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.transfers_of_transaction(id)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.transfers_of_transaction(id)).await,
         }
     }
 
@@ -451,8 +453,8 @@ impl Store {
     /// The database is away or damaged.
     pub async fn keyed_record(&self, seq: JournalSeq) -> Result<AsOf<Option<Vec<u8>>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => sqlite.keyed_record(seq).await,
-            Database::Postgres(postgres) => postgres.keyed_record(seq).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.keyed_record(seq)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.keyed_record(seq)).await,
         }
     }
 }

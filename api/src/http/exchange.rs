@@ -5,6 +5,7 @@
 //! it allocates for the headers of the answer and for nothing else.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -221,8 +222,11 @@ where
         Err(error) => Err(error),
         Ok(()) => {
             // A handler changes nothing that a panic could leave half done: the ledger is behind channels of its own.
-            let handled = AssertUnwindSafe(handler(&mut exchange)).catch_unwind();
-            match tokio::time::timeout(PATIENCE, handled).await {
+            let handled = {
+                let handling = pin!(AssertUnwindSafe(handler(&mut exchange)).catch_unwind());
+                tokio::time::timeout(PATIENCE, handling).await
+            };
+            match handled {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => {
                     let path = exchange.request.path();

@@ -140,7 +140,9 @@ impl Ledger {
                     Err(missed) => missed,
                 };
                 self.until_stored(min_seq).await?;
-                let found = reader.account(id, missed).await.map_err(|error| unlisted(&error))?;
+                // Boxed, as few come here, and it would make the future of every read ten times as large.
+                let found = Box::pin(reader.account(id, missed)).await;
+                let found = found.map_err(|error| unlisted(&error))?;
                 Ok((found, None))
             }
         }

@@ -42,7 +42,8 @@ struct Mounted {
 type Mount = Box<dyn Fn() -> Route + Send + Sync>;
 
 impl Routes {
-    /// Every route with what it asks of its callers. The busiest stand first, and a fixed word before a pattern that would match it.
+    /// Every route with what it asks of its callers. The busiest stand first, since each pattern before
+    /// one costs a regular expression; and a fixed word before a pattern that would match it.
     pub(crate) fn all(state: &Arc<State>) -> Routes {
         let mut routes = Routes::none(state);
 
@@ -56,11 +57,6 @@ impl Routes {
         routes.at("/process_transaction", ledger).post(write, short::process_transaction);
         routes.at("/v1/transfers/batch", ledger).post(write, transfers::create_batch);
         routes.at("/v1/transfers/lookup", ledger).look_up(read, lookup::transfers);
-        routes.at("/v1/transfers/{id}", ledger).get(read, transfers::find);
-        routes.at("/v1/transfers/{id}/post", ledger).post(write, transfers::post);
-        routes.at("/v1/transfers/{id}/void", ledger).post(write, transfers::void);
-        routes.at("/v1/transactions", ledger).post(write, transactions::create);
-        routes.at("/v1/transactions/{id}", ledger).get(read, transactions::find);
         routes
             .at("/v1/accounts", ledger)
             .post(write, accounts::create)
@@ -68,6 +64,11 @@ impl Routes {
         routes.at("/v1/accounts/batch", ledger).post(write, accounts::create_batch);
         routes.at("/v1/accounts/lookup", ledger).look_up(read, lookup::accounts);
         routes.at("/v1/accounts/{id}", ledger).get(read, accounts::find);
+        routes.at("/v1/transfers/{id}", ledger).get(read, transfers::find);
+        routes.at("/v1/transfers/{id}/post", ledger).post(write, transfers::post);
+        routes.at("/v1/transfers/{id}/void", ledger).post(write, transfers::void);
+        routes.at("/v1/transactions", ledger).post(write, transactions::create);
+        routes.at("/v1/transactions/{id}", ledger).get(read, transactions::find);
         routes.at("/v1/accounts/{id}/transfers", ledger).history(read, history::transfers);
         routes.at("/v1/accounts/{id}/balances", ledger).history(read, history::balances);
         routes.at("/v1/accounts/{id}/balance", ledger).history(read, statement::balance);
