@@ -12,7 +12,7 @@ use super::copy::{Table, Writer};
 use super::jsonb;
 use super::snapshot::Sql;
 use crate::store::Sizes;
-use crate::store::batch::StoreBatch;
+use crate::store::batch::{MetadataRow, StoreBatch};
 use crate::store::blocks::blocks;
 use crate::store::columns::Columns;
 use crate::store::decode::settlement_number;
@@ -445,10 +445,21 @@ async fn append_keyed(writer: &mut Writer, batch: &StoreBatch) -> Result<(), Sto
         .await
 }
 
+/// Puts new metadata in the place of what stands there, which is kept: both parts of a statement see what was there before it.
 async fn replace_metadata(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
-    for (id, replaced) in &batch.metadata {
-        let mut sql = Sql::new("UPDATE accounts SET metadata_digest = ");
-        match replaced {
+    for MetadataRow { seq, timestamp, account, metadata } in &batch.metadata {
+        let mut sql = Sql::new(
+            "WITH kept AS (
+                INSERT INTO replaced_metadata (seq, timestamp, account_id, metadata_digest, metadata_text, metadata)
+                SELECT ",
+        );
+        sql.bind(bigint(seq.0, "seq")?).push(", ").bind(bigint(timestamp.0, "timestamp")?);
+        let id = sql.place(Value::id(account.0));
+        sql.push(&format!(
+            ", id, metadata_digest, metadata_text, metadata FROM accounts WHERE id = {id})
+            UPDATE accounts SET metadata_digest = "
+        ));
+        match metadata {
             None => {
                 sql.push("NULL, metadata_text = NULL, metadata = NULL");
             }
@@ -460,14 +471,34 @@ async fn replace_metadata(writer: &mut Writer, batch: &StoreBatch) -> Result<(),
                 sql.push(&if fits { format!("{place}::jsonb") } else { "NULL".to_owned() });
             }
         }
-        sql.push(" WHERE id = ").bind(Value::id(id.0));
+        sql.push(&format!(" WHERE id = {id}"));
         if execute(writer, "replacing metadata", sql).await?.rows_affected() != 1 {
             return Err(StoreError::Unreadable {
                 what: "metadata of an account that does not exist",
             });
         }
     }
-    Ok(())
+    let table = Table {
+        name: "replaced_metadata",
+        columns: &[
+            ("seq", Kind::Bigint),
+            ("timestamp", Kind::Bigint),
+            ("account_id", Kind::Uuid),
+            ("metadata_digest", Kind::Bigint),
+            ("metadata_text", Kind::Text),
+            ("metadata", Kind::Jsonb),
+        ],
+        doing: "inserting replaced metadata",
+    };
+    writer
+        .append(&table, &batch.replaced, |replaced, row| {
+            row.bigint(bigint(replaced.seq.0, "seq")?)
+                .bigint(bigint(replaced.timestamp.0, "timestamp")?)
+                .id(replaced.account.0);
+            self::metadata(row, replaced.metadata.as_ref());
+            Ok(())
+        })
+        .await
 }
 
 async fn write_balances(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {

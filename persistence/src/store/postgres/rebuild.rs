@@ -28,7 +28,7 @@ pub(super) async fn begin(writer: &mut Writer, claim: &Claim) -> Result<(), Stor
     if execute(writer, "beginning a rebuild", sql).await?.rows_affected() != 1 {
         return Err(refusal(writer, claim).await?);
     }
-    let empty = "TRUNCATE ledgers, accounts, balances, transfers, runs, amount_blocks, balance_history, transactions, settlements, keyed_records";
+    let empty = "TRUNCATE ledgers, accounts, balances, transfers, runs, amount_blocks, balance_history, transactions, settlements, replaced_metadata, keyed_records";
     execute(writer, "emptying the store", Sql::new(empty)).await.map(drop)
 }
 
@@ -80,6 +80,12 @@ pub(super) async fn cut(writer: &mut Writer, to: &StoreBatch) -> Result<(), Stor
         "DELETE FROM keyed_records WHERE seq > $1",
         "DELETE FROM balances b USING accounts a WHERE b.account_id = a.id AND a.seq > $1",
         "DELETE FROM accounts WHERE seq > $1",
+        // The oldest of what was replaced after the position is what stood there at it.
+        "UPDATE accounts a SET (metadata_digest, metadata_text, metadata) = (
+            SELECT r.metadata_digest, r.metadata_text, r.metadata FROM replaced_metadata r
+            WHERE r.account_id = a.id AND r.seq > $1 ORDER BY r.seq LIMIT 1)
+         WHERE a.id IN (SELECT account_id FROM replaced_metadata WHERE seq > $1)",
+        "DELETE FROM replaced_metadata WHERE seq > $1",
         "DELETE FROM ledgers WHERE seq > $1",
         "DELETE FROM amount_blocks b WHERE $1 >= 0 AND NOT EXISTS (
             SELECT FROM transfers t WHERE t.ledger = b.ledger AND t.timestamp BETWEEN b.first_timestamp AND b.last_timestamp)",

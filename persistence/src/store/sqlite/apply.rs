@@ -504,22 +504,51 @@ fn changing_columns(
     Ok(())
 }
 
+/// Puts new metadata in the place of what stands there, which is kept.
 async fn replace_metadata(
     connection: &mut SqliteConnection,
     batch: &StoreBatch,
 ) -> Result<(), StoreError> {
-    for (id, replaced) in &batch.metadata {
-        let sql = Sql::new("UPDATE accounts SET metadata = ?, metadata_digest = ? WHERE id = ?")
-            .with(columns::metadata_text(replaced.as_ref()))
-            .with(columns::metadata_digest(replaced.as_ref()))
-            .with(columns::id(id.0));
-        if execute(connection, "replacing metadata", sql).await?.rows_affected() != 1 {
-            return Err(StoreError::Unreadable {
-                what: "metadata of an account that does not exist",
-            });
+    let doing = "replacing metadata";
+    for row in &batch.metadata {
+        let keep = Sql::new(
+            "INSERT INTO replaced_metadata (seq, account_id, timestamp, metadata, metadata_digest)
+             SELECT ?, id, ?, metadata, metadata_digest FROM accounts WHERE id = ?",
+        )
+        .with(integer(row.seq.0, "seq")?)
+        .with(integer(row.timestamp.0, "timestamp")?)
+        .with(columns::id(row.account.0));
+        let replace =
+            Sql::new("UPDATE accounts SET metadata = ?, metadata_digest = ? WHERE id = ?")
+                .with(columns::metadata_text(row.metadata.as_ref()))
+                .with(columns::metadata_digest(row.metadata.as_ref()))
+                .with(columns::id(row.account.0));
+        for sql in [keep, replace] {
+            if execute(connection, doing, sql).await?.rows_affected() != 1 {
+                return Err(StoreError::Unreadable {
+                    what: "metadata of an account that does not exist",
+                });
+            }
         }
     }
-    Ok(())
+    let insert = Insert {
+        head: "INSERT OR FAIL INTO replaced_metadata
+               (seq, account_id, timestamp, metadata, metadata_digest) VALUES ",
+        columns: 5,
+        tail: "",
+        doing,
+    };
+    insert
+        .run(connection, &batch.replaced, |row, values| {
+            values
+                .add(integer(row.seq.0, "seq")?)
+                .add(columns::id(row.account.0))
+                .add(integer(row.timestamp.0, "timestamp")?)
+                .add(columns::metadata_text(row.metadata.as_ref()))
+                .add(columns::metadata_digest(row.metadata.as_ref()));
+            Ok(())
+        })
+        .await
 }
 
 async fn write_balances(

@@ -34,6 +34,11 @@ fn migrations() -> Migrator {
         migration(2, "views", include_str!("../../../migrations/sqlite/0002_views.sql")),
         migration(3, "rebuild", include_str!("../../../migrations/sqlite/0003_rebuild.sql")),
         migration(4, "two_phase", include_str!("../../../migrations/sqlite/0004_two_phase.sql")),
+        migration(
+            7,
+            "replaced_metadata",
+            include_str!("../../../migrations/sqlite/0007_replaced_metadata.sql"),
+        ),
     ])
 }
 

@@ -12,7 +12,7 @@ use crate::store::columns::Columns;
 use crate::store::error::StoreError;
 use crate::store::rows::Beyond;
 
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "ledgers",
     "accounts",
     "balances",
@@ -27,6 +27,7 @@ const TABLES: [&str; 15] = [
     "balance_history",
     "transactions",
     "settlements",
+    "replaced_metadata",
     "keyed_records",
 ];
 /// What finds transfers by their moment.
@@ -110,6 +111,12 @@ pub(super) async fn cut(
         "DELETE FROM keyed_records WHERE seq > ?1",
         "DELETE FROM balances WHERE account_id IN (SELECT id FROM accounts WHERE seq > ?1)",
         "DELETE FROM accounts WHERE seq > ?1",
+        // The oldest of what was replaced after the position is what stood there at it.
+        "UPDATE accounts SET (metadata, metadata_digest) = (
+            SELECT r.metadata, r.metadata_digest FROM replaced_metadata r
+            WHERE r.account_id = accounts.id AND r.seq > ?1 ORDER BY r.seq LIMIT 1)
+         WHERE id IN (SELECT account_id FROM replaced_metadata WHERE seq > ?1)",
+        "DELETE FROM replaced_metadata WHERE seq > ?1",
         "DELETE FROM ledgers WHERE seq > ?1",
         "DELETE FROM amount_blocks WHERE ?1 >= 0 AND NOT EXISTS (
             SELECT 1 FROM transfers t INDEXED BY transfers_by_ledger WHERE t.ledger = amount_blocks.ledger

@@ -1,6 +1,6 @@
 //! Every list, filter and order against the model.
 
-use florin_engine::{AccountId, Code, LedgerId, Timestamp, TransferId};
+use florin_engine::{AccountId, Code, Event, LedgerId, Timestamp, TransferId};
 
 use super::world::{AMOUNTS, IDS, World, amount};
 use super::{Kind, Place, in_both};
@@ -362,7 +362,7 @@ async fn everything_is_found_by_its_id(kind: Kind) {
     for stored in world.accounts.values() {
         let id = stored.account.id;
         assert_eq!(store.account(id).await.unwrap().value.as_ref(), Some(stored));
-        let metadata = store.account_metadata(id).await.unwrap().value;
+        let metadata = store.account_metadata(id, world.seq()).await.unwrap().value;
         assert_eq!(metadata.as_ref().map(|metadata| &metadata.text), stored.metadata.as_ref());
         let digest = metadata.map_or(0, |metadata| metadata.digest);
         assert_eq!(digest, stored.account.metadata_digest);
@@ -374,7 +374,24 @@ async fn everything_is_found_by_its_id(kind: Kind) {
     assert_eq!(store.transfer(unknown).await.unwrap().value, None);
     assert_eq!(store.transfers_of_transaction(unknown).await.unwrap().value, Vec::new());
     assert_eq!(store.account(AccountId(3)).await.unwrap().value, None);
-    assert_eq!(store.account_metadata(AccountId(3)).await.unwrap().value, None);
+    assert_eq!(store.account_metadata(AccountId(3), world.seq()).await.unwrap().value, None);
+    // And as it was at each position.
+    let mut replaced = 0;
+    for (seq, record, _) in &world.records {
+        for event in &record.events {
+            let (id, metadata) = match event {
+                Event::AccountCreated(created) => (created.id, &created.metadata),
+                Event::MetadataReplaced(changed) => {
+                    replaced += 1;
+                    (record.accounts[changed.account as usize].id, &changed.metadata)
+                }
+                _ => continue,
+            };
+            let found = store.account_metadata(id, *seq).await.unwrap().value;
+            assert_eq!(found.map(|found| found.text), metadata.as_ref().map(|it| it.text.clone()));
+        }
+    }
+    assert!(replaced > 3, "only {replaced} were replaced");
 }
 
 async fn a_cursor_of_another_list_is_a_clear_error(kind: Kind) {

@@ -407,7 +407,7 @@ async fn a_newer_schema_is_refused_in_one_sentence() {
     let error = refused(directory.path(), DIRECTORY).await;
     assert_eq!(
         error.to_string(),
-        "the store has schema version 9, and this program knows versions up to 4: use the newer program"
+        "the store has schema version 9, and this program knows versions up to 7: use the newer program"
     );
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use florin_engine::{
     Account, AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event,
-    IdBurned, Inherited, JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata, Record,
-    Scale, Settlement, Timestamp, Transaction, Transfer, TransferExpired, TransferFlags,
-    TransferId, TransferPosted, metadata_digest,
+    IdBurned, Inherited, JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals, Metadata,
+    MetadataReplaced, Record, Scale, Settlement, Timestamp, Transaction, Transfer, TransferExpired,
+    TransferFlags, TransferId, TransferPosted, metadata_digest,
 };
 
 use crate::store::{
@@ -211,6 +211,9 @@ impl World {
 
     /// One command of transfers: a batch, a transaction, or one that only burns an id.
     pub(super) fn command(&mut self) {
+        if self.next_seq().0.is_multiple_of(9) {
+            self.replace_metadata();
+        }
         if self.random.one_in(10) {
             let timestamp = self.tick();
             let burned = IdBurned { id: TransferId(1 << 100), rejection: 48, timestamp };
@@ -296,6 +299,25 @@ impl World {
         let touched = [pending.debit_account_id, pending.credit_account_id];
         let accounts = touched.map(|id| self.change(id, timestamp)).into();
         self.push(timestamp, vec![Event::TransferExpired(expired)], accounts);
+    }
+
+    fn replace_metadata(&mut self) {
+        // Apart from the others' randomness, so that they stay what they were before there was this.
+        let own = Random::new(self.next_seq().0);
+        let random = std::mem::replace(&mut self.random, own);
+        let timestamp = self.tick();
+        let ids: Vec<AccountId> = self.accounts.keys().copied().collect();
+        let id = self.random.pick(&ids);
+        let (metadata, seq) = (self.metadata(), self.next_seq());
+        let stored = self.accounts.get_mut(&id).unwrap();
+        let (before, digest_before) = (stored.account.metadata_seq, stored.account.metadata_digest);
+        stored.account.metadata_digest = metadata_digest(metadata.as_ref());
+        stored.account.metadata_seq = metadata.as_ref().map_or(JournalSeq::NONE, |_| seq);
+        stored.metadata = metadata.as_ref().map(|metadata| Arc::clone(&metadata.text));
+        let replaced = MetadataReplaced { account: 0, before, digest_before, metadata, timestamp };
+        let accounts = vec![self.change(id, timestamp)];
+        self.push(timestamp, vec![Event::MetadataReplaced(replaced)], accounts);
+        self.random = random;
     }
 
     fn new_id(&mut self) -> TransferId {
