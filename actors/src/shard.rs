@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use actix::{Actor, Context, Handler, Message};
 use crossbeam_channel::Sender;
 use florin_engine::{
-    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, Settlement, State,
-    TransferId, Unreadable, Verdict,
+    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, Rehearsed,
+    Settlement, State, TransferId, Unreadable, Verdict,
 };
 use tokio::sync::oneshot;
 
@@ -61,6 +61,8 @@ pub(crate) enum LookAt {
     Id(TransferId),
     /// What became of these transfers.
     Settlements(Vec<TransferId>),
+    /// What this command would come to.
+    Rehearsal(Box<Command>),
 }
 
 /// What was seen.
@@ -70,6 +72,7 @@ pub(crate) enum Seen {
     Id(Option<Decided>),
     /// In the order in which they were asked for; none for what is open, or was never pending.
     Settlements(Vec<Option<Settlement>>),
+    Rehearsed(Box<Result<Rehearsed, Unreadable>>),
 }
 
 /// Says that the index on disk now answers for all ids up to here.
@@ -188,6 +191,11 @@ impl Shard {
                     ended.or_else(|| self.indexed.settled(*id))?.kind.settlement()
                 };
                 Seen::Settlements(ids.iter().map(settlement).collect())
+            }
+            LookAt::Rehearsal(command) => {
+                let now = self.clock.now();
+                let rehearsed = self.state.rehearse(*command, now, self.indexed.as_mut());
+                Seen::Rehearsed(Box::new(rehearsed))
             }
         };
         if let Some(error) = self.indexed.take_error() {
