@@ -108,7 +108,7 @@ impl Ledger {
         let seq = self.durable().next();
         let mut state = self.states.last().unwrap().clone();
         let (account, text) = state.get_mut(&AccountId(id)).unwrap();
-        let metadata = (seq.0 % 3 != 0).then(|| {
+        let metadata = (!seq.0.is_multiple_of(3)).then(|| {
             let text = format!("{{\"name\":\"{id} since {}\"}}", seq.0);
             Metadata::new(text.as_str().into(), text.as_bytes())
         });

@@ -430,6 +430,29 @@ impl World {
         there.map(then).collect()
     }
 
+    /// Of each replacement of metadata the position, the account, and the metadata before and after it.
+    pub(super) fn replacements(&self) -> Vec<(JournalSeq, AccountId, [String; 2])> {
+        let text = |metadata: &Option<Metadata>| {
+            metadata.as_ref().map_or("null".to_owned(), |metadata| metadata.text.to_string())
+        };
+        let (mut now, mut replaced) = (BTreeMap::new(), Vec::new());
+        for (seq, record, _) in &self.records {
+            for event in &record.events {
+                let (id, metadata) = match event {
+                    Event::AccountCreated(created) => (created.id, text(&created.metadata)),
+                    Event::MetadataReplaced(replaced) => {
+                        (record.accounts[replaced.account as usize].id, text(&replaced.metadata))
+                    }
+                    _ => continue,
+                };
+                if let Some(before) = now.insert(id, metadata.clone()) {
+                    replaced.push((*seq, id, [before, metadata]));
+                }
+            }
+        }
+        replaced
+    }
+
     /// The records after `after` up to `upto`, as a batch.
     pub(super) fn batch(&self, after: JournalSeq, upto: JournalSeq) -> StoreBatch {
         let mut batch = StoreBatch::new(after);
