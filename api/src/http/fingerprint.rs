@@ -313,6 +313,7 @@ mod tests {
             r#"{"debit_account_id":1,"credit_account_id":2,"amount":10,"user_data_32":1}"#,
             r#"{"debit_account_id":1,"credit_account_id":2,"amount":10,"metadata":{"a":1}}"#,
             r#"{"debit_account_id":1,"credit_account_id":2,"amount":10,"effective_at":"2026-01-01T00:00:00Z"}"#,
+            r#"{"debit_account_id":1,"credit_account_id":2,"amount":10,"conditions":[{"account_id":1,"version":{"eq":1}}]}"#,
         ] {
             assert_ne!(transfer(json), first, "{json}");
         }

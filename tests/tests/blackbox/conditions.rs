@@ -1,5 +1,7 @@
 //! Conditions: decided with the transfer or transaction that they stand on.
 
+use std::thread;
+
 use florin_tests::bank::{TestBank, transfer, transfer_with_id, with};
 use serde_json::{Value, json};
 
@@ -159,4 +161,27 @@ fn conditions_that_can_not_be_read_are_refused() {
     let events = vec![on(transfer(1, 2, "0.01"), many); 512];
     bank.check("POST /v1/transfers/batch", Value::from(events), "400 conditions");
     assert_eq!(bank.balance(1), "100.00");
+}
+
+/// Compare and set: of many who saw the same version, one moves money.
+#[test]
+fn of_many_who_saw_the_same_version_one_goes_first() {
+    let mut bank = bank();
+    for round in 0..20_u64 {
+        let version = bank.get("/v1/accounts/1")["version"].as_u64().unwrap_or_default();
+        let seen = json!([{"account_id": "1", "version": {"eq": version}}]);
+        let told: Vec<String> = thread::scope(|scope| {
+            let one = || {
+                let asked = bank.client().request("POST /v1/transfers");
+                asked.send(on(transfer(1, 2, "0.50"), seen.clone())).summary()
+            };
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(one)).collect();
+            threads.into_iter().map(|one| one.join().unwrap_or_default()).collect()
+        });
+        let count = |summary: &str| told.iter().filter(|told| *told == summary).count();
+        assert_eq!((count("201"), count("422 condition_failed")), (1, 5), "{round}: {told:?}");
+    }
+    assert_eq!(bank.balance(1), "90.00");
+    bank.server.stop();
+    bank.server.verify();
 }

@@ -1,5 +1,7 @@
 //! `dry_run=true`: what would be, with nothing decided.
 
+use std::thread;
+
 use florin_tests::bank::{TestBank, transfer, transfer_with_id, with};
 use serde_json::{Value, json};
 
@@ -111,4 +113,42 @@ fn a_key_and_other_routes_have_no_dry_run() {
         (&empty["dry_run"], &empty["rejected"]),
         (&json!(true), &Value::from(Vec::<Value>::new()))
     );
+}
+
+#[test]
+fn what_is_tried_beside_what_is_decided_leaves_no_trace() {
+    let mut bank = TestBank::open();
+    bank.funded(1, "100.00");
+    bank.account(2);
+    bank.check("POST /v1/transfers", transfer_with_id(9, 1, 2, "1.00"), "201");
+    thread::scope(|scope| {
+        for number in 1..=3_u128 {
+            let client = bank.client();
+            scope.spawn(move || {
+                for index in 0..60 {
+                    let id = number * 1000 + index;
+                    let linked = json!({"flags": ["linked"]});
+                    let chain = json!([
+                        with(transfer_with_id(500_000 + id, 1, 2, "1.00"), linked),
+                        transfer_with_id(600_000 + id, 1, 77, "1.00"),
+                        transfer_with_id(700_000 + id, 1, 2, "50.00"),
+                    ]);
+                    let tried = client.request("POST /v1/transfers/batch?dry_run=true").send(chain);
+                    assert_eq!(tried.status, 200, "{tried:?}");
+                    let back = client.request("POST /v1/transfers/9/reverse?dry_run=true").send(());
+                    assert_eq!(back.status, 200, "{back:?}");
+                    let real = transfer_with_id(id, 1, 2, "0.10");
+                    assert_eq!(client.request("POST /v1/transfers").send(real).status, 201);
+                }
+            });
+        }
+    });
+    assert_eq!((bank.balance(1), bank.balance(2)), ("81.00".to_owned(), "19.00".to_owned()));
+    assert_eq!(bank.ids("/v1/accounts/2/transfers").len(), 181);
+    bank.check("POST /v1/transfers/9/reverse", (), "201");
+    bank.server.kill();
+    bank.restart();
+    assert_eq!(bank.balance(1), "82.00");
+    bank.server.stop();
+    bank.server.verify();
 }

@@ -1,5 +1,7 @@
 //! What is taken back: single transfers and whole transactions, posted, voided and reversed at once.
 
+use std::thread;
+
 use florin_tests::bank::{TestBank, transfer, transfer_with_id, with};
 use florin_tests::server::{SMALL_SEGMENTS, TestServer};
 use serde_json::{Value, json};
@@ -201,4 +203,24 @@ fn a_whole_transaction_is_posted_voided_and_reversed() {
     let before = balances(&bank);
     bank.check("POST /v1/transactions/60/reverse", (), "422 already_reversed at 0");
     assert_eq!(balances(&bank), before);
+}
+
+#[test]
+fn of_many_who_take_it_back_one_does() {
+    let mut bank = bank();
+    bank.check("POST /v1/transfers", transfer_with_id(10, 1, 2, "60.00"), "201");
+    let told: Vec<String> = thread::scope(|scope| {
+        let asked = || bank.client().request("POST /v1/transfers/10/reverse").send(()).summary();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(asked)).collect();
+        threads.into_iter().map(|one| one.join().unwrap_or_default()).collect()
+    });
+    let count = |summary: &str| told.iter().filter(|told| *told == summary).count();
+    assert_eq!((count("201"), count("422 already_reversed")), (1, 7), "{told:?}");
+    assert_eq!(balances(&bank), ["100.00", "0.00", "0.00"]);
+    bank.server.kill();
+    bank.restart();
+    bank.check("POST /v1/transfers/10/reverse", (), "422 already_reversed");
+    assert_eq!(balances(&bank), ["100.00", "0.00", "0.00"]);
+    bank.server.stop();
+    bank.server.verify();
 }
