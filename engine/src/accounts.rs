@@ -3,10 +3,10 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
 use crate::account::Account;
 use crate::ids::AccountId;
+use crate::parted::PartedTable;
 
 /// Where an account stands in [`Accounts`]; never changes, since accounts are never removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,8 @@ const CHUNK: usize = 1024;
 /// All accounts, in the order in which they were created, and an index of slots by id.
 pub(crate) struct Accounts {
     chunks: Vec<Vec<Resident>>,
-    slots: HashTable<Slot>,
+    slots: PartedTable<Slot>,
+    count: usize,
     hasher: FixedState,
 }
 
@@ -41,13 +42,14 @@ impl Accounts {
     pub(crate) fn new(hash_seed: u64) -> Accounts {
         Accounts {
             chunks: Vec::new(),
-            slots: HashTable::new(),
+            slots: PartedTable::new(),
+            count: 0,
             hasher: FixedState::with_seed(hash_seed),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.count
     }
 
     pub(crate) fn find(&self, id: AccountId) -> Option<Slot> {
@@ -80,6 +82,7 @@ impl Accounts {
             let index = slot.0 as usize;
             hasher.hash_one(chunks[index / CHUNK][index % CHUNK].account.id.0)
         });
+        self.count += 1;
         slot
     }
 
@@ -90,11 +93,12 @@ impl Accounts {
         if chunk.is_empty() {
             self.chunks.pop();
         }
-        let newest = Slot(self.slots.len() as u32 - 1);
+        self.count -= 1;
+        let newest = Slot(self.count as u32);
         let hash = self.hasher.hash_one(resident.account.id.0);
         match self.slots.find_entry(hash, |slot| *slot == newest) {
-            Ok(entry) => drop(entry.remove()),
-            Err(_) => unreachable!("every account is indexed"),
+            Some(entry) => drop(entry.remove()),
+            None => unreachable!("every account is indexed"),
         }
         resident.account
     }

@@ -191,17 +191,33 @@ struct Entry {
     decided: Decided,
 }
 
-/// Entries of one generation: what fills the 2^20 buckets of a table.
-const GENERATION: usize = (1 << 20) / 8 * 7;
+/// Buckets of the first generation's table: a ledger of few ids is small.
+const BUCKETS_MIN: usize = 1 << 14;
+/// Buckets of the largest ones. Each has four times those of the one before it, so that there are soon few to look into.
+const BUCKETS_MAX: usize = 1 << 20;
 
+/// Ids that were decided one after the other. Its table never grows, since moving all that is in it would stall the commands
+/// behind: when it is full, the next generation begins.
 struct Generation {
     entries: HashTable<Entry>,
+    /// Entries that may still come. One that is taken back may leave its place used.
+    room: usize,
     last_seq: JournalSeq,
+}
+
+impl Generation {
+    fn new(buckets: usize) -> Generation {
+        let room = buckets / 8 * 7;
+        let entries = HashTable::with_capacity(room);
+        Generation { entries, room, last_seq: JournalSeq::NONE }
+    }
 }
 
 /// The ids decided most recently, in generations, so that forgetting the oldest costs nothing for each id.
 pub(crate) struct RecentIds {
     generations: VecDeque<Generation>,
+    /// Those of the next generation.
+    buckets: usize,
     hasher: FixedState,
     /// All up to here is indexed and forgotten, or may be.
     indexed: JournalSeq,
@@ -211,6 +227,7 @@ impl RecentIds {
     pub(crate) fn new(hash_seed: u64) -> RecentIds {
         RecentIds {
             generations: VecDeque::new(),
+            buckets: BUCKETS_MIN,
             hasher: FixedState::with_seed(hash_seed),
             indexed: JournalSeq::NONE,
         }
@@ -229,16 +246,12 @@ impl RecentIds {
 
     /// Remembers an id that is not there yet. Positions never fall.
     pub(crate) fn insert(&mut self, id: u128, decided: Decided) {
-        let full = self.generations.back().is_none_or(|newest| newest.entries.len() >= GENERATION);
-        if full {
-            // A second generation means a busy ledger: it gets its room at once, so that no growth ever stalls a command.
-            let capacity = if self.generations.is_empty() { 0 } else { GENERATION };
-            self.generations.push_back(Generation {
-                entries: HashTable::with_capacity(capacity),
-                last_seq: decided.seq,
-            });
+        if self.generations.back().is_none_or(|newest| newest.room == 0) {
+            self.generations.push_back(Generation::new(self.buckets));
+            self.buckets = BUCKETS_MAX.min(self.buckets * 4);
         }
         let newest = self.generations.back_mut().expect("one was pushed when there was none");
+        newest.room -= 1;
         newest.last_seq = decided.seq;
         let hasher = &self.hasher;
         newest.entries.insert_unique(hasher.hash_one(id), Entry { id, decided }, |entry| {
@@ -278,18 +291,40 @@ mod tests {
     #[test]
     fn what_is_indexed_is_forgotten_by_generations() {
         let mut recent = RecentIds::new(7);
-        let count = GENERATION as u64 + 10;
+        let first = (BUCKETS_MIN / 8 * 7) as u64;
+        let count = first + 10;
         for id in 1..=count {
             recent.insert(u128::from(id), decided(id));
         }
         assert_eq!(recent.len() as u64, count);
-        recent.forget(JournalSeq(GENERATION as u64 - 1));
+        recent.forget(JournalSeq(first - 1));
         assert_eq!(recent.get(1), Some(decided(1)), "its generation is not wholly indexed");
-        recent.forget(JournalSeq(GENERATION as u64));
+        recent.forget(JournalSeq(first));
         assert_eq!(recent.get(1), None);
         assert_eq!(recent.get(u128::from(count)), Some(decided(count)));
         recent.remove(u128::from(count));
         assert_eq!(recent.get(u128::from(count)), None);
         assert_eq!(recent.len(), 9);
+    }
+
+    #[test]
+    fn no_table_ever_grows() {
+        let mut recent = RecentIds::new(7);
+        let mut buckets = Vec::new();
+        for id in 1..=3_000_000 {
+            recent.insert(id, decided(id as u64));
+            // What is taken back does not make room: its place may be used for ever.
+            if id % 3 == 0 {
+                recent.remove(id);
+            }
+            let newest = recent.generations.back().unwrap();
+            if recent.generations.len() > buckets.len() {
+                buckets.push(newest.entries.num_buckets());
+            }
+            assert_eq!(newest.entries.num_buckets(), *buckets.last().unwrap(), "after {id}");
+        }
+        let expected = [14, 16, 18, 20, 20, 20].map(|power| 1_usize << power);
+        assert_eq!(buckets, expected);
+        assert!((1..=3_000_000).all(|id| recent.get(id).is_some() == (id % 3 != 0)));
     }
 }

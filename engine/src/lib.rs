@@ -17,6 +17,7 @@ mod ids;
 mod ledger;
 mod moments;
 mod moved;
+mod parted;
 mod pending;
 mod record;
 mod rejection;

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
 use crate::accounts::Slot;
 use crate::amount::Amount;
 use crate::fixed::FixedFields;
 use crate::ids::{AccountId, Code, LedgerId, Timestamp, TransferId};
+use crate::parted::PartedTable;
 use crate::transfer::TransferFlags;
 
 /// A pending transfer that is open, as a snapshot holds it.
@@ -116,7 +116,7 @@ struct Indexed {
 pub(crate) struct OpenPending {
     chunks: Vec<Vec<Pending>>,
     free: Vec<u32>,
-    index: HashTable<Indexed>,
+    index: PartedTable<Indexed>,
     hasher: FixedState,
     /// By the moment of expiry, then of creation: the reference's order. Timestamps of transfers that can expire are unique.
     queue: BTreeMap<(Timestamp, Timestamp), u32>,
@@ -127,7 +127,7 @@ impl OpenPending {
         OpenPending {
             chunks: Vec::new(),
             free: Vec::new(),
-            index: HashTable::new(),
+            index: PartedTable::new(),
             hasher: FixedState::with_seed(hash_seed),
             queue: BTreeMap::new(),
         }
@@ -182,7 +182,7 @@ impl OpenPending {
             let place = found.place as usize;
             chunks[place / CHUNK][place % CHUNK].id == id
         });
-        let (Indexed { place, .. }, _) = entry.ok()?.remove();
+        let (Indexed { place, .. }, _) = entry?.remove();
         let pending = std::mem::replace(self.at_mut(place), FREE);
         self.free.push(place);
         if let Some(expires_at) = pending.expires_at() {

@@ -44,6 +44,9 @@ pub(super) struct BenchArgs {
     /// What the transfers' ids look like
     #[arg(long, value_enum, default_value_t = Ids::Random)]
     ids: Ids,
+    /// How many of a hundred new transfers are pending: half of them are posted by a later transfer, half expire after a second
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    two_phase: u8,
     /// When a transfer is acknowledged
     #[arg(long, value_enum, default_value_t = Durability::Fsync)]
     durability: Durability,
@@ -51,7 +54,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_enum, default_value_t = StoreFilling::On)]
     write_behind: StoreFilling,
     /// Measure the memory that this many accounts take, instead of transfers
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["transfers", "accounts", "batch", "concurrency", "distribution", "ids"])]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["transfers", "accounts", "batch", "concurrency", "distribution", "ids", "two_phase"])]
     memory_accounts: Option<u64>,
     /// What the transfers are made from: the same seed, the same transfers
     #[arg(long, default_value_t = 42)]
@@ -132,6 +135,7 @@ impl BenchArgs {
                 .unwrap_or_else(|| (IN_FLIGHT / self.batch).clamp(4, 1_024)),
             distribution: self.distribution,
             ids: self.ids,
+            two_phase: self.two_phase,
             seed: self.seed,
         }
     }
@@ -290,6 +294,8 @@ mod tests {
         for line in [
             "--transfers 1000 --batch 99 --accounts 10",
             "--transfers 500 --batch 1 --accounts 10 --distribution hot --ids time",
+            "--transfers 1000 --batch 99 --accounts 10 --two-phase 60",
+            "--transfers 500 --batch 1 --accounts 10 --two-phase 30",
         ] {
             let Figures::Load(report) = run_in_scratch(line) else { panic!("a load") };
             let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use clap::ValueEnum;
-use florin_engine::{AccountId, Amount, AmountInput, CreateTransfer, LedgerId, TransferId};
+use florin_engine::{
+    AccountId, Amount, AmountInput, Code, CreateTransfer, LedgerId, TransferFlags, TransferId,
+};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -119,34 +121,73 @@ impl Zipf {
     }
 }
 
+/// Seconds until one of every two pending transfers expires; the others are posted.
+const TIMEOUT: u32 = 1;
+
 /// Makes transfers for one submitting task.
 pub(super) struct Generator {
     rng: SmallRng,
     ids: Ids,
+    /// How many of a hundred new transfers are pending.
+    two_phase: u64,
+    /// Pending ones that the next command posts.
+    open: Vec<TransferId>,
+    /// The next pending one is to be posted, rather than to expire.
+    posts_next: bool,
     /// Milliseconds since 1970 when the run began, and that moment on the monotonic clock.
     began: (u64, Instant),
 }
 
 impl Generator {
     /// The generator of one task: the same seed and task make the same transfers, but for time in ids.
-    pub(super) fn new(seed: u64, task: u64, ids: Ids) -> Generator {
+    pub(super) fn new(seed: u64, task: u64, ids: Ids, two_phase: u8) -> Generator {
         let millis = (uuid::Uuid::now_v7().as_u128() >> 80) as u64;
         // Neighbouring seeds give unrelated streams, since the seed is mixed before it is used.
         let rng = SmallRng::seed_from_u64(seed.wrapping_mul(1 << 20).wrapping_add(task));
-        Generator { rng, ids, began: (millis, Instant::now()) }
+        Generator {
+            rng,
+            ids,
+            two_phase: u64::from(two_phase),
+            open: Vec::new(),
+            posts_next: false,
+            began: (millis, Instant::now()),
+        }
     }
 
-    /// The next `count` transfers, each of 0.01 to 100.00.
+    /// The next `count` transfers: first what posts the pending ones of the last command, which must have been answered; then new
+    /// ones, each of 0.01 to 100.00.
     pub(super) fn transfers(&mut self, count: u64, pairs: &Pairs) -> Vec<CreateTransfer> {
         let (millis, began) = self.began;
         let now = millis + began.elapsed().as_millis() as u64;
-        (0..count).map(|_| self.transfer(now, pairs)).collect()
+        let mut posted = std::mem::take(&mut self.open).into_iter();
+        let next = |_| match posted.next() {
+            Some(pending) => self.post(now, pending),
+            None => self.transfer(now, pairs),
+        };
+        let transfers = (0..count).map(next).collect();
+        self.open.extend(posted);
+        transfers
+    }
+
+    fn post(&mut self, now_millis: u64, pending: TransferId) -> CreateTransfer {
+        let nobody = AccountId(0);
+        CreateTransfer {
+            code: Code(0),
+            flags: TransferFlags::POST_PENDING_TRANSFER,
+            pending_id: pending,
+            ..CreateTransfer::new(
+                TransferId(self.id(now_millis)),
+                nobody,
+                nobody,
+                AmountInput::Minor(Amount::MAX),
+            )
+        }
     }
 
     fn transfer(&mut self, now_millis: u64, pairs: &Pairs) -> CreateTransfer {
         let (debit, credit) = pairs.pick(&mut self.rng);
         let amount = Amount::from_minor(1 + below(&mut self.rng, 10_000));
-        CreateTransfer {
+        let mut transfer = CreateTransfer {
             ledger: Some(LedgerId(1)),
             ..CreateTransfer::new(
                 TransferId(self.id(now_millis)),
@@ -154,7 +195,17 @@ impl Generator {
                 account_id(credit),
                 AmountInput::Minor(amount),
             )
+        };
+        if self.two_phase > 0 && below(&mut self.rng, 100) < self.two_phase {
+            transfer.flags = TransferFlags::PENDING;
+            self.posts_next = !self.posts_next;
+            if self.posts_next {
+                self.open.push(transfer.id);
+            } else {
+                transfer.timeout = TIMEOUT;
+            }
         }
+        transfer
     }
 
     fn id(&mut self, now_millis: u64) -> u128 {
@@ -235,6 +286,26 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_pending_and_half_of_it_is_posted_by_the_next_command() {
+        let pairs = Pairs::new(Distribution::Uniform, ACCOUNTS);
+        let mut generator = Generator::new(1, 0, Ids::Random, 30);
+        let first = generator.transfers(10_000, &pairs);
+        let pending: Vec<_> =
+            first.iter().filter(|it| it.flags == TransferFlags::PENDING).collect();
+        assert_near(pending.len() as u64, 3_000.0);
+        let to_post = pending.iter().filter(|it| it.timeout == 0).map(|it| it.id);
+        let second = generator.transfers(10_000, &pairs);
+        let posts = second.iter().filter(|it| it.flags == TransferFlags::POST_PENDING_TRANSFER);
+        assert!(to_post.eq(posts.clone().map(|it| it.pending_id)));
+        assert_near(posts.count() as u64, 1_500.0);
+        assert!(pending.iter().all(|it| it.timeout <= TIMEOUT));
+        // What does not fit into a command is posted by the one after it.
+        let open = generator.open.clone();
+        let posted: Vec<_> = (0..open.len()).flat_map(|_| generator.transfers(1, &pairs)).collect();
+        assert!(open.iter().eq(posted.iter().map(|it| &it.pending_id)));
+    }
+
+    #[test]
     fn two_accounts_are_enough() {
         for distribution in [Distribution::Uniform, Distribution::Zipfian, Distribution::Hot] {
             let pairs = Pairs::new(distribution, 2);
@@ -251,12 +322,12 @@ mod tests {
         let pairs = Pairs::new(Distribution::Uniform, ACCOUNTS);
         let mut seen = std::collections::HashSet::new();
         for task in 0..4 {
-            for transfer in Generator::new(1, task, Ids::Random).transfers(10_000, &pairs) {
+            for transfer in Generator::new(1, task, Ids::Random, 0).transfers(10_000, &pairs) {
                 assert!(seen.insert(transfer.id));
             }
         }
         let before = uuid::Uuid::now_v7().as_u128() >> 80;
-        for transfer in Generator::new(1, 0, Ids::Time).transfers(1_000, &pairs) {
+        for transfer in Generator::new(1, 0, Ids::Time, 0).transfers(1_000, &pairs) {
             let id = uuid::Uuid::from_u128(transfer.id.0);
             assert_eq!(id.get_version_num(), 7);
             assert_eq!(id.get_variant(), uuid::Variant::RFC4122);

@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) concurrency: u32,
     pub(super) distribution: Distribution,
     pub(super) ids: Ids,
+    /// How many of a hundred new transfers are pending.
+    pub(super) two_phase: u8,
     pub(super) seed: u64,
 }
 
@@ -146,8 +148,8 @@ async fn submit_all(shared: &Arc<Shared>) -> Result<(), BenchError> {
 
 /// One caller: makes a command, submits it, waits for the answer, and again, until all transfers are taken.
 async fn submit_some(shared: Arc<Shared>, task: u64) -> Result<(), BenchError> {
-    let Plan { transfers, batch, seed, ids, .. } = shared.plan;
-    let mut generator = Generator::new(seed, task, ids);
+    let Plan { transfers, batch, seed, ids, two_phase, .. } = shared.plan;
+    let mut generator = Generator::new(seed, task, ids, two_phase);
     let latency = &shared.latency[task as usize % HISTOGRAMS];
     loop {
         let taken = shared.taken.fetch_add(batch, Ordering::Relaxed);

@@ -20,6 +20,7 @@ pub(super) struct Report {
     concurrency: u32,
     distribution: Distribution,
     ids: Ids,
+    two_phase_percent: u8,
     durability: Durability,
     write_behind: StoreFilling,
     seconds: f64,
@@ -88,7 +89,8 @@ impl Report {
     ) -> Report {
         let Measured { plan, elapsed, latency, stored, journal_bytes, peak_resident_bytes } =
             measured;
-        let Plan { accounts, transfers, batch, concurrency, distribution, ids, seed: _ } = plan;
+        let Plan { accounts, transfers, batch, concurrency, distribution, ids, two_phase, seed: _ } =
+            plan;
         Report {
             accounts,
             transfers,
@@ -96,6 +98,7 @@ impl Report {
             concurrency,
             distribution,
             ids,
+            two_phase_percent: two_phase,
             durability,
             write_behind,
             seconds: elapsed.as_secs_f64(),
@@ -148,6 +151,10 @@ impl Report {
             1 => "one by one".to_owned(),
             batch => format!("in batches of {}", grouped(batch)),
         };
+        let phases = match self.two_phase_percent {
+            0 => String::new(),
+            percent => format!(", {percent} % of the new ones pending"),
+        };
         let spread = match self.distribution {
             Distribution::Uniform => "spread evenly over",
             Distribution::Zipfian => "zipfian over",
@@ -162,7 +169,7 @@ impl Report {
             StoreFilling::Paused => "write-behind paused",
         };
         format!(
-            "{} {ways}, {} in flight, {spread} {} accounts; {durability}, {store}",
+            "{} {ways}{phases}, {} in flight, {spread} {} accounts; {durability}, {store}",
             counted(self.transfers, "transfer"),
             grouped(u64::from(self.concurrency)),
             grouped(u64::from(self.accounts)),
@@ -228,6 +235,7 @@ mod tests {
             concurrency: 4,
             distribution: Distribution::Uniform,
             ids: Ids::Random,
+            two_phase: 30,
             seed: 1,
         };
         let measured = Measured {
@@ -240,7 +248,7 @@ mod tests {
         };
         let report = Report::new(measured, StoreFilling::Paused, Durability::Fsync);
         let expected = "\
-1,000,000 transfers in batches of 8,190, 4 in flight, spread evenly over 10,000 accounts; durable by fsync, write-behind paused
+1,000,000 transfers in batches of 8,190, 30 % of the new ones pending, 4 in flight, spread evenly over 10,000 accounts; durable by fsync, write-behind paused
 
 acknowledged        2,000,000/s
 in                     500.0 ms
