@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What may be in flight at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Events between admission and answer; reads count as one event.
+    /// Events between admission and answer; reads count as one event for each thing that is read.
     pub events_in_flight: u64,
     /// Bytes between admission and answer, counted as the most that their records can take in the journal.
     pub bytes_in_flight: u64,

@@ -1,15 +1,15 @@
 //! The front: what a program that embeds the ledger holds, and what the HTTP edge is built on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use florin_engine::{
     Account, AccountId, AmountTextError, Asking, Command, CommandKey, Decided, DecidedKind,
-    Decision, Event, ExternalId, Field, ItemOutcome, JournalSeq, LedgerId, Record, Rejection,
-    Scale, Settlement, Timestamp, Transaction, Transfer, TransferId, TransferStatus, Unreadable,
-    Verdict, WHOLE_TRANSACTION, metadata_digest,
+    Decision, Event, ExternalId, Field, ItemOutcome, JournalSeq, LedgerId, Record, Rehearsed,
+    Rejection, Scale, Settlement, Timestamp, Transaction, Transfer, TransferId, TransferStatus,
+    Unreadable, Verdict, WHOLE_TRANSACTION, metadata_digest,
 };
 use florin_persistence::store::Store;
 use tokio::sync::oneshot;
@@ -17,12 +17,15 @@ use uuid::Uuid;
 
 use crate::admission::{Permit, Refusal};
 use crate::cache_updates::CacheCondition;
-use crate::commit::Released;
+use crate::commit::{Released, chain};
 use crate::history::{HistoryError, PastTransfer};
 use crate::open::Running;
 use crate::shard::{Arrival, Look, LookAt, Seen, Submit};
 use crate::size::record_bytes_max;
 use crate::write_behind::StoreCondition;
+
+/// So many ids the shard looks at in one step.
+const LOOK_MAX: usize = 512;
 
 /// An open ledger. Cheap to clone; all clones are the same ledger.
 ///
@@ -256,9 +259,7 @@ impl Florin {
     ) -> Result<Answer, SubmitError> {
         let released = self.send(command, key)?.await.map_err(|_| SubmitError::OutcomeUnknown)?;
         let seq = released.seq;
-        let verdict = released.outcome.map_err(|Unreadable { index, field, reason }| {
-            SubmitError::Unreadable(UnreadableAmount { index, field, reason })
-        })?;
+        let verdict = released.outcome.map_err(unreadable)?;
         // What has to be read from history is rare and takes much room, which the way of a first answer should not carry.
         match verdict {
             Verdict::Decided(decision) if decision.asked.is_empty() => {
@@ -269,6 +270,28 @@ impl Florin {
             Verdict::Replay { seq, command } => Box::pin(self.answer_again(seq, &command)).await,
             Verdict::KeyReused { .. } => Err(SubmitError::KeyReused),
         }
+    }
+
+    /// What a command would come to, if it were decided now: nothing changes, and no id is used up. The answer's record is what would be
+    /// journaled, and its position the one that it depends on.
+    ///
+    /// # Errors
+    /// Those of [`Florin::submit`] that leave nothing open.
+    pub async fn rehearse(&self, command: Command) -> Result<Answer, SubmitError> {
+        let bytes = record_bytes_max(&command);
+        if bytes > self.running.record_bytes_max {
+            return Err(SubmitError::TooLarge);
+        }
+        // As much in flight as if it were decided, and nothing of the journal's room.
+        let permit = self.running.admission.admit(command.events() as u64, bytes, u64::MAX);
+        let permit = permit.map_err(refused)?;
+        let seen = self.send_look(LookAt::Rehearsal(Box::new(command)), permit);
+        let released = seen.await.map_err(|_| SubmitError::Stopping)?;
+        let Seen::Rehearsed(rehearsed) = released.outcome else {
+            unreachable!("a command was rehearsed")
+        };
+        let Rehearsed(decision) = rehearsed.map_err(unreadable)?;
+        Box::pin(self.answer_differing(released.seq, decision)).await
     }
 
     /// Sends a command to the shard, if there is room for what it may become.
@@ -307,6 +330,77 @@ impl Florin {
         Ok(Read { seq, value, source: Source::Memory })
     }
 
+    /// The accounts with these ids, in their order, all of one moment, as every acknowledged write left them.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn accounts(
+        &self,
+        ids: &[AccountId],
+    ) -> Result<Read<Vec<Option<FoundAccount>>>, ReadError> {
+        let (seq, seen) = self.look(LookAt::Accounts(ids.to_vec())).await?;
+        let Seen::Accounts(accounts) = seen else { unreachable!("accounts were looked at") };
+        let history = &self.running.history;
+        let words = history.words_of(accounts.iter().flatten()).await.map_err(away)?;
+        let found = |account: Account| {
+            let words = words.get(&account.id).cloned().unwrap_or_default();
+            FoundAccount {
+                account,
+                metadata: words.metadata.map(|metadata| metadata.text),
+                external_id: words.external_id,
+            }
+        };
+        let value = accounts.into_iter().map(|account| account.map(found)).collect();
+        Ok(Read { seq, value, source: Source::Memory })
+    }
+
+    /// The transfers with these ids, in their order, if they were acknowledged, and what became of them.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn transfers(
+        &self,
+        ids: &[TransferId],
+    ) -> Result<Read<Vec<Option<FoundTransfer>>>, ReadError> {
+        let (mut seq, mut decided) = (JournalSeq::NONE, Vec::with_capacity(ids.len()));
+        // Old ids are looked for on the disk, so the shard does something else in between. What a transfer is does not change meanwhile.
+        for slice in ids.chunks(LOOK_MAX).chain(ids.is_empty().then_some(ids)) {
+            let (at, seen) = self.look(LookAt::Ids(slice.to_vec())).await?;
+            let Seen::Ids(seen) = seen else { unreachable!("ids were looked at") };
+            seq = at;
+            let is_transfer = |decided: &Decided| decided.kind == DecidedKind::Transfer;
+            let seqs = seen.into_iter().map(|seen| seen.filter(is_transfer).map(|it| it.seq));
+            decided.extend(slice.iter().zip(seqs).filter_map(|(id, seq)| Some((seq?, *id))));
+        }
+        let (transfers, source) = self.running.history.transfers(decided).await.map_err(away)?;
+        let ids_found = transfers.iter().map(|found| found.transfer.id).collect();
+        let (seq_of_ends, ends) = self.ends_of(ids_found).await?;
+        let found = self.with_ends(transfers, ends).await?;
+        let found: HashMap<_, _> =
+            found.into_iter().map(|found| (found.transfer.id, found)).collect();
+        // An id may be asked for twice.
+        let value = ids.iter().map(|id| found.get(id).cloned()).collect();
+        Ok(Read { seq: seq.max(seq_of_ends), value, source })
+    }
+
+    /// The metadata, as JSON text, that an account had just after the command at `seq`, which the store is waited for to cover.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn account_metadata_at(
+        &self,
+        id: AccountId,
+        seq: JournalSeq,
+        patience: Duration,
+    ) -> Result<Option<Arc<str>>, ReadError> {
+        if !self.wait_stored(seq, patience).await {
+            return Err(ReadError::HistoryAway(format!("the store has not reached {}", seq.0)));
+        }
+        let found = self.running.history.store.account_words(id, seq).await;
+        let found = found.map_err(|error| ReadError::HistoryAway(chain(&error)))?;
+        Ok(found.value.metadata.map(|metadata| metadata.text))
+    }
+
     /// The transfer with this id, if it was acknowledged, and what became of it.
     ///
     /// # Errors
@@ -339,11 +433,25 @@ impl Florin {
             return Ok(Read { seq, value: None, source });
         };
         let ids = legs.iter().map(|leg| leg.transfer.id).collect();
-        let (seq_of_ends, seen) = self.look(LookAt::Ends(ids)).await?;
-        let Seen::Ends(ends) = seen else { unreachable!("ends were looked at") };
+        let (seq_of_ends, ends) = self.ends_of(ids).await?;
         let transfers = self.with_ends(legs, ends).await?;
         let value = Some(FoundTransaction { transaction, transfers });
         Ok(Read { seq: seq.max(seq_of_ends), value, source })
+    }
+
+    /// What became of these, as every acknowledged write left them.
+    async fn ends_of(
+        &self,
+        ids: Vec<TransferId>,
+    ) -> Result<(JournalSeq, Vec<Option<Decided>>), ReadError> {
+        let (mut seq, mut ends) = (JournalSeq::NONE, Vec::with_capacity(ids.len()));
+        for ids in ids.chunks(LOOK_MAX) {
+            let (at, seen) = self.look(LookAt::Ends(ids.to_vec())).await?;
+            let Seen::Ends(seen) = seen else { unreachable!("ends were looked at") };
+            seq = at;
+            ends.extend(seen);
+        }
+        Ok((seq, ends))
     }
 
     /// Adds what became of each, as every acknowledged write left it.
@@ -480,26 +588,26 @@ impl Florin {
         if running.shared.ids_in_memory.load(Ordering::Relaxed) > crate::open::IDS_IN_MEMORY_MAX {
             return Err(SubmitError::Overloaded);
         }
-        running.admission.admit(events, bytes, running.room_bytes()).map_err(
-            |refusal| match refusal {
-                Refusal::Overloaded => SubmitError::Overloaded,
-                Refusal::StorageFull => SubmitError::StorageFull,
-                Refusal::Stopping => SubmitError::Stopping,
-            },
-        )
+        running.admission.admit(events, bytes, running.room_bytes()).map_err(refused)
     }
 
     async fn look(&self, at: LookAt) -> Result<(JournalSeq, Seen), ReadError> {
-        // A read takes no room in the journal, only a place in the queue.
+        // A read takes no room in the journal, only its places in the queue.
         let permit =
-            self.running.admission.admit(1, 0, u64::MAX).map_err(|refusal| match refusal {
-                Refusal::Stopping => ReadError::Stopping,
-                Refusal::Overloaded | Refusal::StorageFull => ReadError::Overloaded,
-            })?;
+            self.running.admission.admit(at.count(), 0, u64::MAX).map_err(
+                |refusal| match refusal {
+                    Refusal::Stopping => ReadError::Stopping,
+                    Refusal::Overloaded | Refusal::StorageFull => ReadError::Overloaded,
+                },
+            )?;
+        let released = self.send_look(at, permit).await.map_err(|_| ReadError::Failed)?;
+        Ok((released.seq, released.outcome))
+    }
+
+    fn send_look(&self, at: LookAt, permit: Permit) -> oneshot::Receiver<Released<Seen>> {
         let (reply, released) = oneshot::channel();
         self.running.arrivals.send(Arrival::Look(Look { at, permit, reply }));
-        let released = released.await.map_err(|_| ReadError::Failed)?;
-        Ok((released.seq, released.outcome))
+        released
     }
 
     async fn decided(&self, id: TransferId) -> Result<LookedUp, ReadError> {
@@ -621,6 +729,18 @@ impl Florin {
             _ => conflicting(seq, &asked, &first),
         })
     }
+}
+
+fn refused(refusal: Refusal) -> SubmitError {
+    match refusal {
+        Refusal::Overloaded => SubmitError::Overloaded,
+        Refusal::StorageFull => SubmitError::StorageFull,
+        Refusal::Stopping => SubmitError::Stopping,
+    }
+}
+
+fn unreadable(Unreadable { index, field, reason }: Unreadable) -> SubmitError {
+    SubmitError::Unreadable(UnreadableAmount { index, field, reason })
 }
 
 /// What asking again under the id of the transfer that was decided `first`, at `seq`, comes to.

@@ -2,12 +2,12 @@
 //!
 //! The position of everything decided is known, so a read by id finds it in the journal even while the store is far behind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use florin_engine::{
-    Account, AccountCreated, AccountId, Event, JournalSeq, MetadataReplaced, Record, Transaction,
-    Transfer, TransferId, TransferPosted,
+    Account, AccountCreated, AccountId, Event, JournalSeq, Metadata, MetadataReplaced, Record,
+    Transaction, Transfer, TransferId, TransferPosted,
 };
 use florin_persistence::journal::{JournalIndex, JournalReader, ReadError};
 use florin_persistence::record;
@@ -137,7 +137,8 @@ impl History {
         {
             return Ok(words);
         }
-        let mut words = self.store.account_words(account.id).await.map_err(store)?.value;
+        let words = self.store.account_words(account.id, newest).await;
+        let mut words = words.map_err(store)?.value;
         if metadata_seq == JournalSeq::NONE {
             // It was taken away, and the store may not know that yet.
             words.metadata = None;
@@ -158,7 +159,8 @@ impl History {
         }
         for seq in seqs.into_iter().filter(|seq| *seq != JournalSeq::NONE) {
             let Some(record) = self.journaled(seq).await? else { return Ok(None) };
-            let said = words_in(record, account.id).ok_or(HistoryError::Missing { seq: seq.0 })?;
+            let said = words_in(record).remove(&account.id);
+            let said = said.ok_or(HistoryError::Missing { seq: seq.0 })?;
             if seq == metadata_seq {
                 words.metadata = said.metadata;
             }
@@ -167,6 +169,110 @@ impl History {
             }
         }
         Ok(Some(words))
+    }
+
+    /// Takes each record at these positions that the store does not have yet, with what was asked for in it, one at a time: a record can be large. Gives what
+    /// is left for the store.
+    async fn take_young<T: Copy>(
+        &self,
+        mut asked: Vec<(JournalSeq, T)>,
+        mut take: impl FnMut(Record, &[(JournalSeq, T)]),
+    ) -> Result<Vec<(JournalSeq, T)>, HistoryError> {
+        asked.sort_unstable_by_key(|(seq, _)| *seq);
+        let stored = self.shared.stored();
+        let young = asked.split_off(asked.partition_point(|(seq, _)| *seq <= stored));
+        let mut old = asked;
+        for of_record in young.chunk_by(|(one, _), (other, _)| one == other) {
+            match self.journaled(of_record[0].0).await? {
+                Some(record) => take(record, of_record),
+                // The store has it by now, and the journal no more.
+                None => old.extend_from_slice(of_record),
+            }
+        }
+        Ok(old)
+    }
+
+    /// What is said in words of these accounts that memory has.
+    pub(crate) async fn words_of(
+        &self,
+        accounts: impl Iterator<Item = &Account>,
+    ) -> Result<HashMap<AccountId, AccountWords>, HistoryError> {
+        let mut asked = Vec::new();
+        for Account { id, metadata_seq, external_id_seq, .. } in accounts {
+            for (seq, what) in [(metadata_seq, Word::Metadata), (external_id_seq, Word::ExternalId)]
+            {
+                if *seq != JournalSeq::NONE {
+                    asked.push((*seq, (*id, what)));
+                }
+            }
+        }
+        let mut found: HashMap<AccountId, AccountWords> = HashMap::new();
+        let mut say = |(id, what): (AccountId, Word), said: &AccountWords| {
+            let words = found.entry(id).or_default();
+            match what {
+                Word::Metadata => words.metadata = said.metadata.clone(),
+                Word::ExternalId => words.external_id = said.external_id.clone(),
+            }
+        };
+        let take = |record: Record, asked: &[(JournalSeq, (AccountId, Word))]| {
+            let said = words_in(record);
+            for (_, (id, what)) in asked {
+                if let Some(said) = said.get(id) {
+                    say((*id, *what), said);
+                }
+            }
+        };
+        let old = self.take_young(asked, take).await?;
+        if !old.is_empty() {
+            let mut ids: Vec<AccountId> = old.iter().map(|(_, (id, _))| *id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            let stored = self.store.accounts_by_id(&ids).await.map_err(store)?.value;
+            let stored: HashMap<AccountId, AccountWords> = stored
+                .into_iter()
+                .map(|stored| {
+                    let digest = stored.account.metadata_digest;
+                    let metadata = stored.metadata.map(|text| Metadata { text, digest });
+                    let external_id = stored.external_id;
+                    (stored.account.id, AccountWords { metadata, external_id })
+                })
+                .collect();
+            for (_, (id, what)) in old {
+                if let Some(said) = stored.get(&id) {
+                    say((id, what), said);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The transfers that were decided at these positions under these ids, in no order.
+    pub(crate) async fn transfers(
+        &self,
+        asked: Vec<(JournalSeq, TransferId)>,
+    ) -> Result<(Vec<PastTransfer>, Source), HistoryError> {
+        let mut found = Vec::new();
+        let take = |record: Record, asked: &[(JournalSeq, TransferId)]| {
+            let ids: HashSet<TransferId> = asked.iter().map(|(_, id)| *id).collect();
+            found.extend(record.events.into_iter().filter_map(|event| match event {
+                Event::TransferPosted(posted) if ids.contains(&posted.transfer.id) => {
+                    Some(PastTransfer::journaled(posted.transfer))
+                }
+                _ => None,
+            }));
+        };
+        let old = self.take_young(asked, take).await?;
+        if old.is_empty() {
+            return Ok((found, Source::Memory));
+        }
+        let ids: Vec<TransferId> = old.iter().map(|(_, id)| *id).collect();
+        let stored = self.store.transfers_by_id(&ids).await.map_err(store)?.value;
+        let there: HashSet<TransferId> = stored.iter().map(|stored| stored.transfer.id).collect();
+        for (seq, id) in &old {
+            self.unless_lost(*seq, there.get(id))?;
+        }
+        found.extend(stored.into_iter().map(PastTransfer::stored));
+        Ok((found, Source::Store))
     }
 
     /// The transfer that was decided at `seq` under this id, if a transfer was.
@@ -244,22 +350,27 @@ impl History {
     }
 }
 
-/// What a record says in words of an account.
-fn words_in(record: Record, id: AccountId) -> Option<AccountWords> {
+/// One of the words of an account.
+#[derive(Clone, Copy)]
+enum Word {
+    Metadata,
+    ExternalId,
+}
+
+/// What a record says in words of accounts. One that replaces metadata does so once for each account.
+fn words_in(record: Record) -> HashMap<AccountId, AccountWords> {
     let accounts = record.accounts;
-    record.events.into_iter().find_map(|event| match event {
-        Event::AccountCreated(AccountCreated { id: created, metadata, external_id, .. })
-            if created == id =>
-        {
-            Some(AccountWords { metadata, external_id })
+    let said = record.events.into_iter().filter_map(|event| match event {
+        Event::AccountCreated(AccountCreated { id, metadata, external_id, .. }) => {
+            Some((id, AccountWords { metadata, external_id }))
         }
-        Event::MetadataReplaced(MetadataReplaced { account, metadata, .. })
-            if accounts[account as usize].id == id =>
-        {
-            Some(AccountWords { metadata, external_id: None })
+        Event::MetadataReplaced(MetadataReplaced { account, metadata, .. }) => {
+            let id = accounts[account as usize].id;
+            Some((id, AccountWords { metadata, external_id: None }))
         }
         _ => None,
-    })
+    });
+    said.collect()
 }
 
 fn transaction_in(record: Record, id: TransferId) -> Option<(Transaction, Vec<PastTransfer>)> {

@@ -263,6 +263,41 @@ impl Reader {
         Ok(self.read(as_of, found))
     }
 
+    /// The accounts with these ids, in their order, from one snapshot of the store.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn accounts(
+        &self,
+        ids: &[AccountId],
+    ) -> Result<Read<Vec<Option<FoundAccount>>>, StoreError> {
+        let AsOf { as_of, value } = self.store.accounts_by_id(ids).await?;
+        self.learn_scales(value.iter().map(|stored| stored.account.ledger)).await?;
+        let found: HashMap<AccountId, StoredAccount> =
+            value.into_iter().map(|stored| (stored.account.id, stored)).collect();
+        let found = |id| {
+            let StoredAccount { account, metadata, external_id, .. } = found.get(id)?.clone();
+            Some(FoundAccount { account, metadata, external_id })
+        };
+        Ok(self.read(as_of, ids.iter().map(found).collect()))
+    }
+
+    /// The transfers with these ids, in their order, from one snapshot of the store.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn transfers(
+        &self,
+        ids: &[TransferId],
+    ) -> Result<Read<Vec<Option<FoundTransfer>>>, StoreError> {
+        let AsOf { as_of, value } = self.store.transfers_by_id(ids).await?;
+        self.learn_scales(value.iter().map(|stored| stored.transfer.ledger)).await?;
+        let found: HashMap<TransferId, StoredTransfer> =
+            value.into_iter().map(|stored| (stored.transfer.id, stored)).collect();
+        let found = |id| found.get(id).cloned().map(found_transfer);
+        Ok(self.read(as_of, ids.iter().map(found).collect()))
+    }
+
     /// The transaction with this id, and its legs.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use actix::{Actor, Context, Handler, Message};
 use crossbeam_channel::Sender;
 use florin_engine::{
-    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, State, TransferId,
-    Unreadable, Verdict,
+    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, Rehearsed, State,
+    TransferId, Unreadable, Verdict,
 };
 use tokio::sync::oneshot;
 
@@ -58,22 +58,42 @@ pub(crate) struct Look {
 #[derive(Clone, Debug)]
 pub(crate) enum LookAt {
     Account(AccountId),
+    Accounts(Vec<AccountId>),
     /// What an id was decided for, and what became of it.
     Id(TransferId),
+    Ids(Vec<TransferId>),
     /// What became of these transfers.
     Ends(Vec<TransferId>),
+    /// What this command would come to.
+    Rehearsal(Box<Command>),
+}
+
+impl LookAt {
+    /// How many things are looked at.
+    pub(crate) fn count(&self) -> u64 {
+        match self {
+            LookAt::Account(_) | LookAt::Id(_) => 1,
+            LookAt::Accounts(ids) => ids.len() as u64,
+            LookAt::Ids(ids) | LookAt::Ends(ids) => ids.len() as u64,
+            LookAt::Rehearsal(command) => command.events() as u64,
+        }
+    }
 }
 
 /// What was seen.
 #[derive(Debug)]
 pub(crate) enum Seen {
     Account(Option<Box<Account>>),
+    /// In the order in which they were asked for, like the others.
+    Accounts(Vec<Option<Account>>),
     Id {
         decided: Option<Decided>,
         end: Option<Decided>,
     },
+    Ids(Vec<Option<Decided>>),
     /// In the order in which they were asked for; none for what neither was settled nor reversed.
     Ends(Vec<Option<Decided>>),
+    Rehearsed(Box<Result<Rehearsed, Unreadable>>),
 }
 
 /// Says that the index on disk now answers for all ids up to here.
@@ -182,11 +202,17 @@ impl Shard {
         let Look { at, permit, reply } = look;
         let seen = match at {
             LookAt::Account(id) => Seen::Account(self.state.account(id).cloned().map(Box::new)),
-            LookAt::Id(id) => {
-                let decided = self.state.recent_id(id).or_else(|| self.indexed.transfer(id));
-                Seen::Id { decided, end: self.end_of(id) }
+            LookAt::Accounts(ids) => {
+                Seen::Accounts(ids.iter().map(|id| self.state.account(*id).cloned()).collect())
             }
+            LookAt::Id(id) => Seen::Id { decided: self.decided(id), end: self.end_of(id) },
+            LookAt::Ids(ids) => Seen::Ids(ids.into_iter().map(|id| self.decided(id)).collect()),
             LookAt::Ends(ids) => Seen::Ends(ids.into_iter().map(|id| self.end_of(id)).collect()),
+            LookAt::Rehearsal(command) => {
+                let now = self.clock.now();
+                let rehearsed = self.state.rehearse(*command, now, self.indexed.as_mut());
+                Seen::Rehearsed(Box::new(rehearsed))
+            }
         };
         if let Some(error) = self.indexed.take_error() {
             self.shared.fail(format!("the index of decided ids can not be read: {error}"));
@@ -194,6 +220,10 @@ impl Shard {
             return;
         }
         self.enqueue(Item::Seen { seq: self.state.seq(), seen, permit, reply });
+    }
+
+    fn decided(&mut self, id: TransferId) -> Option<Decided> {
+        self.state.recent_id(id).or_else(|| self.indexed.transfer(id))
     }
 
     /// How a transfer was settled, or that it was reversed.

@@ -165,7 +165,7 @@ struct Walk {
     /// The hash of the frame at which the store stands.
     checkpoint_hash: Option<FrameHash>,
     /// Accounts and ledgers as of the store's checkpoint.
-    at_checkpoint: Option<(HashMap<AccountId, ExpectedAccount>, Vec<LedgerState>)>,
+    at_checkpoint: Option<(HashMap<AccountId, Compared>, Vec<LedgerState>)>,
     /// The transfers of each record up to the checkpoint.
     sums: TransferSums,
 }
@@ -187,8 +187,7 @@ impl Walk {
             self.checkpoint_hash = Some(frame.hash());
         }
         if self.state.seq() == last && last == self.checkpoint.seq {
-            let accounts =
-                self.state.accounts().map(|account| (account.id, ExpectedAccount::of(account)));
+            let accounts = self.state.accounts().map(|account| (account.id, what_counts(account)));
             self.at_checkpoint = Some((accounts.collect(), self.state.ledgers().to_vec()));
         }
         match self.snapshot {
@@ -329,23 +328,27 @@ fn mark(transfer: &Transfer) -> u64 {
         .wrapping_add(u64::from(transfer.external_id.is_some()))
 }
 
-/// What the journal says of an account.
-struct ExpectedAccount {
+/// What of an account is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Compared {
+    /// What commands change.
     after: AccountAfter,
+    metadata_digest: u64,
     /// Whether it was created by an external id; which one follows from its id.
     is_named: bool,
 }
 
-impl ExpectedAccount {
-    fn of(account: &Account) -> ExpectedAccount {
-        let is_named = account.external_id_seq != JournalSeq::NONE;
-        ExpectedAccount { after: account.after(), is_named }
+fn what_counts(account: &Account) -> Compared {
+    Compared {
+        after: account.after(),
+        metadata_digest: account.metadata_digest,
+        is_named: account.external_id_seq != JournalSeq::NONE,
     }
 }
 
 async fn compare_accounts(
     store: &Store,
-    expected: &HashMap<AccountId, ExpectedAccount>,
+    expected: &HashMap<AccountId, Compared>,
     history_from: JournalSeq,
 ) -> Result<(), VerifyError> {
     let mut page = pages();
@@ -353,23 +356,17 @@ async fn compare_accounts(
     loop {
         let rows = store.accounts(&AccountFilter::default(), &page).await?;
         for row in &rows.data {
-            let stored = row.account.after();
-            let expected = expected.get(&stored.id);
-            let after = expected.map(|expected| expected.after);
-            if after != Some(stored) {
-                return Err(different(format!(
-                    "account {} is {stored:?} in the store and {after:?} in the journal",
-                    stored.id.0,
-                )));
+            let id = row.account.id;
+            let mut stored = what_counts(&row.account);
+            let found = expected.get(&id);
+            if row.seq < history_from {
+                // With an earlier store its text was lost too.
+                stored.is_named = found.is_some_and(|found| found.is_named);
             }
-            // With an earlier store the texts were lost too.
-            let is_named = row.external_id.is_some();
-            if row.seq >= history_from
-                && expected.is_some_and(|expected| expected.is_named != is_named)
-            {
+            if found != Some(&stored) {
                 return Err(different(format!(
-                    "the external id of account {} is not the same in the store and the journal",
-                    stored.id.0,
+                    "account {} is {stored:?} in the store and {found:?} in the journal",
+                    id.0,
                 )));
             }
             compared += 1;

@@ -25,7 +25,7 @@ pub(crate) use token::{KeyId, Token};
 /// What a key is good for; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Scope {
-    /// Ask: every GET.
+    /// Ask: every GET, and lookups of many ids.
     Read,
     /// Ask and command.
     Write,

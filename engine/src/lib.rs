@@ -8,6 +8,7 @@ mod accounts;
 mod amount;
 mod apply;
 mod asking;
+mod canonical;
 mod command;
 mod condition;
 mod decide;
@@ -29,6 +30,7 @@ mod transfer;
 pub use account::{Account, AccountAfter, AccountFlags, Balances};
 pub use amount::{Amount, AmountInput, AmountTextError, MajorUnits, Scale, SignedAmount};
 pub use asking::{Asked, Asking};
+pub use canonical::canonical_number;
 pub use command::{
     Command, CreateAccount, CreateLedger, CreateTransaction, CreateTransfer, ExpirePending,
     OpenAccount, ReplaceMetadata, ReverseTransaction, ReverseTransfer, SetOverdraftLimit, Settle,

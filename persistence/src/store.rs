@@ -18,14 +18,17 @@ mod batch;
 mod blocks;
 mod columns;
 mod decode;
+mod entries;
 mod error;
 mod export;
 mod filter;
+mod lead;
 mod page;
 mod postgres;
 mod rows;
 mod span;
 mod sqlite;
+mod statement;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +39,7 @@ use florin_engine::{AccountId, JournalSeq, LedgerId, TransferId};
 use uuid::Uuid;
 
 pub use self::batch::{OutOfOrder, StoreBatch};
+pub use self::entries::MetadataEquals;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::export::Export;
 use self::export::Tables;
@@ -44,10 +48,16 @@ pub use self::page::{AsOf, Cursor, CursorError, Order, PAGE_ROWS_MAX, Page, Page
 use self::postgres::Postgres;
 pub use self::postgres::{PostgresOptions, SCHEMA};
 pub use self::rows::{
-    AccountWords, BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction,
-    StoredTransfer,
+    AccountWords, BalanceAt, Beyond, Checkpoint, CodeTotals, LedgerByCode, StoredAccount,
+    StoredLedger, StoredTransaction, StoredTransfer,
 };
 use self::sqlite::{Sizes, Sqlite};
+pub use self::statement::{
+    MOVES_MAX, Moment, Movement, Posted, Statement, StatementCursor, StatementRequest,
+};
+
+/// Of many ids that are looked up, so many go into one statement.
+const IDS_AT_ONCE: usize = 512;
 
 /// The store. Cheap to clone; all clones share one writer and a few readers.
 ///
@@ -299,6 +309,49 @@ impl Store {
         }
     }
 
+    /// One ledger with the sums of its accounts by code. Reads every account of the ledger, so one such answer is made at a time.
+    ///
+    /// # Errors
+    /// The database is away or damaged.
+    pub async fn ledger_by_code(
+        &self,
+        id: LedgerId,
+    ) -> Result<AsOf<Option<LedgerByCode>>, StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => Box::pin(sqlite.ledger_by_code(id)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.ledger_by_code(id)).await,
+        }
+    }
+
+    /// What was posted on an account at a moment; none for an account that is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfReach`] where more than [`MOVES_MAX`] transfers would have to be looked through; the database is away or damaged.
+    pub async fn posted_at(
+        &self,
+        account: AccountId,
+        moment: Moment,
+    ) -> Result<AsOf<Option<Posted>>, StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => Box::pin(sqlite.posted_at(account, moment)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.posted_at(account, moment)).await,
+        }
+    }
+
+    /// A page of an account's statement; none of an account that is not there.
+    ///
+    /// # Errors
+    /// The cursor is not one of this statement, [`StoreError::OutOfReach`] where its opening or closing is, or the database is away or damaged.
+    pub async fn statement(
+        &self,
+        request: &StatementRequest,
+    ) -> Result<AsOf<Option<Statement>>, StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => Box::pin(sqlite.statement(request)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.statement(request)).await,
+        }
+    }
+
     /// One account with its metadata.
     ///
     /// # Errors
@@ -310,14 +363,47 @@ impl Store {
         }
     }
 
-    /// What is said of an account in words; nothing for an account without, and for none.
+    /// The accounts with these ids that there are, in no order, with their metadata, all of one snapshot.
     ///
     /// # Errors
     /// The database is away or damaged.
-    pub async fn account_words(&self, id: AccountId) -> Result<AsOf<AccountWords>, StoreError> {
+    pub async fn accounts_by_id(
+        &self,
+        ids: &[AccountId],
+    ) -> Result<AsOf<Vec<StoredAccount>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => Box::pin(sqlite.account_words(id)).await,
-            Database::Postgres(postgres) => Box::pin(postgres.account_words(id)).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.accounts_by_id(ids)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.accounts_by_id(ids)).await,
+        }
+    }
+
+    /// The transfers with these ids that there are, in no order, all of one snapshot.
+    ///
+    /// # Errors
+    /// The database is away or damaged.
+    pub async fn transfers_by_id(
+        &self,
+        ids: &[TransferId],
+    ) -> Result<AsOf<Vec<StoredTransfer>>, StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => Box::pin(sqlite.transfers_by_id(ids)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.transfers_by_id(ids)).await,
+        }
+    }
+
+    /// What is said of an account in words, just after the command at `at`, which the store must cover; nothing for an account without, and for
+    /// none.
+    ///
+    /// # Errors
+    /// The database is away or damaged.
+    pub async fn account_words(
+        &self,
+        id: AccountId,
+        at: JournalSeq,
+    ) -> Result<AsOf<AccountWords>, StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => Box::pin(sqlite.account_words(id, at)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.account_words(id, at)).await,
         }
     }
 

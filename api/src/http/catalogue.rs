@@ -183,6 +183,10 @@ codes! {
     NotYet = SERVICE_UNAVAILABLE, "not_yet", After,
         "The source of this answer has not reached the position in min_seq within 5 seconds.",
         "Ask again later, or without min_seq for the state as it is known now.";
+    /// Too much would have to be looked through.
+    OutOfReach = UNPROCESSABLE_ENTITY, "out_of_reach", Never,
+        "To tell what the account held then, more than 100,000 transfers would have to be looked through.",
+        "Ask for a moment nearer to now or to the account's beginning, or create accounts that need it with the flag `history`: what they held at a time of decision is told at any size.";
     /// The SQL store does not answer.
     StoreAway = SERVICE_UNAVAILABLE, "store_away", After,
         "The SQL store, which answers lists and history, does not answer.",
@@ -240,9 +244,15 @@ pub(crate) fn rejection_retry(code: &str) -> Retry {
     if used_up { Retry::NewId } else { Retry::Never }
 }
 
-/// The status of a refusal by the rules: a second use of an id is a conflict.
+/// The status of a refusal by the rules: a second use of an id is a conflict, and what the path names is not found where it is not there.
 pub(crate) const fn rejection_status(rejection: Rejection) -> StatusCode {
-    if rejection.is_conflict() { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY }
+    match rejection {
+        Rejection::AccountToChangeNotFound | Rejection::ReversedTransferNotFound => {
+            StatusCode::NOT_FOUND
+        }
+        rejection if rejection.is_conflict() => StatusCode::CONFLICT,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
 }
 
 /// `exceeds_credits` → `Exceeds credits`.
@@ -260,6 +270,7 @@ fn rejection_entry(code: &'static str, meaning: &'static str) -> Entry {
         (true, _) => vec![409],
         // Asking for a ledger that is not there is no refusal by the rules but has the same name.
         (false, "ledger_not_found") => vec![404, 422],
+        (false, "account_to_change_not_found" | "reversed_transfer_not_found") => vec![404],
         (false, _) => vec![422],
     };
     let retry = rejection_retry(code);
@@ -340,6 +351,18 @@ mod tests {
         assert_eq!(rejection_status(Rejection::ExistsWithDifferentKind), StatusCode::CONFLICT);
         assert_eq!(rejection_status(Rejection::ExistsWithDifferentName), StatusCode::CONFLICT);
         assert_eq!(rejection_status(Rejection::IdAlreadyFailed), StatusCode::UNPROCESSABLE_ENTITY);
+        for entry in entries() {
+            // A ledger that is read and not there shares its name with a refusal.
+            let number = (1..200).find_map(|number| {
+                let figure = || Ok::<_, florin_engine::RejectionNumberError>(1);
+                let rejection = Rejection::from_number(number, figure).ok()?;
+                (rejection.code() == entry.code).then_some(rejection)
+            });
+            if let Some(rejection) = number {
+                let status = rejection_status(rejection).as_u16();
+                assert!(entry.statuses.contains(&status), "{} is {status}", entry.code);
+            }
+        }
     }
 
     #[test]

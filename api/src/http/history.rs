@@ -21,8 +21,8 @@ use super::transfers::TransferQuery;
 use super::wire::{output as wire, values};
 
 /// The account of a list, and where pages of it are kept.
-struct AccountHistory {
-    account: Account,
+pub(crate) struct AccountHistory {
+    pub(crate) account: Account,
     pages: Option<KeptPages>,
 }
 
@@ -112,7 +112,7 @@ impl Exchange {
     }
 
     /// The account in the path, which must be there, for a list of its history.
-    async fn history_in_path(
+    pub(crate) async fn history_in_path(
         &self,
         min_seq: Option<JournalSeq>,
     ) -> Result<AccountHistory, ApiError> {

@@ -1,5 +1,6 @@
 //! What answers: the ledger itself at its owner, or a reader of what the owner wrote.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use florin_actors::{Florin, FoundAccount, FoundTransaction, FoundTransfer, Read, Reader, Source};
@@ -149,6 +150,17 @@ impl Ledger {
         }
     }
 
+    /// The metadata that an account had just after the command at `seq`. Only the owner tells.
+    pub(crate) async fn account_metadata_at(
+        &self,
+        id: AccountId,
+        seq: JournalSeq,
+    ) -> Result<Option<Arc<str>>, ApiError> {
+        let florin = self.owner().ok_or(ApiError::ReadOnly)?;
+        let found = florin.account_metadata_at(id, seq, MIN_SEQ_PATIENCE).await;
+        found.map_err(|error| unread(&error))
+    }
+
     /// The transfer with this id.
     pub(crate) async fn transfer(
         &self,
@@ -157,6 +169,32 @@ impl Ledger {
         match self {
             Ledger::Owner(florin) => florin.transfer(id).await.map_err(|error| unread(&error)),
             Ledger::Reader(reader) => reader.transfer(id).await.map_err(|error| unlisted(&error)),
+        }
+    }
+
+    /// The accounts with these ids, in their order, as of `min_seq` at least.
+    pub(crate) async fn accounts(
+        &self,
+        ids: &[AccountId],
+        min_seq: Option<JournalSeq>,
+    ) -> Result<Read<Vec<Option<FoundAccount>>>, ApiError> {
+        self.until_current(min_seq).await?;
+        match self {
+            Ledger::Owner(florin) => florin.accounts(ids).await.map_err(|error| unread(&error)),
+            Ledger::Reader(reader) => reader.accounts(ids).await.map_err(|error| unlisted(&error)),
+        }
+    }
+
+    /// The transfers with these ids, in their order, as of `min_seq` at least.
+    pub(crate) async fn transfers(
+        &self,
+        ids: &[TransferId],
+        min_seq: Option<JournalSeq>,
+    ) -> Result<Read<Vec<Option<FoundTransfer>>>, ApiError> {
+        self.until_current(min_seq).await?;
+        match self {
+            Ledger::Owner(florin) => florin.transfers(ids).await.map_err(|error| unread(&error)),
+            Ledger::Reader(reader) => reader.transfers(ids).await.map_err(|error| unlisted(&error)),
         }
     }
 

@@ -2,17 +2,17 @@
 
 use actix_web::http::StatusCode;
 use florin_actors::Source;
-use florin_engine::{Command, KeyRule, LedgerId};
+use florin_engine::{Command, KeyRule};
 
 use super::body::Bound;
-use super::error::{ApiError, Fault};
+use super::error::ApiError;
 use super::exchange::{Exchange, Reply};
 use super::lists::{page, shown, unlisted};
 use super::openapi;
 use super::submit::Subject;
 use super::wire::input::NewLedger;
 use super::wire::json::{Place, read};
-use super::wire::{output as wire, values};
+use super::wire::output as wire;
 
 /// Open a ledger
 ///
@@ -68,10 +68,7 @@ pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     responses((status = 200, description = "The ledger", body = wire::LedgerAsOf)),
 )]
 pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
-    let text = exchange.path_part("id")?;
-    let id = values::bounded(&text, u64::from(u32::MAX))
-        .map_err(|fault| ApiError::InvalidParameter(Fault::new("id", fault.code, fault.detail)))?;
-    let id = LedgerId(id as u32);
+    let id = exchange.path_ledger()?;
     let mut query = exchange.query()?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;

@@ -36,7 +36,7 @@ pub(crate) fn shown<'a, T, S>(
     })
 }
 
-fn bad_cursor(error: CursorError) -> ValueFault {
+pub(crate) fn bad_cursor(error: CursorError) -> ValueFault {
     let detail = match error {
         CursorError::Damaged => "is none that a page gave: use next_cursor as it was given",
         CursorError::OtherVersion => "is of another version of Florin: begin with the first page",
@@ -53,6 +53,7 @@ pub(crate) fn unlisted(error: &StoreError) -> ApiError {
             let fault = bad_cursor(*cursor);
             ApiError::InvalidParameter(Fault::new("cursor", fault.code, fault.detail))
         }
+        (StoreErrorKind::OutOfReach, _) => ApiError::OutOfReach,
         (StoreErrorKind::Passing, _) => {
             tracing::warn!(%error, source = ?error.source(), "the store does not answer");
             ApiError::StoreAway

@@ -19,7 +19,8 @@ use super::door::Door;
 use super::exchange::Place;
 use super::wire::values::{Data128Text, IdText, MoneyText, TimeShown};
 use super::{
-    accounts, catalogue, docs, error, history, ledgers, ops, short, transactions, transfers,
+    accounts, catalogue, docs, error, history, ledgers, lookup, ops, reports, short, statement,
+    transactions, transfers,
 };
 use crate::keys::Scope;
 
@@ -40,11 +41,12 @@ pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         contact(),
     ),
     paths(
-        ledgers::create, ledgers::list, ledgers::find,
-        accounts::create, accounts::create_batch, accounts::find, accounts::list,
-        history::transfers, history::balances,
-        transfers::create, transfers::create_batch, transfers::post, transfers::void, transfers::find, transfers::list,
-        transactions::create, transactions::find,
+        ledgers::create, ledgers::list, ledgers::find, reports::trial_balance, reports::balance_sheet,
+        accounts::create, accounts::create_batch, accounts::find, accounts::list, lookup::accounts,
+        accounts::set_overdraft_limit, accounts::replace_metadata,
+        history::transfers, history::balances, statement::balance, statement::statement,
+        transfers::create, transfers::create_batch, transfers::post, transfers::void, transfers::reverse, transfers::find, transfers::list, lookup::transfers,
+        transactions::create, transactions::find, transactions::post, transactions::void, transactions::reverse,
         short::transaction, short::process_transaction, short::open_account, short::balance,
         short::transactions,
         ops::healthz, ops::readyz, ops::metrics, ops::version,
@@ -53,6 +55,7 @@ pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     // A parameter's type is not found by itself, as a body's is.
     components(schemas(
         error::Problem, ErrorCode, Data128Text, IdText, MoneyText, TimeShown, ResultsParam, SideParam,
+        FormatParam,
     )),
     tags(
         (name = "ledgers", description = "Currencies and asset books"),
@@ -123,6 +126,17 @@ pub(crate) enum SideParam {
     Credit,
 }
 
+/// How a statement is written.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "only its description is read")]
+pub(crate) enum FormatParam {
+    /// As JSON.
+    Json,
+    /// As CSV.
+    Csv,
+}
+
 /// Which end of time a list begins at.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -147,7 +161,8 @@ pub(crate) fn order_word(order: Order) -> &'static str {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "only its description is read")]
 pub(crate) struct PageParams {
-    /// Entries on the page; 50 when absent.
+    /// The most entries on the page; 50 when absent. A list that looks for what is rare can have fewer, even none, and still a next page: each looks at
+    /// a bounded number of entries.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -179,6 +194,13 @@ pub(crate) struct TransferParams {
     /// Decided before this moment.
     #[param(value_type = Option<TimeShown>)]
     to: Option<String>,
+    /// That stand so: a pending transfer is `posted`, `voided` or `expired` once it has ended.
+    #[param(inline)]
+    status: Option<super::wire::output::Status>,
+    /// Whose metadata has this key with this value: `metadata[invoice]=A-17`. Texts, numbers (by meaning), booleans and null of the top level
+    /// can be asked for, as they are written; up to 8, all of which have to hold.
+    #[param(style = DeepObject, explode, value_type = Option<BTreeMap<String, String>>)]
+    metadata: Option<()>,
     /// Of at least this amount; needs `ledger` where ledgers have different digits after the point.
     #[param(value_type = Option<MoneyText>)]
     min_amount: Option<String>,
@@ -206,6 +228,25 @@ pub(crate) struct AccountParams {
     user_data_64: Option<u64>,
     /// With this reference.
     user_data_32: Option<u32>,
+    /// Created from this moment on.
+    #[param(value_type = Option<TimeShown>)]
+    from: Option<String>,
+    /// Created before this moment.
+    #[param(value_type = Option<TimeShown>)]
+    to: Option<String>,
+    /// Whose metadata has this key with this value: `metadata[name]=Alice`. Texts, numbers (by meaning), booleans and null of the top level can be
+    /// asked for, as they are written; up to 8, all of which have to hold.
+    #[param(style = DeepObject, explode, value_type = Option<BTreeMap<String, String>>)]
+    metadata: Option<()>,
+}
+
+/// Whether a command is only tried.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only its description is read")]
+pub(crate) struct DryRunParam {
+    /// `true` tells what would be, marked `"dry_run":true`: nothing is decided, no id is used up. Not beside an Idempotency-Key.
+    dry_run: Option<bool>,
 }
 
 /// The position that an answer has to cover.
@@ -244,24 +285,34 @@ impl Modify for Common {
         components.add_security_scheme(API_KEY, SecurityScheme::Http(scheme.build()));
         for (path, item) in &mut document.paths.paths {
             let place = Place::of(path);
+            let found = if path.contains('{') { &[404][..] } else { &[] };
             if let Some(operation) = &mut item.get {
                 let door = match place {
                     Place::Process if path != "/metrics" => Door::Open,
                     Place::Process | Place::Ledger => Door::Needs(Scope::Read),
                 };
                 add_door(operation, door);
-                let found = if path.contains('{') { &[404][..] } else { &[] };
                 let statuses: &[u16] = match place {
                     Place::Ledger => &[400, 431, 500, 503],
                     Place::Process => &[400, 431, 500],
                 };
-                add_problems(operation, statuses.iter().chain(found));
+                let reaches = path.ends_with("/statement") || path.ends_with("/balance");
+                let refused = if reaches { &[422][..] } else { &[] };
+                add_problems(operation, statuses.iter().chain(found).chain(refused));
                 add_headers(operation, place, Reading::Yes);
                 add_parameter(operation, request_id_parameter());
             }
-            if let Some(operation) = &mut item.post {
+            if path.ends_with("/lookup")
+                && let Some(operation) = &mut item.post
+            {
+                add_door(operation, Door::Needs(Scope::Read));
+                add_problems(operation, &[400, 408, 413, 415, 431, 500, 503]);
+                add_headers(operation, place, Reading::Yes);
+                add_parameter(operation, request_id_parameter());
+            } else if let Some(operation) = &mut item.post {
                 add_door(operation, Door::Needs(Scope::Write));
-                add_problems(operation, &[400, 408, 409, 413, 415, 422, 431, 500, 503]);
+                let statuses = [400, 408, 409, 413, 415, 422, 431, 500, 503];
+                add_problems(operation, statuses.iter().chain(found));
                 add_headers(operation, place, Reading::No);
                 add_parameter(operation, request_id_parameter());
                 add_parameter(operation, key_parameter());

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use actix_web::http::header::HeaderName;
-use florin_engine::{JournalSeq, Timestamp};
+use florin_engine::{JournalSeq, LedgerId, Timestamp};
+use florin_persistence::store::MetadataEquals;
 
 use super::error::{ApiError, Fault, FaultCode};
 use super::exchange::Exchange;
@@ -11,9 +12,12 @@ use super::wire::values::{self, ValueFault};
 
 const FLORIN_MIN_SEQ: HeaderName = HeaderName::from_static("florin-min-seq");
 /// Entries of a page when `limit` is absent.
-const LIMIT_DEFAULT: u64 = 50;
+pub(crate) const LIMIT_DEFAULT: u64 = 50;
 /// Entries of a page at most.
-const LIMIT_MAX: u64 = 1000;
+pub(crate) const LIMIT_MAX: u64 = 1000;
+
+/// Entries of metadata that a list can be asked for at once.
+const METADATA_MAX: usize = 8;
 
 /// The query of a request. Each parameter is taken out by its name; what is left over at the end is unknown.
 #[derive(Debug)]
@@ -82,17 +86,45 @@ impl<'a> Query<'a> {
         self.value(name, values::time_text)
     }
 
+    /// Takes out what metadata has to have: each `metadata[KEY]=VALUE`.
+    pub(crate) fn metadata(&mut self) -> Result<Vec<MetadataEquals>, ApiError> {
+        fn key(name: &str) -> Option<&str> {
+            name.strip_prefix("metadata[")?.strip_suffix(']')
+        }
+        self.known.push("metadata[KEY]");
+        let (asked, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pairs).into_iter().partition(|(name, _)| key(name).is_some());
+        self.pairs = others;
+        if let Some((name, _)) = asked.get(METADATA_MAX) {
+            return Err(ApiError::InvalidParameter(Fault::new(
+                name.to_string(),
+                FaultCode::OutOfRange,
+                format!(
+                    "is one too many: at most {METADATA_MAX} entries of metadata can be asked for"
+                ),
+            )));
+        }
+        let equals = |(name, value): (Cow<'_, str>, Cow<'_, str>)| MetadataEquals {
+            key: key(&name).unwrap_or_default().to_owned(),
+            value: value.into_owned(),
+        };
+        Ok(asked.into_iter().map(equals).collect())
+    }
+
     /// Takes out the entries of a page.
     pub(crate) fn limit(&mut self) -> Result<u32, ApiError> {
+        self.limit_within(LIMIT_DEFAULT, LIMIT_MAX)
+    }
+
+    /// Takes out the entries of a page that may have another number of them.
+    pub(crate) fn limit_within(&mut self, default: u64, max: u64) -> Result<u32, ApiError> {
         let limit = self.value("limit", |text| {
-            values::bounded(text, LIMIT_MAX).ok().filter(|limit| *limit > 0).ok_or_else(|| {
-                ValueFault::new(
-                    FaultCode::OutOfRange,
-                    format!("must be an integer from 1 to {LIMIT_MAX}"),
-                )
+            values::bounded(text, max).ok().filter(|limit| *limit > 0).ok_or_else(|| {
+                let detail = format!("must be an integer from 1 to {max}");
+                ValueFault::new(FaultCode::OutOfRange, detail)
             })
         })?;
-        Ok(limit.unwrap_or(LIMIT_DEFAULT) as u32)
+        Ok(limit.unwrap_or(default) as u32)
     }
 
     /// Takes out one of several words; the first when the parameter is absent.
@@ -187,6 +219,13 @@ impl Exchange {
     pub(crate) fn path_id(&self) -> Result<u128, ApiError> {
         let text = self.path_part("id")?;
         values::id_text(&text).map_err(|fault| invalid("id", fault))
+    }
+
+    /// The number of the ledger in the path.
+    pub(crate) fn path_ledger(&self) -> Result<LedgerId, ApiError> {
+        let text = self.path_part("id")?;
+        let id = values::bounded(&text, u64::from(u32::MAX));
+        id.map(|id| LedgerId(id as u32)).map_err(|fault| invalid("id", fault))
     }
 
     /// A part of the path.

@@ -10,8 +10,8 @@ use super::door::Door;
 use super::error::ApiError;
 use super::exchange::{Exchange, Place, Reply, serve};
 use super::{
-    History, Ledger, State, accounts, docs, forward, history, ledgers, ops, short, transactions,
-    transfers,
+    History, Ledger, State, accounts, docs, forward, history, ledgers, lookup, ops, reports, short,
+    statement, transactions, transfers,
 };
 use crate::keys::Scope;
 use crate::telemetry::RouteMetrics;
@@ -56,21 +56,35 @@ impl Routes {
         routes.at("/transaction", ledger).post(write, short::transaction);
         routes.at("/process_transaction", ledger).post(write, short::process_transaction);
         routes.at("/v1/transfers/batch", ledger).post(write, transfers::create_batch);
+        routes.at("/v1/transfers/lookup", ledger).look_up(read, lookup::transfers);
         routes
             .at("/v1/accounts", ledger)
             .post(write, accounts::create)
             .history(read, accounts::list);
         routes.at("/v1/accounts/batch", ledger).post(write, accounts::create_batch);
+        routes.at("/v1/accounts/lookup", ledger).look_up(read, lookup::accounts);
         routes.at("/v1/accounts/{id}", ledger).get(read, accounts::find);
         routes.at("/v1/transfers/{id}", ledger).get(read, transfers::find);
         routes.at("/v1/transfers/{id}/post", ledger).post(write, transfers::post);
         routes.at("/v1/transfers/{id}/void", ledger).post(write, transfers::void);
+        routes.at("/v1/transfers/{id}/reverse", ledger).post(write, transfers::reverse);
         routes.at("/v1/transactions", ledger).post(write, transactions::create);
         routes.at("/v1/transactions/{id}", ledger).get(read, transactions::find);
+        routes.at("/v1/transactions/{id}/post", ledger).post(write, transactions::post);
+        routes.at("/v1/transactions/{id}/void", ledger).post(write, transactions::void);
+        routes.at("/v1/transactions/{id}/reverse", ledger).post(write, transactions::reverse);
+        routes
+            .at("/v1/accounts/{id}/overdraft_limit", ledger)
+            .post(write, accounts::set_overdraft_limit);
+        routes.at("/v1/accounts/{id}/metadata", ledger).post(write, accounts::replace_metadata);
         routes.at("/v1/accounts/{id}/transfers", ledger).history(read, history::transfers);
         routes.at("/v1/accounts/{id}/balances", ledger).history(read, history::balances);
+        routes.at("/v1/accounts/{id}/balance", ledger).history(read, statement::balance);
+        routes.at("/v1/accounts/{id}/statement", ledger).history(read, statement::statement);
         routes.at("/v1/ledgers", ledger).post(write, ledgers::create).history(read, ledgers::list);
         routes.at("/v1/ledgers/{id}", ledger).history(read, ledgers::find);
+        routes.at("/v1/ledgers/{id}/trial-balance", ledger).history(read, reports::trial_balance);
+        routes.at("/v1/ledgers/{id}/balance-sheet", ledger).history(read, reports::balance_sheet);
         routes.at("/account", ledger).post(write, short::open_account);
         routes.at("/balance/{account_id}", ledger).get(read, short::balance);
         routes.at("/transactions", ledger).history(read, short::transactions);
@@ -172,6 +186,14 @@ impl Adding<'_> {
             Ledger::Owner(_) => self.add(Method::POST, "POST", route, door, run),
             Ledger::Reader(_) => self.add(Method::POST, "POST", route, door, forward::command),
         }
+    }
+
+    /// A read that comes as a POST, and is no command: a reader answers it itself.
+    fn look_up<F>(self, door: Door, run: F) -> Self
+    where
+        F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
+    {
+        self.add(Method::POST, "POST", || web::route().guard(guard::Post()), door, run)
     }
 
     /// Lists and history, which a process that only takes commands leaves to readers.

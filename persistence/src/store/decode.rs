@@ -6,10 +6,11 @@ use florin_engine::{
     metadata_digest,
 };
 
-use super::batch::{SettlementRow, TransactionRow};
+use super::batch::{MetadataRow, SettlementRow, TransactionRow};
 use super::columns::Columns;
 use super::error::StoreError;
 use super::rows::{AccountWords, BalanceAt, StoredAccount, StoredLedger, StoredTransfer};
+use super::statement::Movement;
 
 pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, StoreError> {
     let timestamp = Timestamp(columns.u64("timestamp")?);
@@ -65,6 +66,29 @@ pub(super) fn transfer(mut columns: impl Columns) -> Result<StoredTransfer, Stor
         metadata,
     };
     Ok(StoredTransfer { transfer, seq, settlement, reversed_by })
+}
+
+/// A transfer as it stands on `account`.
+pub(super) fn movement(
+    mut columns: impl Columns,
+    account: AccountId,
+) -> Result<Movement, StoreError> {
+    let timestamp = Timestamp(columns.u64("timestamp")?);
+    let effective_at = columns.optional_u64("effective_at")?.map(Timestamp);
+    let seq = JournalSeq(columns.u64("seq")?);
+    let transfer = Transfer {
+        timestamp,
+        effective_at,
+        id: TransferId(columns.id("id")?),
+        debit_account_id: AccountId(columns.id("debit_account_id")?),
+        credit_account_id: AccountId(columns.id("credit_account_id")?),
+        amount: columns.amount("amount")?,
+        code: Code(columns.u16("code")?),
+        flags: TransferFlags::try_from_bits(columns.u16("flags")?)
+            .ok_or(StoreError::Unreadable { what: "flags of a transfer" })?,
+        ..Transfer::default()
+    };
+    Ok(Movement::of(&transfer, seq, account))
 }
 
 /// How the tables keep what became of a pending transfer.
@@ -131,8 +155,9 @@ pub(super) fn account(mut columns: impl Columns) -> Result<StoredAccount, StoreE
     let overdraft_limit = columns.amount("overdraft_limit")?;
     let version = columns.u64("version")?;
     let balances = balances(&mut columns)?;
+    let replaced = columns.optional_u64("metadata_seq")?.map(JournalSeq);
     let external_id = columns.external_id(id.0)?;
-    let seq_if = |said: bool| if said { seq } else { JournalSeq::NONE };
+    let seq_if = |said: bool, seq| if said { seq } else { JournalSeq::NONE };
     let account = Account {
         id,
         balances,
@@ -142,8 +167,8 @@ pub(super) fn account(mut columns: impl Columns) -> Result<StoredAccount, StoreE
         timestamp,
         version,
         metadata_digest: metadata_digest(metadata.as_ref()),
-        metadata_seq: seq_if(metadata.is_some()),
-        external_id_seq: seq_if(external_id.is_some()),
+        metadata_seq: seq_if(metadata.is_some(), replaced.unwrap_or(seq)),
+        external_id_seq: seq_if(external_id.is_some(), seq),
         user_data_32,
         ledger,
         code,
@@ -180,6 +205,15 @@ pub(super) fn transaction(mut columns: impl Columns) -> Result<TransactionRow, S
     let external_id = columns.external_id(id.0)?;
     let transaction = Transaction { id, external_id, transfers, timestamp, metadata };
     Ok(TransactionRow { transaction, last_timestamp, seq })
+}
+
+pub(super) fn replaced_metadata(mut columns: impl Columns) -> Result<MetadataRow, StoreError> {
+    Ok(MetadataRow {
+        seq: JournalSeq(columns.u64("seq")?),
+        timestamp: Timestamp(columns.u64("timestamp")?),
+        account: AccountId(columns.id("account_id")?),
+        metadata: columns.metadata()?,
+    })
 }
 
 pub(super) fn keyed(mut columns: impl Columns) -> Result<(JournalSeq, Box<[u8]>), StoreError> {

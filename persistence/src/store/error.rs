@@ -126,6 +126,11 @@ pub enum StoreError {
     /// nothing more is reported durable until the process starts anew.
     #[error("an earlier sync of the store failed, so its rows can not be called durable any more")]
     SyncFailedBefore,
+    /// More transfers would have to be looked through than are for one answer: see [`super::MOVES_MAX`].
+    #[error(
+        "the account has too many transfers on either side of that moment to tell what it held"
+    )]
+    OutOfReach,
     /// The cursor can not be used for this list.
     #[error(transparent)]
     Cursor(#[from] CursorError),
@@ -142,6 +147,8 @@ pub enum StoreErrorKind {
     Fenced,
     /// Tell the client: its cursor is wrong.
     BadCursor,
+    /// Tell the client: it asks for too much.
+    OutOfReach,
 }
 
 impl StoreError {
@@ -167,6 +174,7 @@ impl StoreError {
             | StoreError::SyncFailedBefore => StoreErrorKind::Permanent,
             StoreError::Fenced { .. } => StoreErrorKind::Fenced,
             StoreError::Cursor(_) => StoreErrorKind::BadCursor,
+            StoreError::OutOfReach => StoreErrorKind::OutOfReach,
         }
     }
 }

@@ -1,7 +1,11 @@
 //! What lists can be asked for, whatever database answers.
 
-use florin_engine::{AccountId, Amount, Code, LedgerId, Timestamp, TransferId};
+use florin_engine::{
+    AccountId, Amount, Code, LedgerId, Metadata, Timestamp, TransferId, TransferStatus,
+};
 use xxhash_rust::xxh3::Xxh3;
+
+use super::entries::MetadataEquals;
 
 /// The side of an account on which a transfer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +51,12 @@ pub struct TransferFilter {
     pub user_data_32: Option<u32>,
     /// Decided in this range of time.
     pub time: TimeRange,
+    /// That stand so when the page is read.
+    pub status: Option<TransferStatus>,
+    /// Whose metadata has all of this.
+    pub metadata: Vec<MetadataEquals>,
     /// Of at least this amount, in minor units of their ledger. A figure means different money in each ledger, so amounts
-    /// are best given with a ledger or an account; without, the list is searched row by row.
+    /// are best given with a ledger or an account; without, the list is searched row by row, a bounded number for each page.
     pub min_amount: Option<Amount>,
     /// Of at most this amount, in minor units of their ledger.
     pub max_amount: Option<Amount>,
@@ -71,6 +79,10 @@ pub struct AccountFilter {
     pub user_data_64: Option<u64>,
     /// With this reference.
     pub user_data_32: Option<u32>,
+    /// Created in this range of time.
+    pub time: TimeRange,
+    /// Whose metadata has all of this.
+    pub metadata: Vec<MetadataEquals>,
 }
 
 /// Which moments of an account's history a list shows.
@@ -100,12 +112,42 @@ impl FilterDigest {
         self
     }
 
+    fn status(self, mark: u8, status: Option<TransferStatus>) -> FilterDigest {
+        self.field(
+            mark,
+            status.map(|status| match status {
+                TransferStatus::Posted => 0,
+                TransferStatus::Pending => 1,
+                TransferStatus::Voided => 2,
+                TransferStatus::Expired => 3,
+            }),
+        )
+    }
+
+    fn metadata(mut self, mark: u8, metadata: &[MetadataEquals]) -> FilterDigest {
+        for text in metadata.iter().flat_map(|equals| [&equals.key, &equals.value]) {
+            self.0.update(&[mark]);
+            self.0.update(&(text.len() as u64).to_le_bytes());
+            self.0.update(text.as_bytes());
+        }
+        self
+    }
+
     fn finish(self) -> u64 {
         self.0.digest()
     }
 }
 
+fn metadata_holds(asked: &[MetadataEquals], metadata: Option<&str>) -> bool {
+    asked.iter().all(|equals| equals.holds(metadata))
+}
+
 impl TransferFilter {
+    /// Whether this metadata has all that is asked of it: indexes know only digests.
+    pub(super) fn metadata_holds(&self, metadata: Option<&Metadata>) -> bool {
+        metadata_holds(&self.metadata, metadata.map(|metadata| &*metadata.text))
+    }
+
     pub(super) fn digest(&self) -> u64 {
         let TransferFilter {
             ledger,
@@ -114,6 +156,8 @@ impl TransferFilter {
             user_data_64,
             user_data_32,
             time,
+            status,
+            metadata,
             min_amount,
             max_amount,
             account,
@@ -139,19 +183,37 @@ impl TransferFilter {
                 }),
             )
             .field(12, transaction.map(|transaction| transaction.0))
+            .status(14, *status)
+            .metadata(15, metadata)
             .finish()
     }
 }
 
 impl AccountFilter {
+    /// Whether this metadata has all that is asked of it: indexes know only digests.
+    pub(super) fn metadata_holds(&self, metadata: Option<&str>) -> bool {
+        metadata_holds(&self.metadata, metadata)
+    }
+
     pub(super) fn digest(&self) -> u64 {
-        let AccountFilter { ledger, code, user_data_128, user_data_64, user_data_32 } = self;
+        let AccountFilter {
+            ledger,
+            code,
+            user_data_128,
+            user_data_64,
+            user_data_32,
+            time,
+            metadata,
+        } = self;
         FilterDigest::new()
             .field(1, ledger.map(|ledger| u128::from(ledger.0)))
             .field(2, code.map(|code| u128::from(code.0)))
             .field(3, *user_data_128)
             .field(4, user_data_64.map(u128::from))
             .field(5, user_data_32.map(u128::from))
+            .field(6, time.from.map(|from| u128::from(from.0)))
+            .field(7, time.to.map(|to| u128::from(to.0)))
+            .metadata(15, metadata)
             .finish()
     }
 }

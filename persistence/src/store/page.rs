@@ -61,16 +61,27 @@ impl PageRequest {
         &self,
         list: List,
         checkpoint: &Checkpoint,
-        mut rows: Vec<T>,
+        rows: Vec<T>,
         position: impl Fn(&T) -> u64,
     ) -> Page<T> {
-        let more = rows.len() > self.rows();
+        self.page_until(list, checkpoint, rows, None, position, |_| true)
+    }
+
+    /// [`PageRequest::page`] of a list that was looked through only until `end`, if there is one, showing of its rows those to `keep`.
+    pub(super) fn page_until<T>(
+        &self,
+        list: List,
+        checkpoint: &Checkpoint,
+        mut rows: Vec<T>,
+        end: Option<u64>,
+        position: impl Fn(&T) -> u64,
+        keep: impl Fn(&T) -> bool,
+    ) -> Page<T> {
+        let is_full = rows.len() > self.rows();
         rows.truncate(self.rows());
-        let next = rows.last().filter(|_| more).map(|last| Cursor {
-            order: self.order,
-            list,
-            position: position(last),
-        });
+        let end = if is_full { rows.last().map(position) } else { end };
+        rows.retain(keep);
+        let next = end.map(|position| Cursor { order: self.order, list, position });
         Page { data: rows, next, as_of: checkpoint.seq, history_from: checkpoint.history_from }
     }
 }

@@ -32,10 +32,12 @@ mod columns;
 mod connect;
 mod copy;
 mod export;
+mod index_metadata;
 mod jsonb;
 mod options;
 mod queries;
 mod rebuild;
+mod reports;
 mod schema;
 mod snapshot;
 
@@ -62,13 +64,14 @@ use super::columns::Columns;
 use super::decode;
 use super::error::StoreError;
 use super::filter::{AccountFilter, BalanceFilter, TimeRange, TransferFilter};
+use super::lead::{AccountLead, Chosen, Lead, choose};
 use super::page::{AsOf, List, ListKind, Page, PageRequest};
 use super::rows::{
     AccountWords, BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction,
     StoredTransfer,
 };
 use super::span::Span;
-use super::{Sizes, TakeOver};
+use super::{IDS_AT_ONCE, Sizes, TakeOver};
 
 /// After so many transfers under a claim, tables that were never analysed are.
 const ANALYZE_TRANSFERS: u64 = if cfg!(test) { 100 } else { 10_000 };
@@ -83,6 +86,8 @@ pub(super) struct Postgres {
     sizes: Sizes,
     writing: Mutex<Writing>,
     readers: Readers,
+    /// Held while a report is made that reads a whole ledger.
+    reports: Mutex<()>,
 }
 
 /// What this process has of a claim.
@@ -108,7 +113,8 @@ impl Postgres {
     ) -> Result<Postgres, StoreError> {
         let sessions = Arc::new(Sessions::new(options)?);
         let readers = Readers::new(Arc::clone(&sessions));
-        Ok(Postgres { sessions, directory, sizes, writing: Mutex::default(), readers })
+        let (writing, reports) = (Mutex::default(), Mutex::default());
+        Ok(Postgres { sessions, directory, sizes, writing, readers, reports })
     }
 
     pub(super) async fn claim(&self, take_over: TakeOver) -> Result<Checkpoint, StoreError> {
@@ -118,7 +124,14 @@ impl Postgres {
         *writing = Writing::default();
         let claimed = claim::claim(&self.sessions, directory, take_over).await?;
         writing.claim = Some(Claim { directory, epoch: claimed.epoch, sizes: self.sizes });
-        writing.guard = Some(claimed.guard);
+        let mut guard = claimed.guard;
+        let is_indexed = index_metadata::is_done(&mut guard).await?;
+        writing.guard = Some(guard);
+        drop(writing);
+        if !is_indexed {
+            self.write(None, async |writer, claim| index_metadata::index(writer, claim).await)
+                .await?;
+        }
         self.checkpoint().await
     }
 
@@ -271,16 +284,24 @@ impl Postgres {
                     span.within(found.stored.transaction.timestamp.0, found.last_timestamp)
                 }),
             };
-            let rows = match span {
-                None => Vec::new(),
-                Some(span) => snapshot.fetch(queries::transfers(filter, page, span)).await?,
+            let Some(span) = span else { return Ok((Vec::new(), None, snapshot.checkpoint())) };
+            let probe = async |lead: Lead| {
+                if filter.without(lead).is_only_time() {
+                    return Ok(None);
+                }
+                let sql = queries::end_of_looking(lead, page.order, span, self.sizes);
+                time_of(&snapshot.fetch(sql).await?)
             };
-            Ok((rows, snapshot.checkpoint()))
+            let Chosen { lead, end } = choose(&filter.leads(), page.order, probe).await?;
+            let span = span.until(end, page.order);
+            let rows = snapshot.fetch(queries::transfers(filter, lead, page, span)).await?;
+            Ok((rows, end, snapshot.checkpoint()))
         });
-        let (rows, checkpoint) = read.await?;
+        let (rows, end, checkpoint) = read.await?;
         let transfers = all(&rows, decode::transfer)?;
-        Ok(page.page(list, &checkpoint, transfers, |stored: &StoredTransfer| {
-            stored.transfer.timestamp.0
+        let position = |stored: &StoredTransfer| stored.transfer.timestamp.0;
+        Ok(page.page_until(list, &checkpoint, transfers, end, position, |stored| {
+            filter.metadata_holds(stored.transfer.metadata.as_ref())
         }))
     }
 
@@ -290,11 +311,27 @@ impl Postgres {
         page: &PageRequest,
     ) -> Result<Page<StoredAccount>, StoreError> {
         let list = List { kind: ListKind::Accounts, filter_digest: filter.digest() };
-        let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
-        let (rows, checkpoint) = self.fetch(queries::accounts(filter, page, span)).await?;
+        let span = Span::new(filter.time, page.order, page.position(list)?);
+        let read = self.read(async |snapshot| {
+            let probe = async |lead: AccountLead| {
+                if filter.without(lead).is_only_time() {
+                    return Ok(None);
+                }
+                let sizes = self.sizes;
+                let sql = queries::end_of_looking_at_accounts(lead, page.order, span, sizes);
+                time_of(&snapshot.fetch(sql).await?)
+            };
+            let Chosen { lead, end } = choose(&filter.leads(), page.order, probe).await?;
+            let span = span.until(end, page.order);
+            let rows = snapshot.fetch(queries::accounts(filter, lead, page, span)).await?;
+            Ok((rows, end, snapshot.checkpoint()))
+        });
+        let (rows, end, checkpoint) = read.await?;
         let accounts = all(&rows, decode::account)?;
-        Ok(page
-            .page(list, &checkpoint, accounts, |stored: &StoredAccount| stored.account.timestamp.0))
+        let position = |stored: &StoredAccount| stored.account.timestamp.0;
+        Ok(page.page_until(list, &checkpoint, accounts, end, position, |stored| {
+            filter.metadata_holds(stored.metadata.as_deref())
+        }))
     }
 
     pub(super) async fn balances(
@@ -344,14 +381,54 @@ impl Postgres {
         self.first(sql, |columns| decode::account(columns)).await
     }
 
+    pub(super) async fn accounts_by_id(
+        &self,
+        ids: &[AccountId],
+    ) -> Result<AsOf<Vec<StoredAccount>>, StoreError> {
+        let ids: Vec<u128> = ids.iter().map(|id| id.0).collect();
+        self.by_id(&ids, queries::accounts_by_id, |columns| decode::account(columns)).await
+    }
+
+    pub(super) async fn transfers_by_id(
+        &self,
+        ids: &[TransferId],
+    ) -> Result<AsOf<Vec<StoredTransfer>>, StoreError> {
+        let ids: Vec<u128> = ids.iter().map(|id| id.0).collect();
+        self.by_id(&ids, queries::transfers_by_id, |columns| decode::transfer(columns)).await
+    }
+
+    async fn by_id<T>(
+        &self,
+        ids: &[u128],
+        sql: impl Fn(&[u128]) -> Sql,
+        decode: impl Fn(Reader<'_>) -> Result<T, StoreError>,
+    ) -> Result<AsOf<Vec<T>>, StoreError> {
+        let read = self.read(async |snapshot| {
+            let mut value = Vec::with_capacity(ids.len());
+            for ids in ids.chunks(IDS_AT_ONCE) {
+                for row in snapshot.fetch(sql(ids)).await? {
+                    value.push(decode(Reader::new(&row))?);
+                }
+            }
+            Ok(AsOf { as_of: snapshot.checkpoint().seq, value })
+        });
+        read.await
+    }
+
     pub(super) async fn account_words(
         &self,
         id: AccountId,
+        at: JournalSeq,
     ) -> Result<AsOf<AccountWords>, StoreError> {
-        let sql = Sql::new(
-            "SELECT metadata_text, metadata_digest, external_id FROM accounts WHERE id = ",
-        )
-        .with(binary::Value::id(id.0));
+        let mut sql = Sql::new("");
+        let (stored_id, seq) = (binary::Value::id(id.0), columns::bigint(at.0, "seq")?);
+        let (account, at) = (sql.place(stored_id), sql.place(seq));
+        sql.push(&format!(
+            "SELECT metadata_text, metadata_digest, (SELECT external_id FROM accounts WHERE id = {account}) FROM (
+                SELECT seq AS until, metadata_text, metadata_digest FROM replaced_metadata WHERE account_id = {account} AND seq > {at}
+                UNION ALL SELECT 9223372036854775807, metadata_text, metadata_digest FROM accounts WHERE id = {account}) AS later
+              ORDER BY until LIMIT 1"
+        ));
         let AsOf { as_of, value } = self.first(sql, |columns| decode::words(columns, id)).await?;
         Ok(AsOf { as_of, value: value.unwrap_or_default() })
     }
@@ -439,11 +516,16 @@ async fn analyze_if_never(writer: &mut Writer) -> Result<(), StoreError> {
     let never = "SELECT reltuples < 0 FROM pg_catalog.pg_class WHERE oid = 'transfers'::regclass";
     let never = sqlx::query_scalar::<_, bool>(never).fetch_one(&mut writer.connection);
     if within(writer.limit, doing, never).await? {
-        let analyze = "ANALYZE accounts, balances, transfers, transactions, balance_history, settlements, runs, amount_blocks";
+        let analyze = "ANALYZE accounts, accounts_by_metadata, balances, transfers, transfers_by_metadata, transactions, balance_history, settlements, runs, amount_blocks";
         let analyze = sqlx::raw_sql(analyze).execute(&mut writer.connection);
         within(writer.limit, doing, analyze).await?;
     }
     Ok(())
+}
+
+/// The one time that was asked for, if there is one.
+fn time_of(rows: &[PgRow]) -> Result<Option<u64>, StoreError> {
+    rows.first().map(|row| Reader::new(row).u64("timestamp")).transpose()
 }
 
 fn all<'r, T>(

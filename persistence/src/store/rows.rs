@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use florin_engine::{
-    Account, AccountFlags, AccountId, Amount, Balances, ExternalId, JournalSeq, Ledger,
+    Account, AccountFlags, AccountId, Amount, Balances, Code, ExternalId, JournalSeq, Ledger,
     LedgerTotals, Metadata, Settlement, Timestamp, Transaction, Transfer, TransferId,
     TransferStatus,
 };
+
+use super::filter::Side;
 
 /// A transfer and where it was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,34 @@ pub struct StoredLedger {
     pub totals: LedgerTotals,
     /// The position of the command that created it.
     pub seq: JournalSeq,
+}
+
+/// The accounts of one code whose posted debits exceed their credits, or of one whose do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeTotals {
+    /// The code.
+    pub code: Code,
+    /// Whether debits exceed credits.
+    pub side: Side,
+    /// How many accounts.
+    pub accounts: u64,
+    /// The sum of their pending debits, in minor units like the others.
+    pub debits_pending: u128,
+    /// The sum of their posted debits.
+    pub debits_posted: u128,
+    /// The sum of their pending credits.
+    pub credits_pending: u128,
+    /// The sum of their posted credits.
+    pub credits_posted: u128,
+}
+
+/// A ledger with the sums of its accounts by code, at most two for each: in the order of codes, [`Side::Credit`] before [`Side::Debit`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerByCode {
+    /// The ledger.
+    pub stored: StoredLedger,
+    /// The sums.
+    pub codes: Vec<CodeTotals>,
 }
 
 /// A transaction and where it was decided.

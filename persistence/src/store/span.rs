@@ -31,6 +31,15 @@ impl Span {
         span
     }
 
+    /// What of this comes no later than `end` in `order`, if there is an end.
+    pub(super) fn until(self, end: Option<u64>, order: Order) -> Span {
+        match (end, order) {
+            (None, _) => self,
+            (Some(end), Order::NewestFirst) => self.within(end, u64::MAX),
+            (Some(end), Order::OldestFirst) => self.within(0, end),
+        }
+    }
+
     /// What of this is in `first ..= last` too.
     pub(super) fn within(self, first: u64, last: u64) -> Span {
         Span { first: self.first.max(time(first)), last: self.last.min(time(last)) }

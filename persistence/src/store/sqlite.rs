@@ -8,9 +8,11 @@ mod apply;
 mod columns;
 mod connect;
 mod export;
+mod index_metadata;
 mod insert;
 mod queries;
 mod rebuild;
+mod reports;
 mod snapshot;
 
 #[cfg(test)]
@@ -23,23 +25,25 @@ use std::time::Duration;
 
 use florin_engine::{AccountId, JournalSeq, LedgerId, Timestamp, Transaction, TransferId};
 use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::apply::Claim;
 pub(super) use self::apply::Sizes;
-use self::columns::Reader;
+use self::columns::{Column, Reader};
 use self::connect::{database_error, is_failed_sync};
 pub(super) use self::export::SqliteExport;
 use self::queries::Kind;
 use self::snapshot::{Readers, Snapshot, Sql};
+use super::IDS_AT_ONCE;
 use super::batch::StoreBatch;
 use super::columns::Columns;
 use super::decode;
 use super::error::StoreError;
-use super::filter::{AccountFilter, BalanceFilter, TimeRange, TransferFilter};
-use super::page::{AsOf, List, ListKind, Page, PageRequest};
+use super::filter::{AccountFilter, BalanceFilter, Side, TimeRange, TransferFilter};
+use super::lead::{AccountLead, Chosen, Lead, choose};
+use super::page::{AsOf, List, ListKind, Order, Page, PageRequest};
 use super::rows::{
     AccountWords, BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction,
     StoredTransfer,
@@ -56,6 +60,8 @@ pub(super) struct Sqlite {
     /// None after a failure: the next use opens a new connection, which knows nothing of what the old one was in the middle of.
     writer: Mutex<Option<SqliteConnection>>,
     readers: Readers,
+    /// Held while a report is made that reads a whole ledger.
+    reports: Mutex<()>,
     sync_failed: AtomicBool,
 }
 
@@ -73,6 +79,7 @@ impl Sqlite {
             claim: Claim { directory, epoch, sizes },
             writer: Mutex::new(Some(writer)),
             readers: Readers::new(path.to_owned()),
+            reports: Mutex::default(),
             sync_failed: AtomicBool::new(false),
         })
     }
@@ -229,7 +236,7 @@ impl Sqlite {
         let list = List { kind: ListKind::Transfers, filter_digest: filter.digest() };
         let mut span = Span::new(filter.time, page.order, page.position(list)?);
         let mut snapshot = self.readers.snapshot().await?;
-        let mut rows = Vec::new();
+        let (mut rows, mut end) = (Vec::new(), None);
         let legs_of = match filter.transaction {
             Some(id) => find_transaction(&mut snapshot, id).await?,
             None => None,
@@ -238,15 +245,43 @@ impl Sqlite {
             span = span.within(found.stored.transaction.timestamp.0, found.last_timestamp);
         }
         if filter.transaction.is_none() || legs_of.is_some() {
-            rows = snapshot.fetch(queries::transfers(filter, page, span)).await?;
+            let chosen = self.lead(&mut snapshot, filter, page.order, span).await?;
+            let span = span.until(chosen.end, page.order);
+            rows = snapshot.fetch(queries::transfers(filter, chosen.lead, page, span)).await?;
+            end = chosen.end;
         }
         let checkpoint = snapshot.checkpoint();
         snapshot.end().await?;
         let transfers =
             rows.iter().map(Reader::new).map(decode::transfer).collect::<Result<_, _>>()?;
-        Ok(page.page(list, &checkpoint, transfers, |stored: &StoredTransfer| {
-            stored.transfer.timestamp.0
+        let position = |stored: &StoredTransfer| stored.transfer.timestamp.0;
+        Ok(page.page_until(list, &checkpoint, transfers, end, position, |stored| {
+            filter.metadata_holds(stored.transfer.metadata.as_ref())
         }))
+    }
+
+    /// What leads a list of transfers, and how far a page of it looks.
+    async fn lead(
+        &self,
+        snapshot: &mut Snapshot<'_>,
+        filter: &TransferFilter,
+        order: Order,
+        span: Span,
+    ) -> Result<Chosen<Lead>, StoreError> {
+        let leads = filter.leads();
+        let is_whole = |lead| match lead {
+            // The lookup by account has both sides.
+            Lead::Account(of) => of.side == Side::Both && filter.without(lead).is_only_time(),
+            _ => filter.without(lead).is_only_time(),
+        };
+        let probe = async |lead: Lead| {
+            if is_whole(lead) {
+                return Ok(None);
+            }
+            let sql = queries::end_of_looking(lead, order, span, self.claim.sizes);
+            time_of(&snapshot.fetch(sql).await?)
+        };
+        choose(&leads, order, probe).await
     }
 
     pub(super) async fn accounts(
@@ -255,12 +290,27 @@ impl Sqlite {
         page: &PageRequest,
     ) -> Result<Page<StoredAccount>, StoreError> {
         let list = List { kind: ListKind::Accounts, filter_digest: filter.digest() };
-        let span = Span::new(TimeRange::default(), page.order, page.position(list)?);
-        let (rows, checkpoint) = self.read(queries::accounts(filter, page, span)).await?;
+        let span = Span::new(filter.time, page.order, page.position(list)?);
+        let mut snapshot = self.readers.snapshot().await?;
+        let probe = async |lead: AccountLead| {
+            if filter.without(lead).is_only_time() {
+                return Ok(None);
+            }
+            let sizes = self.claim.sizes;
+            let sql = queries::end_of_looking_at_accounts(lead, page.order, span, sizes);
+            time_of(&snapshot.fetch(sql).await?)
+        };
+        let Chosen { lead, end } = choose(&filter.leads(), page.order, probe).await?;
+        let span = span.until(end, page.order);
+        let rows = snapshot.fetch(queries::accounts(filter, lead, page, span)).await?;
+        let checkpoint = snapshot.checkpoint();
+        snapshot.end().await?;
         let accounts =
             rows.iter().map(Reader::new).map(decode::account).collect::<Result<_, _>>()?;
-        Ok(page
-            .page(list, &checkpoint, accounts, |stored: &StoredAccount| stored.account.timestamp.0))
+        let position = |stored: &StoredAccount| stored.account.timestamp.0;
+        Ok(page.page_until(list, &checkpoint, accounts, end, position, |stored| {
+            filter.metadata_holds(stored.metadata.as_deref())
+        }))
     }
 
     pub(super) async fn balances(
@@ -319,13 +369,55 @@ impl Sqlite {
         })
     }
 
+    pub(super) async fn accounts_by_id(
+        &self,
+        ids: &[AccountId],
+    ) -> Result<AsOf<Vec<StoredAccount>>, StoreError> {
+        let ids: Vec<_> = ids.iter().map(|id| columns::id(id.0)).collect();
+        self.by_id(&ids, queries::accounts_by_id, |columns| decode::account(columns)).await
+    }
+
+    pub(super) async fn transfers_by_id(
+        &self,
+        ids: &[TransferId],
+    ) -> Result<AsOf<Vec<StoredTransfer>>, StoreError> {
+        let ids: Vec<_> = ids.iter().map(|id| columns::id(id.0)).collect();
+        self.by_id(&ids, queries::transfers_by_id, |columns| decode::transfer(columns)).await
+    }
+
+    async fn by_id<T>(
+        &self,
+        ids: &[Column],
+        sql: impl Fn(&[Column]) -> Sql,
+        decode: impl Fn(Reader<'_>) -> Result<T, StoreError>,
+    ) -> Result<AsOf<Vec<T>>, StoreError> {
+        let mut snapshot = self.readers.snapshot().await?;
+        let mut value = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            for row in snapshot.fetch(sql(ids)).await? {
+                value.push(decode(Reader::new(&row))?);
+            }
+        }
+        let as_of = snapshot.checkpoint().seq;
+        snapshot.end().await?;
+        Ok(AsOf { as_of, value })
+    }
+
     pub(super) async fn account_words(
         &self,
         id: AccountId,
+        at: JournalSeq,
     ) -> Result<AsOf<AccountWords>, StoreError> {
-        let sql =
-            Sql::new("SELECT metadata, metadata_digest, external_id FROM accounts WHERE id = ?")
-                .with(columns::id(id.0));
+        let sql = Sql::new(
+            "SELECT metadata, metadata_digest, (SELECT external_id FROM accounts WHERE id = ?) FROM (
+                SELECT seq AS until, metadata, metadata_digest FROM replaced_metadata WHERE account_id = ? AND seq > ?
+                UNION ALL SELECT 9223372036854775807, metadata, metadata_digest FROM accounts WHERE id = ?)
+              ORDER BY until LIMIT 1",
+        )
+        .with(columns::id(id.0))
+        .with(columns::id(id.0))
+        .with(columns::integer(at.0, "seq")?)
+        .with(columns::id(id.0));
         let (rows, checkpoint) = self.read(sql).await?;
         let words = rows.first().map(|row| decode::words(Reader::new(row), id)).transpose()?;
         Ok(AsOf { as_of: checkpoint.seq, value: words.unwrap_or_default() })
@@ -392,10 +484,7 @@ impl Sqlite {
     }
 
     /// One statement in a snapshot of its own.
-    async fn read(
-        &self,
-        sql: Sql,
-    ) -> Result<(Vec<sqlx::sqlite::SqliteRow>, Checkpoint), StoreError> {
+    async fn read(&self, sql: Sql) -> Result<(Vec<SqliteRow>, Checkpoint), StoreError> {
         let mut snapshot = self.readers.snapshot().await?;
         let rows = snapshot.fetch(sql).await?;
         let checkpoint = snapshot.checkpoint();
@@ -438,6 +527,11 @@ async fn copy_wal(writer: &mut SqliteConnection) -> Result<(), StoreError> {
         .await
         .map(drop)
         .map_err(|source| database_error("copying the WAL", source))
+}
+
+/// The one time that was asked for, if there is one.
+fn time_of(rows: &[SqliteRow]) -> Result<Option<u64>, StoreError> {
+    rows.first().map(|row| Reader::new(row).u64("timestamp")).transpose()
 }
 
 async fn find_decided(

@@ -6,6 +6,7 @@ mod postgres_server;
 mod postgres_views;
 mod rebuild;
 mod sqlite_file;
+mod statements;
 mod world;
 
 use std::path::Path;
@@ -23,8 +24,9 @@ use super::{Database, Postgres, PostgresOptions, Store, StoreError, TakeOver};
 /// The data directory that the stores of the tests belong to.
 const DIRECTORY: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
 
-/// So small that a few hundred transfers fill many runs and blocks.
-const SMALL: Sizes = Sizes { run_transfers: 40, block_transfers: 8, wal_pages: 200_000 };
+/// So small that a few hundred transfers fill many runs and blocks, and pages that look for rare ones end early.
+const SMALL: Sizes =
+    Sizes { run_transfers: 40, block_transfers: 8, look_max: 30, wal_pages: 200_000 };
 
 /// Makes each of these tests two: one for each database.
 macro_rules! in_both {

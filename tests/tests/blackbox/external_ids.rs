@@ -308,7 +308,7 @@ fn verify_misses_a_text_that_the_store_does_not_have() {
     bank.server.verify();
     let words = ["verify", "--data-dir", &data_dir, "--database-url", &url];
     for (table, text, id, said) in [
-        ("accounts", "alice", "53e5438e-dc7d-5cbb-abf7-45eb17e9381b", "the external id of account"),
+        ("accounts", "alice", "53e5438e-dc7d-5cbb-abf7-45eb17e9381b", "is_named: false"),
         ("transfers", "order-1", "d60ad1d1-76cb-5843-b6a6-3b0bd3bd9a43", "the transfers of record"),
     ] {
         let set = |to: &str, of: &str| {

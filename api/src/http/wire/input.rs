@@ -10,6 +10,7 @@ use florin_engine::{
 };
 use serde_json::value::RawValue;
 
+use super::conditions::{self, NewCondition};
 use super::json::{Events, Place, raw_object, read};
 use super::values::{
     self, AccountFlagNames, Data128Input, Decimal64Input, IdInput, MetadataObject, MoneyInput,
@@ -33,6 +34,15 @@ raw_object! {
         scale: u8,
         /// What people call it, at most 128 characters.
         name: Option<String>,
+    }
+}
+
+raw_object! {
+    /// The ids of what is looked up.
+    IdsToFind {
+        /// Up to 8,190 ids.
+        #[schema(required)]
+        ids: Vec<IdInput>,
     }
 }
 
@@ -96,6 +106,8 @@ raw_object! {
         timestamp: Option<String>,
         /// Your own words about it.
         metadata: Option<MetadataObject>,
+        /// What must hold for it to happen; at most 16. No part of its content: a retry of what happened is answered with its first outcome.
+        conditions: Option<Vec<NewCondition>>,
     }
 }
 
@@ -114,6 +126,8 @@ raw_object! {
         user_data_32: Option<u32>,
         /// Your own words about it.
         metadata: Option<MetadataObject>,
+        /// What must hold for it to happen; at most 16.
+        conditions: Option<Vec<NewCondition>>,
     }
 }
 
@@ -127,6 +141,8 @@ raw_object! {
         transfers: Vec<NewTransfer>,
         /// Your own words about it.
         metadata: Option<MetadataObject>,
+        /// What must hold before its first leg for it to happen; at most 16.
+        conditions: Option<Vec<NewCondition>>,
     }
 }
 
@@ -159,7 +175,7 @@ raw_object! {
 }
 
 /// Reads the body's field, unless it is absent or `null`.
-fn optional<T>(
+pub(super) fn optional<T>(
     raw: Option<&RawValue>,
     field: &'static str,
     read: impl FnOnce(&RawValue) -> Result<T, ValueFault>,
@@ -175,7 +191,7 @@ fn optional<T>(
 }
 
 /// Reads the body's field, which must be there.
-fn needed<T>(
+pub(super) fn needed<T>(
     raw: Option<&RawValue>,
     field: &'static str,
     read: impl FnOnce(&RawValue) -> Result<T, ValueFault>,
@@ -184,7 +200,7 @@ fn needed<T>(
         .ok_or_else(|| Fault::new(field, FaultCode::MissingField, "is missing"))
 }
 
-fn u32_value(raw: &RawValue) -> Result<u32, ValueFault> {
+pub(super) fn u32_value(raw: &RawValue) -> Result<u32, ValueFault> {
     values::integer(raw, u64::from(u32::MAX)).map(|number| number as u32)
 }
 
@@ -192,7 +208,7 @@ fn u16_value(raw: &RawValue) -> Result<u16, ValueFault> {
     values::integer(raw, u64::from(u16::MAX)).map(|number| number as u16)
 }
 
-fn u64_value(raw: &RawValue) -> Result<u64, ValueFault> {
+pub(super) fn u64_value(raw: &RawValue) -> Result<u64, ValueFault> {
     values::integer_or_string(raw, u64::MAX)
 }
 
@@ -202,11 +218,13 @@ fn text_value(raw: &RawValue) -> Result<String, ValueFault> {
         .ok_or_else(|| ValueFault::new(FaultCode::WrongType, "must be a text"))
 }
 
-fn time_value(raw: &RawValue) -> Result<florin_engine::Timestamp, ValueFault> {
+pub(super) fn time_value(raw: &RawValue) -> Result<florin_engine::Timestamp, ValueFault> {
     values::time_text(&text_value(raw)?)
 }
 
-fn metadata_value(raw: Option<&RawValue>) -> Result<Option<florin_engine::Metadata>, Fault> {
+pub(super) fn metadata_value(
+    raw: Option<&RawValue>,
+) -> Result<Option<florin_engine::Metadata>, Fault> {
     optional(raw, "metadata", metadata::read).map(Option::flatten)
 }
 
@@ -278,14 +296,14 @@ impl Naming {
 }
 
 /// The id of a transfer or transaction to create.
-struct Name {
-    id: TransferId,
-    external_id: Option<ExternalId>,
-    naming: Naming,
+pub(super) struct Name {
+    pub(super) id: TransferId,
+    pub(super) external_id: Option<ExternalId>,
+    pub(super) naming: Naming,
 }
 
 /// Reads what the caller named it; `unnamed` gives the id when it was left out.
-fn name(
+pub(super) fn name(
     raw: Option<&RawValue>,
     field: &'static str,
     unnamed: impl FnOnce() -> TransferId,
@@ -339,7 +357,7 @@ impl NewTransfer<'_> {
             effective_at: optional(self.effective_at, "effective_at", time_value)?,
             timestamp: optional(self.timestamp, "timestamp", time_value)?.unwrap_or(Timestamp(0)),
             metadata: metadata_value(self.metadata)?,
-            conditions: Vec::new(),
+            conditions: conditions::conditions(self.conditions)?,
         };
         Ok((transfer, naming))
     }
@@ -380,6 +398,7 @@ impl SettleTransfer<'_> {
             user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
             user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
             metadata: metadata_value(self.metadata)?,
+            conditions: conditions::conditions(self.conditions)?,
             ..CreateTransfer::new(id, AccountId(0), AccountId(0), amount)
         };
         Ok((transfer, naming))
@@ -403,6 +422,7 @@ impl NewTransaction<'_> {
         let invalid = |fault| ApiError::InvalidRequest { fault, index: None };
         let Name { id, external_id, naming } = name(self.id, "id", fresh_id).map_err(invalid)?;
         let metadata = metadata_value(self.metadata).map_err(invalid)?;
+        let conditions = conditions::conditions(self.conditions).map_err(invalid)?;
         let legs = self.transfers.map_or("null", RawValue::get);
         if legs == "null" {
             let missing = Fault::new("transfers", FaultCode::MissingField, "is missing");
@@ -435,9 +455,28 @@ impl NewTransaction<'_> {
             transfers.push(transfer);
             namings.push(naming);
         }
-        let conditions = Vec::new();
+        conditions::bounded(&transfers).map_err(invalid)?;
         let create = CreateTransaction { id, external_id, transfers, metadata, conditions };
         Ok(DecodedTransaction { create, naming, legs: namings })
+    }
+}
+
+impl IdsToFind<'_> {
+    /// The ids, in their order.
+    pub(crate) fn decode(&self) -> Result<Vec<u128>, ApiError> {
+        let invalid = |fault| ApiError::InvalidRequest { fault, index: None };
+        let ids = self.ids.map_or("null", RawValue::get);
+        if ids == "null" {
+            return Err(invalid(Fault::new("ids", FaultCode::MissingField, "is missing")));
+        }
+        let Events(ids): Events<&RawValue> = read(ids.as_bytes(), Place::Field("ids"))?;
+        let id = |(index, raw): (u32, &&RawValue)| {
+            values::id(raw).map_err(|fault| ApiError::InvalidRequest {
+                fault: Fault::new(format!("ids[{index}]"), fault.code, fault.detail),
+                index: Some(index),
+            })
+        };
+        (0_u32..).zip(&ids).map(id).collect()
     }
 }
 

@@ -20,8 +20,6 @@ use crate::http::error::FaultCode;
 pub(crate) const TEXT_BYTES_MAX: usize = 4096;
 /// Levels of objects and arrays, the outermost one included.
 pub(crate) const DEPTH_MAX: usize = 8;
-/// Digits of an exponent: what lies beyond can not be normalised.
-const EXPONENT_MAX: i64 = 1_000_000;
 
 /// Reads metadata; `{}` and `null` mean none.
 pub(crate) fn read(raw: &RawValue) -> Result<Option<Metadata>, ValueFault> {
@@ -163,26 +161,10 @@ fn json_string(text: &str) -> String {
     serde_json::to_string(text).expect("a text can always be written as JSON")
 }
 
-/// `-12.50e3` → `-125e2`.
 fn canonical_number(number: &str) -> Result<String, ValueFault> {
-    let (sign, rest) = match number.strip_prefix('-') {
-        Some(rest) => ("-", rest),
-        None => ("", number),
-    };
-    let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
-    let significant = digits.trim_matches('0');
-    if significant.is_empty() {
-        return Ok("0".to_owned());
-    }
-    let trailing_zeros = digits.len() - digits.trim_end_matches('0').len();
-    let exponent: i64 =
-        exponent.parse().ok().filter(|exponent: &i64| exponent.abs() <= EXPONENT_MAX).ok_or_else(
-            || ValueFault::new(FaultCode::OutOfRange, "has a number with too large an exponent"),
-        )?;
-    let shifted = exponent - fraction.len() as i64 + trailing_zeros as i64;
-    Ok(format!("{sign}{significant}e{shifted}"))
+    florin_engine::canonical_number(number).ok_or_else(|| {
+        ValueFault::new(FaultCode::OutOfRange, "has a number with too large an exponent")
+    })
 }
 
 /// The members of an object in order, repeated keys and all.

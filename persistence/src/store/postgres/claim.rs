@@ -142,8 +142,8 @@ async fn attempt(
 
     let mut transaction = guard.begin().await.map_err(failed)?;
     sqlx::query(
-        "INSERT INTO checkpoint (ledger_uuid, epoch, seq, frame_hash, timestamp)
-         VALUES ($1, 0, 0, $2, 0) ON CONFLICT DO NOTHING",
+        "INSERT INTO checkpoint (ledger_uuid, epoch, seq, frame_hash, timestamp, metadata_indexed)
+         VALUES ($1, 0, 0, $2, 0, true) ON CONFLICT DO NOTHING",
     )
     .bind(directory)
     .bind([0_u8; 16].as_slice())

@@ -3,16 +3,25 @@
 //! Each list follows an index in the order of time and stops when its page is full. Lists by an id or a reference ask the runs
 //! one after another, newest or oldest first, each for no more than a page; only what one run gave is sorted.
 //!
-//! Which index that is, is chosen here: the one that leaves fewest rows by its nature. PostgreSQL would choose by statistics,
+//! Which index that is, is chosen before (`crate::store::lead`). PostgreSQL would choose by statistics,
 //! which know how often a value occurs but not when: for a ledger that was busy last year it would read everything newer first.
-//! So a list compares and orders whole index keys, `(ledger, timestamp) <= ($1, $2)`, in which no other index agrees.
+//! So a list asks for the first column of its index by an array of one value, and orders by all of its columns: that value is no constant to the
+//! planner then, and no other index has the order. (Comparing whole keys, `(ledger, timestamp) <= ($1, $2)`, pins the index too, but a scan by it ends only
+//! where the first column does: for an account with few transfers it read all that a run has in the index before it.)
 
-use florin_engine::{AccountId, Amount, LedgerId};
+use florin_engine::{AccountId, Code, LedgerId, TransferStatus};
 
-use super::binary::Value;
+use super::binary::{Array, Kind, Value};
+use super::columns::Reader;
 use super::snapshot::Sql;
+use crate::store::Sizes;
+use crate::store::columns::Columns as _;
+use crate::store::entries::MetadataEquals;
+use crate::store::error::StoreError;
 use crate::store::filter::{AccountFilter, BalanceFilter, OfAccount, Side, TransferFilter};
-use crate::store::page::PageRequest;
+use crate::store::lead::{AccountLead, Lead};
+use crate::store::page::{Order, PageRequest};
+use crate::store::rows::CodeTotals;
 use crate::store::span::{Span, direction, limit};
 
 pub(super) const TRANSFER_COLUMNS: &str =
@@ -30,68 +39,30 @@ pub(super) const TRANSFER_COLUMNS: &str =
 pub(super) const ACCOUNT_COLUMNS: &str =
     "a.timestamp, a.id, a.ledger, a.code, a.user_data_128, a.user_data_64,
     a.user_data_32, a.metadata_text, a.metadata_digest, a.seq, b.flags, b.overdraft_limit, b.version,
-    b.debits_pending, b.debits_posted, b.credits_pending, b.credits_posted, a.external_id";
+    b.debits_pending, b.debits_posted, b.credits_pending, b.credits_posted,
+    (SELECT max(r.seq) FROM replaced_metadata r WHERE r.account_id = a.id), a.external_id";
 
 pub(super) const BALANCE_COLUMNS: &str =
     "h.account_id, h.timestamp, h.seq, h.flags, h.overdraft_limit, h.version,
     h.debits_pending, h.debits_posted, h.credits_pending, h.credits_posted";
+
+pub(super) const MOVEMENT_COLUMNS: &str =
+    "t.timestamp, t.effective_at, t.seq, t.id, t.debit_account_id, t.credit_account_id, t.amount,
+    t.code, t.flags";
 
 /// The name comes as bytes: a text can not hold all that a name can.
 pub(super) const LEDGER_COLUMNS: &str =
     "l.id, l.currency, l.scale, coalesce(l.name_exact, convert_to(l.name, 'UTF8')),
     l.timestamp, l.seq, l.accounts, l.posted, l.pending";
 
-/// What leads a list of transfers.
-enum Lead {
-    /// Indexes that begin with the run, then have these columns with this value.
-    Run { columns: &'static [&'static str], value: Value },
-    /// The blocks of a ledger in which the amount can be.
-    AmountBlocks { ledger: LedgerId, min: Amount, max: Amount },
-    /// An index of this column with this value, then the time.
-    Column { column: &'static str, value: Value },
-    /// The order of time.
-    Time,
-}
+/// What the index of transfers in two phases begins with.
+const IS_TWO_PHASE: &str = "((t.flags & 10) <> 0)";
 
-/// What leads, and the conditions that are left: with a condition of its own beside the range, the leading column would be a
-/// constant to the planner, and any index of the time in the right order.
-fn lead(filter: &TransferFilter) -> (Lead, TransferFilter) {
-    let mut rest = filter.clone();
-    if filter.transaction.is_some() {
-        // Its legs stand together: the caller has narrowed the span to them.
-        return (Lead::Time, rest);
-    }
-    let lead = if let Some(value) = rest.user_data_128.take_if(|value| *value != 0) {
-        Lead::Run { columns: &["user_data_128"], value: Value::id(value) }
-    } else if let Some(value) = rest.user_data_64.take_if(|value| *value != 0) {
-        Lead::Run { columns: &["user_data_64"], value: Value::numeric(value.into()) }
-    } else if let Some(OfAccount { id, side }) = rest.account.take() {
-        let columns: &[_] = match side {
-            Side::Debit => &["debit_account_id"],
-            Side::Credit => &["credit_account_id"],
-            Side::Both => &["debit_account_id", "credit_account_id"],
-        };
-        Lead::Run { columns, value: Value::id(id.0) }
-    } else if let Some(value) = rest.user_data_32.take_if(|value| *value != 0) {
-        Lead::Run { columns: &["user_data_32"], value: Value::from(value) }
-    } else if let (Some(ledger), true) =
-        (rest.ledger, rest.min_amount.is_some() || rest.max_amount.is_some())
-    {
-        rest.ledger = None;
-        Lead::AmountBlocks {
-            ledger,
-            min: filter.min_amount.unwrap_or(Amount::ZERO),
-            max: filter.max_amount.unwrap_or(Amount::MAX),
-        }
-    } else if let Some(code) = rest.code.take() {
-        Lead::Column { column: "code", value: Value::from(code.0) }
-    } else if let Some(ledger) = rest.ledger.take() {
-        Lead::Column { column: "ledger", value: Value::from(ledger.0) }
-    } else {
-        Lead::Time
-    };
-    (lead, rest)
-}
+/// How a transfer stands, as the tables keep it; 0 is open.
+const STATUS: &str = "CASE WHEN t.flags & 8 <> 0 THEN 2 WHEN t.flags & 2 = 0 THEN 1 ELSE coalesce((
+        SELECT s.kind FROM runs r CROSS JOIN LATERAL (
+            SELECT kind FROM settlements WHERE run = r.run AND pending_id = t.id LIMIT 1) s
+        ORDER BY r.run DESC LIMIT 1), 0) END =";
 
 /// A range of an index: its columns before the time with their values, and the times.
 struct Range<'s> {
@@ -107,76 +78,199 @@ impl Range<'_> {
     fn condition_and_order(&self) -> (String, String) {
         let Range { table, columns, first, last, direction } = self;
         let names = columns.iter().map(|(name, _)| *name).chain(["timestamp"]);
-        let names: Vec<String> = names.map(|name| format!("{table}.{name}")).collect();
-        let values: String = columns.iter().map(|(_, value)| format!("{value}, ")).collect();
-        let key = names.join(", ");
-        let mut condition = format!("({key}) >= ({values}{first}) AND ({key}) <= ({values}{last})");
+        let names: Vec<String> = names
+            .map(|name| match name {
+                IS_TWO_PHASE => name.to_owned(),
+                name => format!("{table}.{name}"),
+            })
+            .collect();
+        let mut condition = format!("{table}.timestamp BETWEEN {first} AND {last}");
+        for (at, ((_, value), name)) in columns.iter().zip(&names).enumerate() {
+            condition.push_str(&match at {
+                0 => format!(" AND {name} = ANY(ARRAY[{value}])"),
+                _ => format!(" AND {name} = {value}"),
+            });
+        }
         // The indexes on references leave zero out, and are used only for a condition that says so.
         for (name, _) in columns.iter().filter(|(name, _)| name.starts_with("user_data")) {
             condition.push_str(&format!(" AND {table}.{name} IS NOT NULL"));
+        }
+        if columns.iter().any(|(name, _)| *name == IS_TWO_PHASE) {
+            condition.push_str(&format!(" AND {IS_TWO_PHASE}"));
         }
         let order: Vec<String> = names.iter().map(|name| format!("{name}{direction}")).collect();
         (condition, order.join(", "))
     }
 }
 
-/// A page of transfers within `span`.
-pub(super) fn transfers(filter: &TransferFilter, page: &PageRequest, span: Span) -> Sql {
-    let mut sql = Sql::new("SELECT ");
+/// What is read of what leads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted<'s> {
+    /// The transfers for which these conditions hold.
+    Transfers(&'s str),
+    /// Only their times.
+    Times,
+}
+
+/// The columns before the time of the index that leads, with their values, for leads by one index.
+fn indexed(lead: Lead, sql: &mut Sql) -> Option<(&'static str, String)> {
+    match lead {
+        Lead::TwoPhase => Some((IS_TWO_PHASE, "true".to_owned())),
+        Lead::Code(code) => Some(("code", sql.place(code.0))),
+        Lead::Ledger(ledger) => Some(("ledger", sql.place(ledger.0))),
+        _ => None,
+    }
+}
+
+/// The columns behind the run of the indexes that lead, and their value, for leads that ask the runs one after another.
+fn in_runs(lead: Lead) -> Option<(&'static [&'static str], Value)> {
+    match lead {
+        Lead::UserData128(value) => Some((&["user_data_128"], Value::id(value))),
+        Lead::UserData64(value) => Some((&["user_data_64"], Value::numeric(value.into()))),
+        Lead::UserData32(value) => Some((&["user_data_32"], Value::from(value))),
+        Lead::Entry(entry) => Some((&["entry"], Value::from(entry))),
+        Lead::Account(OfAccount { id, side }) => {
+            let columns: &[_] = match side {
+                Side::Debit => &["debit_account_id"],
+                Side::Credit => &["credit_account_id"],
+                Side::Both => &["debit_account_id", "credit_account_id"],
+            };
+            Some((columns, Value::id(id.0)))
+        }
+        Lead::AmountBlocks { .. }
+        | Lead::TwoPhase
+        | Lead::Code(_)
+        | Lead::Ledger(_)
+        | Lead::Time => None,
+    }
+}
+
+/// Adds FROM, WHERE and ORDER BY of what leads: of each index no more than `rows`.
+fn push_from(sql: &mut Sql, lead: Lead, order: Order, span: Span, rows: &str, wanted: Wanted<'_>) {
     let (first, last) = (&sql.place(span.first), &sql.place(span.last));
-    let rows = sql.place(limit(page));
-    let direction = direction(page.order);
-    let (lead, rest) = lead(filter);
-    let conditions = transfer_conditions(&rest, &mut sql);
-    sql.push(TRANSFER_COLUMNS);
-    // The rows of one range of an index, no more than fill a page.
+    let direction = direction(order);
+    let conditions = match wanted {
+        Wanted::Transfers(conditions) => conditions,
+        Wanted::Times => "",
+    };
+    // What the order needs has to be shown.
+    let shown = match (lead, wanted) {
+        (Lead::TwoPhase, _) => "*, ((t.flags & 10) <> 0) AS is_two_phase",
+        (Lead::Code(_), Wanted::Times) => "t.code, t.timestamp",
+        (Lead::Ledger(_), Wanted::Times) => "t.ledger, t.timestamp",
+        (_, Wanted::Times) => "t.timestamp",
+        (_, Wanted::Transfers(_)) => "*",
+    };
+    // The rows of one range of an index.
     let select = |columns: &[(&str, &str)], first: &str, last: &str| {
         let range = Range { table: "t", columns, first, last, direction };
         let (condition, order) = range.condition_and_order();
         format!(
-            "SELECT * FROM transfers t WHERE {condition}{conditions} ORDER BY {order} LIMIT {rows}"
+            "SELECT {shown} FROM transfers t WHERE {condition}{conditions} ORDER BY {order} LIMIT {rows}"
         )
     };
-    let (from, order) = match lead {
-        Lead::Run { columns, value } => {
-            let value = sql.place(value);
-            let sides: Vec<String> = columns
-                .iter()
-                .map(|column| select(&[("run", "r.run"), (column, &value)], first, last))
-                .collect();
-            let sides = sides.join(") UNION ALL (");
-            let from = format!(
-                "runs r CROSS JOIN LATERAL (({sides})) t
-                 WHERE r.last_timestamp >= {first} AND r.first_timestamp <= {last}"
-            );
-            (from, format!("r.run{direction}, t.timestamp{direction}"))
+    // The same by the index of metadata, which is a table of its own.
+    let select_by_entry = |columns: &[(&str, &str)]| {
+        let range = Range { table: "m", columns, first, last, direction };
+        let (condition, order) = range.condition_and_order();
+        match wanted {
+            Wanted::Times => format!(
+                "SELECT m.timestamp FROM transfers_by_metadata m WHERE {condition} ORDER BY {order} LIMIT {rows}"
+            ),
+            // Without the OFFSET, which changes nothing, it might join the tables in the other order.
+            Wanted::Transfers(_) => format!(
+                "SELECT t.* FROM transfers_by_metadata m CROSS JOIN LATERAL (
+                    SELECT * FROM transfers t WHERE t.timestamp = m.timestamp{conditions} OFFSET 0) t
+                 WHERE {condition} ORDER BY {order} LIMIT {rows}"
+            ),
         }
-        Lead::AmountBlocks { ledger, min, max } => {
-            let ledger = sql.place(ledger.0);
-            let min = sql.place(Value::numeric(min.minor_units()));
-            let max = sql.place(Value::numeric(max.minor_units()));
+    };
+    let (from, order) = if let Some((columns, value)) = in_runs(lead) {
+        let value = sql.place(value);
+        let sides: Vec<String> = columns
+            .iter()
+            .map(|column| match *column {
+                "entry" => select_by_entry(&[("run", "r.run"), (column, &value)]),
+                column => select(&[("run", "r.run"), (column, &value)], first, last),
+            })
+            .collect();
+        let sides = sides.join(") UNION ALL (");
+        let from = format!(
+            "runs r CROSS JOIN LATERAL (({sides})) t
+             WHERE r.last_timestamp >= {first} AND r.first_timestamp <= {last}"
+        );
+        (from, format!("r.run{direction}, t.timestamp{direction}"))
+    } else if let Lead::AmountBlocks { ledger, min, max } = lead {
+        let ledger = sql.place(ledger.0);
+        let min = sql.place(Value::numeric(min.minor_units()));
+        let max = sql.place(Value::numeric(max.minor_units()));
+        let blocks = format!(
+            "k.ledger = {ledger} AND k.max_amount >= {min} AND k.min_amount <= {max}
+                AND k.last_timestamp >= {first} AND k.first_timestamp <= {last}"
+        );
+        if wanted == Wanted::Times {
+            (
+                format!("amount_blocks k WHERE {blocks}"),
+                format!("k.ledger{direction}, k.first_timestamp{direction}"),
+            )
+        } else {
             let of_block = select(
                 &[("ledger", &ledger)],
                 &format!("greatest(k.first_timestamp, {first})"),
                 &format!("least(k.last_timestamp, {last})"),
             );
-            let from = format!(
-                "amount_blocks k CROSS JOIN LATERAL ({of_block}) t
-                 WHERE k.ledger = {ledger} AND k.max_amount >= {min} AND k.min_amount <= {max}
-                    AND k.last_timestamp >= {first} AND k.first_timestamp <= {last}"
-            );
+            let from = format!("amount_blocks k CROSS JOIN LATERAL ({of_block}) t WHERE {blocks}");
             (from, format!("k.first_timestamp{direction}, t.timestamp{direction}"))
         }
-        Lead::Column { column, value } => {
-            let value = sql.place(value);
-            let from = format!("({}) t", select(&[(column, &value)], first, last));
-            (from, format!("t.{column}{direction}, t.timestamp{direction}"))
-        }
-        Lead::Time => {
-            (format!("({}) t", select(&[], first, last)), format!("t.timestamp{direction}"))
-        }
+    } else {
+        let column = indexed(lead, sql);
+        let columns: Vec<_> = column.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let from = format!("({}) t", select(&columns, first, last));
+        let order = match columns.first() {
+            Some((IS_TWO_PHASE, _)) => {
+                format!("t.is_two_phase{direction}, t.timestamp{direction}")
+            }
+            Some((column, _)) => format!("t.{column}{direction}, t.timestamp{direction}"),
+            None => format!("t.timestamp{direction}"),
+        };
+        (from, order)
     };
-    sql.push(&format!(" FROM {from} ORDER BY {order} LIMIT {rows}"));
+    sql.push(&format!(" FROM {from} ORDER BY {order}"));
+}
+
+/// A page of transfers within `span`.
+pub(super) fn transfers(
+    filter: &TransferFilter,
+    lead: Lead,
+    page: &PageRequest,
+    span: Span,
+) -> Sql {
+    let mut sql = Sql::new("SELECT ");
+    sql.push(TRANSFER_COLUMNS);
+    let rows = sql.place(limit(page));
+    // With a condition of its own beside the range, the leading column would be a constant to the planner, and any index of the time in the right order.
+    let conditions = transfer_conditions(&filter.without(lead), &mut sql);
+    push_from(&mut sql, lead, page.order, span, &rows, Wanted::Transfers(&conditions));
+    sql.push(" LIMIT ").push(&rows);
+    sql
+}
+
+/// The time of the last row that is looked at for one page that `lead` leads; none when there are fewer.
+pub(super) fn end_of_looking(lead: Lead, order: Order, span: Span, sizes: Sizes) -> Sql {
+    let (time, look_max) = match (lead, order) {
+        (Lead::AmountBlocks { .. }, Order::NewestFirst) => {
+            ("k.first_timestamp", sizes.look_max / sizes.block_transfers)
+        }
+        (Lead::AmountBlocks { .. }, Order::OldestFirst) => {
+            ("k.last_timestamp", sizes.look_max / sizes.block_transfers)
+        }
+        _ => ("t.timestamp", sizes.look_max),
+    };
+    let mut sql = Sql::new("SELECT ");
+    sql.push(time);
+    let rows = sql.place(look_max.cast_signed() + 1);
+    push_from(&mut sql, lead, order, span, &rows, Wanted::Times);
+    sql.push(" LIMIT 1 OFFSET ").bind(look_max.cast_signed());
     sql
 }
 
@@ -208,6 +302,8 @@ fn transfer_conditions(filter: &TransferFilter, sql: &mut Sql) -> String {
         user_data_64,
         user_data_32,
         time: _,
+        status,
+        metadata,
         min_amount,
         max_amount,
         account,
@@ -243,7 +339,27 @@ fn transfer_conditions(filter: &TransferFilter, sql: &mut Sql) -> String {
             }
         }
     }
+    // As values they are asked for each row; conditions with EXISTS could be turned into a join that begins with the whole index.
+    for equals in metadata {
+        let entry = sql.place(equals.entry());
+        conditions.0.push_str(&format!(
+            " AND t.metadata_digest IS NOT NULL AND (SELECT m.entry FROM transfers_by_metadata m
+                WHERE m.run = t.run AND m.entry = {entry} AND m.timestamp = t.timestamp) IS NOT NULL"
+        ));
+    }
+    if let Some(status) = status {
+        conditions.add(sql, STATUS, status_number(*status));
+    }
     conditions.0
+}
+
+fn status_number(status: TransferStatus) -> u16 {
+    match status {
+        TransferStatus::Pending => 0,
+        TransferStatus::Posted => 1,
+        TransferStatus::Voided => 2,
+        TransferStatus::Expired => 3,
+    }
 }
 
 fn references(
@@ -265,33 +381,62 @@ fn references(
     reference("user_data_32", data_32.map(|value| (value != 0).then(|| Value::from(value))));
 }
 
-/// A page of accounts within `span`.
-pub(super) fn accounts(filter: &AccountFilter, page: &PageRequest, span: Span) -> Sql {
-    let AccountFilter {
-        mut ledger,
-        mut code,
-        mut user_data_128,
-        mut user_data_64,
-        mut user_data_32,
-    } = filter.clone();
-    let lead = if let Some(value) = user_data_128.take_if(|value| *value != 0) {
-        Some(("user_data_128", Value::id(value)))
-    } else if let Some(value) = user_data_64.take_if(|value| *value != 0) {
-        Some(("user_data_64", Value::numeric(value.into())))
-    } else if let Some(value) = user_data_32.take_if(|value| *value != 0) {
-        Some(("user_data_32", Value::from(value)))
-    } else if let Some(code) = code.take() {
-        Some(("code", Value::from(code.0)))
-    } else {
-        ledger.take().map(|ledger| ("ledger", Value::from(ledger.0)))
+/// Adds FROM and WHERE of what leads a list of accounts; gives what orders them by time.
+fn push_from_accounts(
+    sql: &mut Sql,
+    lead: AccountLead,
+    order: Order,
+    span: Span,
+    join: &str,
+) -> String {
+    let lead = match lead {
+        AccountLead::UserData128(value) => Some(("user_data_128", Value::id(value))),
+        AccountLead::UserData64(value) => Some(("user_data_64", Value::numeric(value.into()))),
+        AccountLead::UserData32(value) => Some(("user_data_32", Value::from(value))),
+        AccountLead::Entry(entry) => Some(("entry", Value::from(entry))),
+        AccountLead::Code(code) => Some(("code", Value::from(code.0))),
+        AccountLead::Ledger(ledger) => Some(("ledger", Value::from(ledger.0))),
+        AccountLead::Time => None,
     };
-    let mut sql = Sql::new("SELECT ");
     let (first, last) = (sql.place(span.first), sql.place(span.last));
     let lead = lead.map(|(column, value)| (column, sql.place(value)));
     let columns: Vec<_> = lead.iter().map(|(column, value)| (*column, value.as_str())).collect();
-    let direction = direction(page.order);
-    let range = Range { table: "a", columns: &columns, first: &first, last: &last, direction };
+    let (table, from) = match columns.first() {
+        // Without the OFFSET, which changes nothing, it might join the tables in the other order.
+        Some(("entry", _)) => (
+            "m",
+            "accounts_by_metadata m CROSS JOIN LATERAL (
+                SELECT * FROM accounts a WHERE a.timestamp = m.timestamp OFFSET 0) a",
+        ),
+        _ => ("a", "accounts a"),
+    };
+    let direction = direction(order);
+    let range = Range { table, columns: &columns, first: &first, last: &last, direction };
     let (condition, order) = range.condition_and_order();
+    sql.push(&format!(" FROM {from}{join} WHERE {condition}"));
+    order
+}
+
+/// A page of accounts within `span`.
+pub(super) fn accounts(
+    filter: &AccountFilter,
+    lead: AccountLead,
+    page: &PageRequest,
+    span: Span,
+) -> Sql {
+    let mut sql = Sql::new("SELECT ");
+    sql.push(ACCOUNT_COLUMNS);
+    let balances = " JOIN balances b ON b.account_id = a.id";
+    let order = push_from_accounts(&mut sql, lead, page.order, span, balances);
+    let AccountFilter {
+        ledger,
+        code,
+        user_data_128,
+        user_data_64,
+        user_data_32,
+        time: _,
+        metadata,
+    } = filter.without(lead);
     let mut conditions = Conditions::default();
     if let Some(ledger) = ledger {
         conditions.add(&mut sql, "a.ledger =", ledger.0);
@@ -300,19 +445,70 @@ pub(super) fn accounts(filter: &AccountFilter, page: &PageRequest, span: Span) -
         conditions.add(&mut sql, "a.code =", code.0);
     }
     references(&mut conditions, &mut sql, "a.", (user_data_128, user_data_64, user_data_32));
-    sql.push(ACCOUNT_COLUMNS);
-    sql.push(&format!(
-        " FROM accounts a JOIN balances b ON b.account_id = a.id
-          WHERE {condition}{} ORDER BY {order} LIMIT ",
-        conditions.0
-    ));
+    for entry in metadata.iter().map(MetadataEquals::entry) {
+        let entry = sql.place(entry);
+        conditions.0.push_str(&format!(
+            " AND (SELECT m.entry FROM accounts_by_metadata m
+                WHERE m.entry = {entry} AND m.timestamp = a.timestamp) IS NOT NULL"
+        ));
+    }
+    sql.push(&format!("{} ORDER BY {order} LIMIT ", conditions.0));
     sql.bind(limit(page));
+    sql
+}
+
+/// The time of the last account that is looked at for one page that `lead` leads; none when there are fewer.
+pub(super) fn end_of_looking_at_accounts(
+    lead: AccountLead,
+    order: Order,
+    span: Span,
+    sizes: Sizes,
+) -> Sql {
+    let mut sql = Sql::new("SELECT a.timestamp");
+    let order = push_from_accounts(&mut sql, lead, order, span, "");
+    sql.push(&format!(" ORDER BY {order} LIMIT 1 OFFSET "));
+    sql.bind(sizes.look_max.cast_signed());
     sql
 }
 
 fn order_and_limit(sql: &mut Sql, column: &str, page: &PageRequest) {
     sql.push(" ORDER BY ").push(column).push(direction(page.order));
     sql.push(" LIMIT ").bind(limit(page));
+}
+
+/// The first so many transfers of an account within `span`.
+pub(super) fn moves(account: AccountId, span: Span, order: Order, rows: usize) -> Sql {
+    let lead = Lead::Account(OfAccount { id: account, side: Side::Both });
+    let mut sql = Sql::new("SELECT ");
+    sql.push(MOVEMENT_COLUMNS);
+    let rows = sql.place(rows as i64);
+    push_from(&mut sql, lead, order, span, &rows, Wanted::Transfers(""));
+    sql.push(" LIMIT ").push(&rows);
+    sql
+}
+
+/// The sums of a ledger's accounts by code, debit balances apart from the others.
+pub(super) fn totals_by_code(ledger: LedgerId) -> Sql {
+    let mut sql = Sql::new(
+        "SELECT a.code, (b.debits_posted > b.credits_posted)::integer, count(*),
+            sum(b.debits_pending), sum(b.debits_posted), sum(b.credits_pending), sum(b.credits_posted)
+         FROM accounts a JOIN balances b ON b.account_id = a.id WHERE a.ledger = ",
+    );
+    sql.bind(ledger.0).push(" GROUP BY 1, 2 ORDER BY 1, 2");
+    sql
+}
+
+/// A row of [`totals_by_code`].
+pub(super) fn code_totals(mut columns: Reader<'_>) -> Result<CodeTotals, StoreError> {
+    Ok(CodeTotals {
+        code: Code(columns.u16("code")?),
+        side: if columns.u64("side")? == 0 { Side::Credit } else { Side::Debit },
+        accounts: columns.u64("accounts")?,
+        debits_pending: columns.minor_units("a sum")?,
+        debits_posted: columns.minor_units("a sum")?,
+        credits_pending: columns.minor_units("a sum")?,
+        credits_posted: columns.minor_units("a sum")?,
+    })
 }
 
 /// A page of the history of an account within `span`.
@@ -359,6 +555,35 @@ pub(super) fn transfer(id: u128) -> Sql {
             SELECT * FROM transfers t WHERE t.run = r.run AND t.id = ",
     );
     sql.bind(Value::id(id)).push(" LIMIT 1) t ORDER BY r.run DESC LIMIT 1");
+    sql
+}
+
+fn array(ids: &[u128]) -> Array {
+    let mut array = Array::new(Kind::Uuid, ids.len());
+    for id in ids {
+        array.next().id(*id);
+    }
+    array
+}
+
+/// The accounts with these ids.
+pub(super) fn accounts_by_id(ids: &[u128]) -> Sql {
+    let mut sql = Sql::new("SELECT ");
+    sql.push(ACCOUNT_COLUMNS);
+    sql.push(" FROM accounts a JOIN balances b ON b.account_id = a.id WHERE a.id = ANY(");
+    sql.bind(array(ids)).push(")");
+    sql
+}
+
+/// The transfers with these ids.
+pub(super) fn transfers_by_id(ids: &[u128]) -> Sql {
+    let mut sql = Sql::new("SELECT ");
+    sql.push(TRANSFER_COLUMNS).push(
+        " FROM runs r CROSS JOIN LATERAL (
+            SELECT * FROM transfers t WHERE t.run = r.run AND t.id = ANY(",
+    );
+    // Without the OFFSET, which changes nothing, it might join the tables in another way.
+    sql.bind(array(ids)).push(") OFFSET 0) t");
     sql
 }
 

@@ -1,12 +1,18 @@
 //! What only this database has: the plans of its queries.
 
-use florin_engine::{AccountId, Amount, Code, JournalSeq, LedgerId, Timestamp, TransferId};
+use florin_engine::{
+    AccountId, Amount, Code, JournalSeq, LedgerId, Timestamp, TransferId, TransferStatus,
+};
 use florin_tests::postgres::Postgres as Server;
 use sqlx::Row;
 
 use super::*;
+use crate::store::entries::MetadataEquals;
 use crate::store::filter::{OfAccount, Side};
 use crate::store::page::Order;
+
+/// So few rows looked at for a page that a plan which reads more is seen.
+const FEW: Sizes = Sizes { look_max: 200, block_transfers: 100, ..Sizes::REAL };
 
 /// A store with transfers enough that a plan matters: made by the server, since only their number does.
 async fn filled() -> Postgres {
@@ -21,11 +27,13 @@ async fn filled() -> Postgres {
          INSERT INTO runs SELECT r, (r - 1) * 20000, r * 20000 - 1, 20000 FROM generate_series(1, 10) r;
          INSERT INTO transfers (timestamp, seq, ledger, run, code, flags, id, debit_account_id, credit_account_id,
             amount, user_data_128, user_data_64, user_data_32)
-         SELECT n, n, n % 3, n / 20000 + 1, n % 5, 0, lpad(to_hex(n * 7919 % 200003), 32, '0')::uuid,
+         SELECT n, n, n % 3, n / 20000 + 1, n % 5, CASE WHEN n % 7 = 0 THEN 2 ELSE 0 END, lpad(to_hex(n * 7919 % 200003), 32, '0')::uuid,
             lpad(to_hex(n % 1000), 32, '0')::uuid, lpad(to_hex((n + 1) % 997), 32, '0')::uuid, n % 10007,
             CASE WHEN n % 10 = 0 THEN lpad(to_hex(n), 32, '0')::uuid END,
             CASE WHEN n % 10 = 1 THEN n % 100 END, CASE WHEN n % 10 = 2 THEN n % 50 END
          FROM generate_series(0, 199999) n;
+         INSERT INTO transfers_by_metadata SELECT n % 1000, n, n / 20000 + 1 FROM generate_series(0, 199999) n;
+         INSERT INTO accounts_by_metadata SELECT n % 100, n FROM generate_series(0, 19999) n;
          INSERT INTO accounts (timestamp, seq, ledger, code, id, user_data_128, user_data_64, user_data_32)
          SELECT n, n, n % 3, n % 5, lpad(to_hex(n), 32, '0')::uuid,
             CASE WHEN n % 10 = 0 THEN lpad(to_hex(n), 32, '0')::uuid END,
@@ -78,6 +86,10 @@ async fn each_list_follows_an_index_and_sorts_no_table() {
     let amount = Some(Amount::from_minor(5_000));
     let ledger = Some(LedgerId(1));
     let code = Some(Code(1));
+    let status = Some(TransferStatus::Pending);
+    let metadata = ["b", "c"]
+        .map(|value| MetadataEquals { key: "a".to_owned(), value: value.to_owned() })
+        .to_vec();
     let leads = [
         (all.clone(), "transfers_pkey"),
         (TransferFilter { ledger, ..all.clone() }, "transfers_by_ledger"),
@@ -100,6 +112,11 @@ async fn each_list_follows_an_index_and_sorts_no_table() {
         ),
         (TransferFilter { user_data_64: Some(11), ..all.clone() }, "transfers_by_user_data_64"),
         (TransferFilter { user_data_32: Some(12), ..all.clone() }, "transfers_by_user_data_32"),
+        (
+            TransferFilter { metadata: metadata.clone(), ledger, ..all.clone() },
+            "transfers_by_metadata_pkey",
+        ),
+        (TransferFilter { status, code, ..all.clone() }, "transfers_two_phase"),
         (TransferFilter { min_amount: amount, ledger, ..all.clone() }, "amount_blocks_pkey"),
         (TransferFilter { transaction: Some(TransferId(1)), ..all.clone() }, "transfers_pkey"),
     ];
@@ -111,13 +128,20 @@ async fn each_list_follows_an_index_and_sorts_no_table() {
                 Some(_) => whole.within(100_000, 100_003),
                 None => whole,
             };
-            check(&store, queries::transfers(filter, &page, span), lead).await;
+            let led_by = filter.leads()[0];
+            check(&store, queries::transfers(filter, led_by, &page, span), lead).await;
+            let end = queries::end_of_looking(led_by, order, span, FEW);
+            check(&store, end, lead).await;
         }
         let none = AccountFilter::default();
         let accounts = [
             (none.clone(), "accounts_pkey"),
             (AccountFilter { ledger, ..none.clone() }, "accounts_by_ledger"),
             (AccountFilter { code, ..none.clone() }, "accounts_by_code"),
+            (
+                AccountFilter { metadata: metadata.clone(), ..none.clone() },
+                "accounts_by_metadata_pkey",
+            ),
             (
                 AccountFilter { user_data_128: Some(10_000), ..none.clone() },
                 "accounts_by_user_data_128",
@@ -126,7 +150,10 @@ async fn each_list_follows_an_index_and_sorts_no_table() {
             (AccountFilter { user_data_32: Some(12), ..none.clone() }, "accounts_by_user_data_32"),
         ];
         for (filter, lead) in &accounts {
-            check(&store, queries::accounts(filter, &page, whole), lead).await;
+            let led_by = filter.leads()[0];
+            check(&store, queries::accounts(filter, led_by, &page, whole), lead).await;
+            let end = queries::end_of_looking_at_accounts(led_by, order, whole, FEW);
+            check(&store, end, lead).await;
         }
         for at in [None, Some(Timestamp(100_000))] {
             let filter = BalanceFilter { at, ..BalanceFilter::default() };

@@ -14,6 +14,7 @@ use crate::store::batch::StoreBatch;
 use crate::store::blocks::blocks;
 use crate::store::columns::Columns;
 use crate::store::decode::settlement_number;
+use crate::store::entries::entries;
 use crate::store::error::StoreError;
 
 /// Under which claim the writer writes.
@@ -31,6 +32,8 @@ pub(in crate::store) struct Sizes {
     pub(in crate::store) run_transfers: u64,
     /// How many transfers one row of `amount_blocks` speaks for.
     pub(in crate::store) block_transfers: u64,
+    /// For one page of a list, so many rows are looked at, whatever holds of them: some tens of milliseconds.
+    pub(in crate::store) look_max: u64,
     /// Past so many pages in the WAL a batch ends with copying them into the database: a page that several batches change is
     /// copied once.
     pub(in crate::store) wal_pages: u64,
@@ -38,8 +41,12 @@ pub(in crate::store) struct Sizes {
 
 impl Sizes {
     /// For use. The WAL may grow to 800 MiB.
-    pub(in crate::store) const REAL: Sizes =
-        Sizes { run_transfers: 1_000_000, block_transfers: 4096, wal_pages: 200_000 };
+    pub(in crate::store) const REAL: Sizes = Sizes {
+        run_transfers: 1_000_000,
+        block_transfers: 4096,
+        look_max: 16_384,
+        wal_pages: 200_000,
+    };
 }
 
 /// Writes everything of `batch`. The caller has begun the SQL transaction, and commits it or rolls it back.
@@ -55,6 +62,7 @@ pub(super) async fn write(
     insert_transactions(connection, batch).await?;
     if let Some(run) = claim_run(connection, claim, batch).await? {
         fill_lookups(connection, run, batch).await?;
+        insert_entries(connection, run, &batch.transfers).await?;
         insert_settlements(connection, run, batch).await?;
         insert_history(connection, run, batch).await?;
     }
@@ -158,6 +166,64 @@ async fn insert_accounts(
                 .add(columns::metadata_digest(account.metadata.as_ref()))
                 .add(integer(seq.0, "seq")?)
                 .add(columns::external_id(account.external_id.as_ref()));
+            Ok(())
+        })
+        .await?;
+    let entries = batch.accounts.iter().flat_map(|(account, _)| {
+        let text = account.metadata.as_ref().map(|metadata| &*metadata.text);
+        text.map(entries).unwrap_or_default().into_iter().map(|entry| (entry, account.timestamp))
+    });
+    insert_account_entries(connection, entries.collect()).await
+}
+
+/// What the metadata of accounts is found by.
+pub(super) async fn insert_account_entries(
+    connection: &mut SqliteConnection,
+    mut entries: Vec<(i64, Timestamp)>,
+) -> Result<(), StoreError> {
+    let insert = Insert {
+        head: "INSERT OR FAIL INTO accounts_by_metadata (entry, timestamp) VALUES ",
+        columns: 2,
+        tail: "",
+        doing: "indexing metadata",
+    };
+    entries.sort_unstable();
+    insert
+        .run(connection, &entries, |(entry, timestamp), row| {
+            row.add(*entry).add(integer(timestamp.0, "timestamp")?);
+            Ok(())
+        })
+        .await
+}
+
+/// What the metadata of transfers is found by.
+async fn insert_entries(
+    connection: &mut SqliteConnection,
+    run: i64,
+    transfers: &[(Transfer, JournalSeq)],
+) -> Result<(), StoreError> {
+    let with_metadata = transfers.iter().filter_map(|(transfer, _)| {
+        let metadata = transfer.metadata.as_ref()?;
+        Some(entries(&metadata.text).into_iter().map(|entry| (entry, transfer.timestamp)))
+    });
+    insert_transfer_entries(connection, run, with_metadata.flatten().collect()).await
+}
+
+pub(super) async fn insert_transfer_entries(
+    connection: &mut SqliteConnection,
+    run: i64,
+    mut entries: Vec<(i64, Timestamp)>,
+) -> Result<(), StoreError> {
+    let insert = Insert {
+        head: "INSERT OR FAIL INTO transfers_by_metadata (run, entry, timestamp) VALUES ",
+        columns: 3,
+        tail: "",
+        doing: "indexing metadata",
+    };
+    entries.sort_unstable();
+    insert
+        .run(connection, &entries, |(entry, timestamp), row| {
+            row.add(run).add(*entry).add(integer(timestamp.0, "timestamp")?);
             Ok(())
         })
         .await
@@ -509,22 +575,68 @@ fn changing_columns(
     Ok(())
 }
 
+/// Puts new metadata in the place of what stands there, which is kept.
 async fn replace_metadata(
     connection: &mut SqliteConnection,
     batch: &StoreBatch,
 ) -> Result<(), StoreError> {
-    for (id, replaced) in &batch.metadata {
-        let sql = Sql::new("UPDATE accounts SET metadata = ?, metadata_digest = ? WHERE id = ?")
-            .with(columns::metadata_text(replaced.as_ref()))
-            .with(columns::metadata_digest(replaced.as_ref()))
-            .with(columns::id(id.0));
-        if execute(connection, "replacing metadata", sql).await?.rows_affected() != 1 {
-            return Err(StoreError::Unreadable {
-                what: "metadata of an account that does not exist",
-            });
+    let doing = "replacing metadata";
+    for row in &batch.metadata {
+        let missing = StoreError::Unreadable { what: "metadata of an account that does not exist" };
+        let sql = Sql::new("SELECT timestamp, metadata FROM accounts WHERE id = ?");
+        let (text, arguments) = sql.with(columns::id(row.account.0)).into_parts();
+        let found = sqlx::query_with(AssertSqlSafe(text), arguments)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(|source| database_error(doing, source))?
+            .ok_or(missing)?;
+        let mut found = Reader::new(&found);
+        let created = Timestamp(found.u64("timestamp")?);
+        let before = found.optional_text("metadata")?;
+        for entry in before.as_deref().map(entries).unwrap_or_default() {
+            let sql =
+                Sql::new("DELETE FROM accounts_by_metadata WHERE entry = ? AND timestamp = ?")
+                    .with(entry)
+                    .with(integer(created.0, "timestamp")?);
+            execute(connection, doing, sql).await?;
         }
+        let keep = Sql::new(
+            "INSERT INTO replaced_metadata (seq, account_id, timestamp, metadata, metadata_digest)
+             SELECT ?, id, ?, metadata, metadata_digest FROM accounts WHERE id = ?",
+        )
+        .with(integer(row.seq.0, "seq")?)
+        .with(integer(row.timestamp.0, "timestamp")?)
+        .with(columns::id(row.account.0));
+        let replace =
+            Sql::new("UPDATE accounts SET metadata = ?, metadata_digest = ? WHERE id = ?")
+                .with(columns::metadata_text(row.metadata.as_ref()))
+                .with(columns::metadata_digest(row.metadata.as_ref()))
+                .with(columns::id(row.account.0));
+        for sql in [keep, replace] {
+            execute(connection, doing, sql).await?;
+        }
+        let after = row.metadata.as_ref().map(|it| entries(&it.text)).unwrap_or_default();
+        let after = after.into_iter().map(|entry| (entry, created)).collect();
+        insert_account_entries(connection, after).await?;
     }
-    Ok(())
+    let insert = Insert {
+        head: "INSERT OR FAIL INTO replaced_metadata
+               (seq, account_id, timestamp, metadata, metadata_digest) VALUES ",
+        columns: 5,
+        tail: "",
+        doing,
+    };
+    insert
+        .run(connection, &batch.replaced, |row, values| {
+            values
+                .add(integer(row.seq.0, "seq")?)
+                .add(columns::id(row.account.0))
+                .add(integer(row.timestamp.0, "timestamp")?)
+                .add(columns::metadata_text(row.metadata.as_ref()))
+                .add(columns::metadata_digest(row.metadata.as_ref()));
+            Ok(())
+        })
+        .await
 }
 
 async fn write_balances(

@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr};
 use uuid::Uuid;
 
 use super::columns::Reader;
+use super::index_metadata;
 use crate::store::columns::Columns;
 use crate::store::error::StoreError;
 
@@ -34,10 +35,16 @@ fn migrations() -> Migrator {
         migration(2, "views", include_str!("../../../migrations/sqlite/0002_views.sql")),
         migration(3, "rebuild", include_str!("../../../migrations/sqlite/0003_rebuild.sql")),
         migration(4, "two_phase", include_str!("../../../migrations/sqlite/0004_two_phase.sql")),
+        migration(5, "queries", include_str!("../../../migrations/sqlite/0005_queries.sql")),
         migration(
             6,
             "external_ids",
             include_str!("../../../migrations/sqlite/0006_external_ids.sql"),
+        ),
+        migration(
+            7,
+            "replaced_metadata",
+            include_str!("../../../migrations/sqlite/0007_replaced_metadata.sql"),
         ),
     ])
 }
@@ -166,21 +173,25 @@ pub(super) async fn prepare(
         },
     })?;
     sqlx::query(
-        "INSERT INTO checkpoint (one, ledger_uuid, epoch, seq, frame_hash, timestamp)
-         VALUES (1, ?, 1, 0, zeroblob(16), 0) ON CONFLICT DO NOTHING",
+        "INSERT INTO checkpoint (one, ledger_uuid, epoch, seq, frame_hash, timestamp, metadata_indexed)
+         VALUES (1, ?, 1, 0, zeroblob(16), 0, 1) ON CONFLICT DO NOTHING",
     )
     .bind(directory.as_bytes().to_vec())
     .execute(&mut *connection)
     .await
     .map_err(|source| database_error("claiming the store", source))?;
-    let row = sqlx::query("SELECT ledger_uuid, epoch FROM checkpoint")
-        .fetch_one(connection)
+    let row = sqlx::query("SELECT ledger_uuid, epoch, metadata_indexed FROM checkpoint")
+        .fetch_one(&mut *connection)
         .await
         .map_err(|source| database_error("reading the checkpoint", source))?;
     belongs(&row, directory)?;
     let mut columns = Reader::new(&row);
     columns.column("ledger_uuid")?;
-    columns.u64("epoch")
+    let epoch = columns.u64("epoch")?;
+    if columns.u64("metadata_indexed")? == 0 {
+        index_metadata::index(connection).await?;
+    }
+    Ok(epoch)
 }
 
 /// Tells what passes from what does not, by SQLite's primary result code.

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
-use florin_engine::{AccountId, Amount, Code, LedgerId, TransferId};
+use florin_engine::{AccountId, Amount, Code, LedgerId, TransferId, TransferStatus};
 use sqlx::AssertSqlSafe;
 
 use super::queries::{self, Kind};
 use super::snapshot::Sql;
 use super::*;
+use crate::store::entries::MetadataEquals;
 use crate::store::filter::{OfAccount, Side};
 use crate::store::page::Order;
 
@@ -54,6 +55,10 @@ async fn each_list_is_led_by_its_lookup_and_never_sorted() {
     let amount = Some(Amount::from_minor(5));
     let ledger = Some(LedgerId(1));
     let code = Some(Code(1));
+    let status = Some(TransferStatus::Pending);
+    let metadata = ["b", "c"]
+        .map(|value| MetadataEquals { key: "a".to_owned(), value: value.to_owned() })
+        .to_vec();
     let leads = [
         (all.clone(), "SEARCH t USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (
@@ -81,6 +86,14 @@ async fn each_list_is_led_by_its_lookup_and_never_sorted() {
             "SEARCH k USING PRIMARY KEY (run=? AND user_data_32=? AND timestamp>? AND timestamp<?)",
         ),
         (
+            TransferFilter { metadata: metadata.clone(), ledger, ..all.clone() },
+            "SEARCH k USING PRIMARY KEY (run=? AND entry=? AND timestamp>? AND timestamp<?)",
+        ),
+        (
+            TransferFilter { status, code, ..all.clone() },
+            "transfers_two_phase (timestamp>? AND timestamp<?)",
+        ),
+        (
             TransferFilter { min_amount: amount, ledger, ..all.clone() },
             "SEARCH k USING PRIMARY KEY (ledger=? AND first_timestamp<?); SEARCH t USING INDEX transfers_by_ledger (ledger=? AND rowid>? AND rowid<?)",
         ),
@@ -93,12 +106,19 @@ async fn each_list_is_led_by_its_lookup_and_never_sorted() {
         let page = PageRequest { limit: 50, order, cursor: None };
         let span = Span::new(TimeRange::default(), order, Some(5));
         for (filter, lead) in &leads {
-            check(&store, queries::transfers(filter, &page, span), lead).await;
+            let led_by = filter.leads()[0];
+            check(&store, queries::transfers(filter, led_by, &page, span), lead).await;
+            let end = queries::end_of_looking(led_by, order, span, Sizes::REAL);
+            check(&store, end, lead.split("; ").next().unwrap()).await;
         }
         let accounts = [
             (AccountFilter::default(), "SEARCH a USING INTEGER PRIMARY KEY"),
             (AccountFilter { ledger, ..AccountFilter::default() }, "accounts_by_ledger (ledger=?"),
             (AccountFilter { code, ..AccountFilter::default() }, "accounts_by_code (code=?"),
+            (
+                AccountFilter { metadata: metadata.clone(), ..AccountFilter::default() },
+                "SEARCH k USING PRIMARY KEY (entry=? AND timestamp>? AND timestamp<?)",
+            ),
             (
                 AccountFilter { user_data_128: Some(1), ledger, ..AccountFilter::default() },
                 "accounts_by_user_data_128 (user_data_128=?",
@@ -113,7 +133,10 @@ async fn each_list_is_led_by_its_lookup_and_never_sorted() {
             ),
         ];
         for (filter, lead) in &accounts {
-            check(&store, queries::accounts(filter, &page, span), lead).await;
+            let led_by = filter.leads()[0];
+            check(&store, queries::accounts(filter, led_by, &page, span), lead).await;
+            let end = queries::end_of_looking_at_accounts(led_by, order, span, Sizes::REAL);
+            check(&store, end, lead).await;
         }
         let history =
             "SEARCH h USING PRIMARY KEY (run=? AND account_id=? AND timestamp>? AND timestamp<?)";

@@ -1,12 +1,15 @@
 //! Every list, filter and order against the model.
 
-use florin_engine::{AccountId, Code, LedgerId, Timestamp, TransferId};
+use florin_engine::{
+    AccountId, Code, Event, LedgerId, Metadata, Timestamp, TransferId, TransferStatus,
+};
 
-use super::world::{AMOUNTS, IDS, World, amount};
+use super::world::{AMOUNTS, IDS, Random, World, amount};
 use super::{Kind, Place, in_both};
 use crate::store::{
-    AccountFilter, AccountWords, BalanceFilter, CursorError, OfAccount, Order, Page, PageRequest,
-    Side, Store, StoreError, StoreErrorKind, StoredTransfer, TimeRange, TransferFilter,
+    AccountFilter, AccountWords, BalanceFilter, CursorError, MetadataEquals, OfAccount, Order,
+    Page, PageRequest, Side, Store, StoreError, StoreErrorKind, StoredTransfer, TimeRange,
+    TransferFilter,
 };
 
 in_both! {
@@ -17,6 +20,9 @@ in_both! {
     history_is_that_of_the_model_at_every_moment,
     ledgers_come_with_their_totals,
     everything_is_found_by_its_id,
+    a_page_looks_at_a_bounded_number_of_rows,
+    replaced_metadata_is_found_as_it_is_now,
+    metadata_from_before_its_lookups_is_indexed_once,
     a_cursor_of_another_list_is_a_clear_error,
 }
 
@@ -54,6 +60,8 @@ fn matches(filter: &TransferFilter, stored: &StoredTransfer) -> bool {
         && wanted(filter.user_data_32.map(u128::from), transfer.user_data_32.into())
         && filter.time.from.is_none_or(|from| from <= transfer.timestamp)
         && filter.time.to.is_none_or(|to| transfer.timestamp < to)
+        && filter.status.is_none_or(|status| status == stored.status())
+        && metadata_matches(&filter.metadata, transfer.metadata.as_ref().map(|it| &*it.text))
         && filter.min_amount.is_none_or(|min| min <= transfer.amount)
         && filter.max_amount.is_none_or(|max| transfer.amount <= max)
         && filter.transaction.is_none_or(|id| transfer.transaction_id == Some(id))
@@ -62,6 +70,44 @@ fn matches(filter: &TransferFilter, stored: &StoredTransfer) -> bool {
             Side::Credit => transfer.credit_account_id == id,
             Side::Both => transfer.debit_account_id == id || transfer.credit_account_id == id,
         })
+}
+
+/// What worlds write of metadata is read here as text: a number is asked for as it is written in one of its forms.
+fn metadata_matches(asked: &[MetadataEquals], metadata: Option<&str>) -> bool {
+    asked.iter().all(|MetadataEquals { key, value }| {
+        let has =
+            |raw: &str| metadata.is_some_and(|text| text.contains(&format!("\"{key}\":{raw}")));
+        match (key.as_str(), value.as_str()) {
+            ("nr", "4" | "4.00" | "40e-1") => {
+                has("4,") || has("4.0,") || (value == "4" && has("\"4\","))
+            }
+            ("nr", value) => has(&format!("{value},")) || has(&format!("\"{value}\",")),
+            (_, value) => has(&format!("\"{value}\"")),
+        }
+    })
+}
+
+fn equals(key: &str, value: &str) -> MetadataEquals {
+    MetadataEquals { key: key.to_owned(), value: value.to_owned() }
+}
+
+/// Entries of metadata that occur, are near to what occurs, or do not.
+fn any_metadata(random: &mut Random) -> Vec<MetadataEquals> {
+    let mut asked = vec![random.pick(&[
+        ("nr", "0"),
+        ("nr", "3"),
+        ("nr", "4"),
+        ("nr", "4.00"),
+        ("nr", "40e-1"),
+        ("nr", "true"),
+        ("nr", "[4]x"),
+        ("ö", "'"),
+        ("ö", "4"),
+    ])];
+    if random.one_in(3) {
+        asked.push(("ö", "'"));
+    }
+    asked.into_iter().map(|(key, value)| equals(key, value)).collect()
 }
 
 fn in_order<T: Clone>(mut rows: Vec<T>, order: Order) -> Vec<T> {
@@ -79,14 +125,13 @@ async fn all_pages<T>(
 ) -> Vec<T> {
     let mut request = PageRequest { limit, order, cursor: None };
     let mut rows = Vec::new();
+    let mut pages = 0;
     loop {
         let page = list(&request).await.unwrap();
         assert!(page.data.len() <= limit as usize);
-        if page.next.is_some() {
-            assert_eq!(page.data.len(), limit as usize, "a page before the last is full");
-        }
+        pages += 1;
         rows.extend(page.data);
-        assert!(rows.len() < 10_000, "the pages go round in a circle");
+        assert!(rows.len() < 10_000 && pages < 10_000, "the pages go round in a circle");
         match page.next {
             // Through its text, as a client would send it.
             Some(next) => request.cursor = Some(next.to_string().parse().unwrap()),
@@ -124,8 +169,20 @@ fn any_filter(world: &mut World) -> TransferFilter {
     let random = &mut world.random;
     let mut filter = TransferFilter::default();
     let mut some = |one_in| random.one_in(one_in).then_some(());
-    let parts = [some(3), some(3), some(5), some(5), some(5), some(3), some(8), some(3), some(3)];
-    let [ledger, code, data_128, data_64, data_32, account, transaction, from, to] = parts;
+    let parts = [3, 3, 5, 5, 5, 3, 8, 3, 3, 3, 3].map(&mut some);
+    let [
+        ledger,
+        code,
+        data_128,
+        data_64,
+        data_32,
+        account,
+        transaction,
+        from,
+        to,
+        status,
+        metadata,
+    ] = parts;
     filter.ledger = ledger.map(|()| random.pick(&[LedgerId(1), LedgerId(2), LedgerId(u32::MAX)]));
     filter.code = code.map(|()| random.pick(&[Code(1), Code(2), Code(u16::MAX)]));
     filter.user_data_128 =
@@ -137,6 +194,8 @@ fn any_filter(world: &mut World) -> TransferFilter {
         id: random.pick(&accounts),
         side: random.pick(&[Side::Debit, Side::Credit, Side::Both]),
     });
+    filter.status = status.map(|()| random.pick(&TransferStatus::NAMES).0);
+    filter.metadata = metadata.map(|()| any_metadata(random)).unwrap_or_default();
     filter.transaction = transaction.map(|()| random.pick(&transactions));
     filter.min_amount = random.one_in(3).then(|| amount(random.pick(&AMOUNTS)));
     filter.max_amount = random.one_in(3).then(|| amount(random.pick(&AMOUNTS)));
@@ -188,6 +247,12 @@ async fn each_filter_alone_finds_rows(kind: Kind) {
         TransferFilter { account: account(Side::Credit), ..all.clone() },
         TransferFilter { account: account(Side::Both), ..all.clone() },
         TransferFilter { transaction: Some(world.transactions[3].transaction.id), ..all.clone() },
+        TransferFilter { status: Some(TransferStatus::Posted), ..all.clone() },
+        TransferFilter { status: Some(TransferStatus::Pending), ..all.clone() },
+        TransferFilter { status: Some(TransferStatus::Voided), ..all.clone() },
+        TransferFilter { status: Some(TransferStatus::Expired), ..all.clone() },
+        TransferFilter { metadata: vec![equals("nr", "4.00")], ..all.clone() },
+        TransferFilter { metadata: vec![equals("nr", "3"), equals("ö", "'")], ..all.clone() },
         TransferFilter {
             time: TimeRange { from: Some(middle), to: Some(after_middle) },
             ..all.clone()
@@ -253,11 +318,12 @@ async fn accounts_by_any_filter_are_those_of_the_model(kind: Kind) {
     let (mut world, store) = stored_world(2, &place).await;
     let mut by_time: Vec<_> = world.accounts.values().cloned().collect();
     by_time.sort_by_key(|stored| stored.account.timestamp);
+    let times: Vec<Timestamp> = by_time.iter().map(|stored| stored.account.timestamp).collect();
     let mut found = 0;
     for _ in 0..300 {
         let mut some = |one_in| world.random.one_in(one_in).then_some(());
-        let [ledger, code, data_128, data_64, data_32] =
-            [some(2), some(3), some(4), some(4), some(4)];
+        let parts = [2, 3, 4, 4, 4, 3, 3, 3].map(&mut some);
+        let [ledger, code, data_128, data_64, data_32, from, to, metadata] = parts;
         let random = &mut world.random;
         let filter = AccountFilter {
             ledger: ledger.map(|()| random.pick(&[LedgerId(1), LedgerId(2)])),
@@ -265,6 +331,11 @@ async fn accounts_by_any_filter_are_those_of_the_model(kind: Kind) {
             user_data_128: data_128.map(|()| random.pick(&[0, 7, IDS[4], IDS[5]])),
             user_data_64: data_64.map(|()| random.pick(&[0, 7, 1 << 63, u64::MAX])),
             user_data_32: data_32.map(|()| random.pick(&[0, 5])),
+            time: TimeRange {
+                from: from.map(|()| random.pick(&times)),
+                to: to.map(|()| random.pick(&times)),
+            },
+            metadata: metadata.map(|()| any_metadata(random)).unwrap_or_default(),
         };
         let expected: Vec<_> = by_time
             .iter()
@@ -275,6 +346,9 @@ async fn accounts_by_any_filter_are_those_of_the_model(kind: Kind) {
                     && filter.user_data_128.is_none_or(|wanted| wanted == account.user_data_128)
                     && filter.user_data_64.is_none_or(|wanted| wanted == account.user_data_64)
                     && filter.user_data_32.is_none_or(|wanted| wanted == account.user_data_32)
+                    && filter.time.from.is_none_or(|from| from <= account.timestamp)
+                    && filter.time.to.is_none_or(|to| account.timestamp < to)
+                    && metadata_matches(&filter.metadata, stored.metadata.as_deref())
             })
             .cloned()
             .collect();
@@ -362,7 +436,8 @@ async fn everything_is_found_by_its_id(kind: Kind) {
     for stored in world.accounts.values() {
         let id = stored.account.id;
         assert_eq!(store.account(id).await.unwrap().value.as_ref(), Some(stored));
-        let AccountWords { metadata, external_id } = store.account_words(id).await.unwrap().value;
+        let words = store.account_words(id, world.seq()).await.unwrap().value;
+        let AccountWords { metadata, external_id } = words;
         assert_eq!(external_id, stored.external_id);
         assert_eq!(metadata.as_ref().map(|metadata| &metadata.text), stored.metadata.as_ref());
         let digest = metadata.map_or(0, |metadata| metadata.digest);
@@ -375,7 +450,7 @@ async fn everything_is_found_by_its_id(kind: Kind) {
     assert_eq!(store.transfer(unknown).await.unwrap().value, None);
     assert_eq!(store.transfers_of_transaction(unknown).await.unwrap().value, Vec::new());
     assert_eq!(store.account(AccountId(3)).await.unwrap().value, None);
-    let words = store.account_words(AccountId(3)).await.unwrap().value;
+    let words = store.account_words(AccountId(3), world.seq()).await.unwrap().value;
     assert_eq!(words, AccountWords::default());
     // The world has all of it, so that the above says something.
     assert!(world.accounts.values().any(|stored| stored.external_id.is_some()));
@@ -383,6 +458,23 @@ async fn everything_is_found_by_its_id(kind: Kind) {
     let transfers = || world.transfers.iter();
     assert!(transfers().any(|stored| stored.transfer.external_id.is_some()));
     assert!(transfers().any(|stored| stored.reversed_by.is_some()));
+    // And as it was at each position.
+    let mut replaced = 0;
+    for (seq, record, _) in &world.records {
+        for event in &record.events {
+            let (id, metadata) = match event {
+                Event::AccountCreated(created) => (created.id, &created.metadata),
+                Event::MetadataReplaced(changed) => {
+                    replaced += 1;
+                    (record.accounts[changed.account as usize].id, &changed.metadata)
+                }
+                _ => continue,
+            };
+            let found = store.account_words(id, *seq).await.unwrap().value.metadata;
+            assert_eq!(found.map(|found| found.text), metadata.as_ref().map(|it| it.text.clone()));
+        }
+    }
+    assert!(replaced > 3, "only {replaced} were replaced");
 }
 
 async fn a_cursor_of_another_list_is_a_clear_error(kind: Kind) {
@@ -407,4 +499,92 @@ async fn a_cursor_of_another_list_is_a_clear_error(kind: Kind) {
     let history = BalanceFilter::default();
     let of_another = store.balances(AccountId(1), &history, &request).await;
     check(of_another.map(drop), CursorError::OtherFilter);
+}
+
+async fn a_page_looks_at_a_bounded_number_of_rows(kind: Kind) {
+    let place = kind.place();
+    let (world, store) = stored_world(9, &place).await;
+    assert!(world.transfers.len() > 200, "many times the bound");
+    // Nothing has this amount, in no ledger: no index tells.
+    let filter = TransferFilter {
+        min_amount: Some(amount(3)),
+        max_amount: Some(amount(4)),
+        ..TransferFilter::default()
+    };
+    for order in [Order::NewestFirst, Order::OldestFirst] {
+        let mut request = PageRequest { limit: 50, order, cursor: None };
+        let mut pages = 0;
+        loop {
+            let page = store.transfers(&filter, &request).await.unwrap();
+            assert_eq!(page.data, Vec::new());
+            pages += 1;
+            assert!(pages <= world.transfers.len() / 30 + 1, "each page looks at 31 rows");
+            match page.next {
+                Some(next) => request.cursor = Some(next),
+                None => break,
+            }
+        }
+        assert!(pages > world.transfers.len() / 40, "{pages} pages");
+    }
+    // What has fewer rows than are looked at for a page is told at once, whatever else is asked.
+    let rare = world.transactions[2].transaction.id;
+    let filter = TransferFilter { transaction: Some(rare), ..filter };
+    let page = store.transfers(&filter, &PageRequest::first(50)).await.unwrap();
+    assert_eq!((page.data, page.next), (Vec::new(), None));
+}
+
+async fn replaced_metadata_is_found_as_it_is_now(kind: Kind) {
+    let place = kind.place();
+    let (mut world, store) = stored_world(10, &place).await;
+    let id = *world.accounts.keys().next().unwrap();
+    let ids = async |key: &str, value: &str| -> Vec<AccountId> {
+        let filter =
+            AccountFilter { metadata: vec![equals(key, value)], ..AccountFilter::default() };
+        let page = store.accounts(&filter, &PageRequest::first(50)).await.unwrap();
+        page.data.into_iter().map(|stored| stored.account.id).collect()
+    };
+    for (text, nr) in [
+        (Some(r#"{"nr":77,"same":"x"}"#), Some("77")),
+        (Some(r#"{"nr":78.0,"same":"x"}"#), Some("78")),
+        (None, None),
+        (Some(r#"{"nr":"79"}"#), Some("79")),
+    ] {
+        let at = world.seq();
+        let metadata = text.map(|text| Metadata::new(text.into(), text.as_bytes()));
+        world.replace_metadata(id, metadata);
+        store.apply(&world.batch(at, world.seq())).await.unwrap();
+        for candidate in ["77", "78", "79"] {
+            let expected = if nr == Some(candidate) { vec![id] } else { Vec::new() };
+            assert_eq!(ids("nr", candidate).await, expected, "{text:?} by {candidate}");
+        }
+        let same = text.is_some_and(|text| text.contains("same"));
+        assert_eq!(ids("same", "x").await.len(), usize::from(same));
+    }
+}
+
+async fn metadata_from_before_its_lookups_is_indexed_once(kind: Kind) {
+    let place = kind.place();
+    let (world, store) = stored_world(12, &place).await;
+    drop(store);
+    // As an older program left it.
+    for sql in [
+        "DELETE FROM transfers_by_metadata",
+        "DELETE FROM accounts_by_metadata",
+        "UPDATE checkpoint SET metadata_indexed = (1 = 0)",
+    ] {
+        place.execute(sql).await;
+    }
+    for _ in 0..2 {
+        let store = place.open().await;
+        let asked = vec![equals("nr", "4")];
+        let filter = TransferFilter { metadata: asked.clone(), ..TransferFilter::default() };
+        assert!(check_transfers(&world, &store, &filter, 7).await > 0);
+        let filter = AccountFilter { metadata: asked.clone(), ..AccountFilter::default() };
+        let found =
+            all_pages(7, Order::OldestFirst, async |page| store.accounts(&filter, page).await);
+        let expected = world.accounts.values();
+        let expected =
+            expected.filter(|stored| metadata_matches(&asked, stored.metadata.as_deref()));
+        assert_eq!(found.await.len(), expected.count());
+    }
 }

@@ -55,7 +55,7 @@ async fn transfers_read_as_money_ids_and_times() {
             let transfer = &stored.transfer;
             let number = |text: &str| {
                 let value: serde_json::Value = serde_json::from_str(text).unwrap();
-                value["nr"].to_string()
+                value["nr"].as_str().map_or_else(|| value["nr"].to_string(), str::to_owned)
             };
             vec![
                 shown_id(transfer.id.0),
@@ -119,6 +119,22 @@ async fn ids_are_shown_as_the_api_does_and_read_back() {
     expected.sort_unstable();
     let expected: Vec<_> = expected.into_iter().map(|id| vec![shown_id(id)]).collect();
     assert_eq!(order, expected, "they sort as the numbers do");
+}
+
+#[tokio::test]
+async fn replaced_metadata_reads_as_before_and_after() {
+    let (world, psql) = stored(3).await;
+    let shown = psql.rows(
+        "SELECT seq, account_id, coalesce(before, 'null'), coalesce(after, 'null')
+         FROM florin.v_replaced_metadata ORDER BY seq",
+    );
+    let expected: Vec<Vec<String>> = world
+        .replacements()
+        .into_iter()
+        .map(|(seq, id, [before, after])| vec![seq.0.to_string(), shown_id(id.0), before, after])
+        .collect();
+    assert_eq!(shown, expected);
+    assert!(shown.len() > 5, "only {} were replaced", shown.len());
 }
 
 #[tokio::test]

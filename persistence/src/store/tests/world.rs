@@ -6,8 +6,8 @@ use std::sync::Arc;
 use florin_engine::{
     Account, AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Balances, Code, Event,
     ExternalId, IdBurned, Inherited, JournalSeq, Ledger, LedgerAfter, LedgerId, LedgerTotals,
-    Metadata, Record, Scale, Settlement, Timestamp, Transaction, Transfer, TransferExpired,
-    TransferFlags, TransferId, TransferPosted, metadata_digest,
+    Metadata, MetadataReplaced, Record, Scale, Settlement, Timestamp, Transaction, Transfer,
+    TransferExpired, TransferFlags, TransferId, TransferPosted, metadata_digest,
 };
 
 use crate::store::{
@@ -170,7 +170,8 @@ impl World {
 
     fn metadata(&mut self) -> Option<Metadata> {
         self.random.one_in(3).then(|| {
-            let text: Arc<str> = format!("{{\"nr\":{},\"ö\":\"'\"}}", self.random.below(9)).into();
+            let nr = self.random.pick(&["0", "1", "2", "3", "4", "4.0", "\"4\"", "true", "[4]"]);
+            let text: Arc<str> = format!("{{\"nr\":{nr},\"ö\":\"'\"}}").into();
             Metadata { digest: u64::MAX - self.random.below(9) as u64, text }
         })
     }
@@ -226,6 +227,9 @@ impl World {
 
     /// One command of transfers: a batch, a transaction, or one that only burns an id.
     pub(super) fn command(&mut self) {
+        if self.next_seq().0.is_multiple_of(9) {
+            self.replace_some_metadata();
+        }
         if self.random.one_in(10) {
             let timestamp = self.tick();
             let burned = IdBurned { id: TransferId(1 << 100), rejection: 48, timestamp };
@@ -344,6 +348,17 @@ impl World {
         self.push(timestamp, vec![Event::TransferExpired(expired)], accounts);
     }
 
+    fn replace_some_metadata(&mut self) {
+        // Apart from the others' randomness, so that they stay what they were before there was this.
+        let own = Random::new(self.next_seq().0);
+        let random = std::mem::replace(&mut self.random, own);
+        let ids: Vec<AccountId> = self.accounts.keys().copied().collect();
+        let id = self.random.pick(&ids);
+        let metadata = self.metadata();
+        self.replace_metadata(id, metadata);
+        self.random = random;
+    }
+
     fn new_id(&mut self) -> TransferId {
         let used = self.transfers.len() + self.transactions.len();
         match IDS.get(used) {
@@ -459,6 +474,19 @@ impl World {
         after
     }
 
+    /// Replaces the metadata of an account.
+    pub(super) fn replace_metadata(&mut self, id: AccountId, metadata: Option<Metadata>) {
+        let (timestamp, seq) = (self.tick(), self.next_seq());
+        let stored = self.accounts.get_mut(&id).unwrap();
+        let (before, digest_before) = (stored.account.metadata_seq, stored.account.metadata_digest);
+        stored.account.metadata_digest = metadata_digest(metadata.as_ref());
+        stored.account.metadata_seq = metadata.as_ref().map_or(JournalSeq::NONE, |_| seq);
+        stored.metadata = metadata.as_ref().map(|metadata| Arc::clone(&metadata.text));
+        let replaced = MetadataReplaced { account: 0, before, digest_before, metadata, timestamp };
+        let accounts = vec![self.change(id, timestamp)];
+        self.push(timestamp, vec![Event::MetadataReplaced(replaced)], accounts);
+    }
+
     /// The transfers up to a position, as they were then.
     pub(super) fn transfers_at(&self, seq: JournalSeq) -> Vec<StoredTransfer> {
         let there = self.transfers.iter().filter(|stored| stored.seq <= seq);
@@ -473,6 +501,29 @@ impl World {
             }
         };
         there.map(then).collect()
+    }
+
+    /// Of each replacement of metadata the position, the account, and the metadata before and after it.
+    pub(super) fn replacements(&self) -> Vec<(JournalSeq, AccountId, [String; 2])> {
+        let text = |metadata: &Option<Metadata>| {
+            metadata.as_ref().map_or("null".to_owned(), |metadata| metadata.text.to_string())
+        };
+        let (mut now, mut replaced) = (BTreeMap::new(), Vec::new());
+        for (seq, record, _) in &self.records {
+            for event in &record.events {
+                let (id, metadata) = match event {
+                    Event::AccountCreated(created) => (created.id, text(&created.metadata)),
+                    Event::MetadataReplaced(replaced) => {
+                        (record.accounts[replaced.account as usize].id, text(&replaced.metadata))
+                    }
+                    _ => continue,
+                };
+                if let Some(before) = now.insert(id, metadata.clone()) {
+                    replaced.push((*seq, id, [before, metadata]));
+                }
+            }
+        }
+        replaced
     }
 
     /// The records after `after` up to `upto`, as a batch.
