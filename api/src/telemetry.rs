@@ -251,13 +251,14 @@ mod tests {
         let route = RouteMetrics::new("GET", "/for/this/test");
         route.record(StatusCode::OK, Duration::from_micros(70));
         route.record(StatusCode::IM_A_TEAPOT, Duration::from_micros(70));
-        OutcomeMetrics::new().rejected(&Rejection::LedgerNotFound { ledger: LedgerId(7) });
+        // What no other test of this process is told.
+        OutcomeMetrics::new().rejected(&Rejection::OverflowsTimeout);
         let shown = recorder().render();
         for line in [
             r#"florin_http_requests_total{method="GET",route="/for/this/test",status="200"} 1"#,
             r#"florin_http_requests_total{method="GET",route="/for/this/test",status="other"} 1"#,
             r#"florin_http_request_seconds_bucket{method="GET",route="/for/this/test",le="0.0001"} 2"#,
-            r#"florin_rejected_total{code="ledger_not_found"} 1"#,
+            r#"florin_rejected_total{code="overflows_timeout"} 1"#,
             "# HELP florin_http_requests_total",
         ] {
             assert!(shown.contains(line), "{line} is not in {shown}");

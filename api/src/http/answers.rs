@@ -184,8 +184,12 @@ impl Answers<'_> {
         before: Option<FoundAccount>,
         answer: &Answer,
     ) -> Result<Reply, ApiError> {
-        let Single::Created(record) = self.single(answer, id.0).map_err(without_index)? else {
-            return Err(broken("a change that exists"));
+        let record = match answer.exceptions.first() {
+            None => answer.record.as_ref().ok_or_else(|| broken("no record"))?,
+            Some((_, ItemOutcome::Rejected(rejection))) => {
+                return Err(self.refusal(*rejection, Some(id.0), None, answer));
+            }
+            Some(_) => return Err(broken("a change that exists")),
         };
         let found = match before {
             Some(found) => Some(found),
