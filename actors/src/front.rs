@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use florin_engine::{
     Account, AccountId, AmountTextError, Asking, Command, CommandKey, Decided, DecidedKind,
-    Decision, Event, Field, ItemOutcome, JournalSeq, LedgerId, Record, Rejection, Scale,
+    Decision, Event, Field, ItemOutcome, JournalSeq, LedgerId, Record, Rehearsed, Rejection, Scale,
     Settlement, Timestamp, Transaction, Transfer, TransferFlags, TransferId, TransferStatus,
     Unreadable, Verdict, WHOLE_TRANSACTION, metadata_digest,
 };
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::admission::{Permit, Refusal};
 use crate::cache_updates::CacheCondition;
-use crate::commit::Released;
+use crate::commit::{Released, chain};
 use crate::history::HistoryError;
 use crate::open::Running;
 use crate::shard::{Arrival, Look, LookAt, Seen, Submit};
@@ -244,9 +244,7 @@ impl Florin {
     ) -> Result<Answer, SubmitError> {
         let released = self.send(command, key)?.await.map_err(|_| SubmitError::OutcomeUnknown)?;
         let seq = released.seq;
-        let verdict = released.outcome.map_err(|Unreadable { index, field, reason }| {
-            SubmitError::Unreadable(UnreadableAmount { index, field, reason })
-        })?;
+        let verdict = released.outcome.map_err(unreadable)?;
         // What has to be read from history is rare and takes much room, which the way of a first answer should not carry.
         match verdict {
             Verdict::Decided(decision) if decision.asked.is_empty() => {
@@ -257,6 +255,28 @@ impl Florin {
             Verdict::Replay { seq, command } => Box::pin(self.answer_again(seq, &command)).await,
             Verdict::KeyReused { .. } => Err(SubmitError::KeyReused),
         }
+    }
+
+    /// What a command would come to, if it were decided now: nothing changes, and no id is used up. The answer's record is what would be
+    /// journaled, and its position the one that it depends on.
+    ///
+    /// # Errors
+    /// Those of [`Florin::submit`] that leave nothing open.
+    pub async fn rehearse(&self, command: Command) -> Result<Answer, SubmitError> {
+        let bytes = record_bytes_max(&command);
+        if bytes > self.running.record_bytes_max {
+            return Err(SubmitError::TooLarge);
+        }
+        // As much in flight as if it were decided, and nothing of the journal's room.
+        let permit = self.running.admission.admit(command.events() as u64, bytes, u64::MAX);
+        let permit = permit.map_err(refused)?;
+        let seen = self.send_look(LookAt::Rehearsal(Box::new(command)), permit);
+        let released = seen.await.map_err(|_| SubmitError::Stopping)?;
+        let Seen::Rehearsed(rehearsed) = released.outcome else {
+            unreachable!("a command was rehearsed")
+        };
+        let Rehearsed(decision) = rehearsed.map_err(unreadable)?;
+        Box::pin(self.answer_differing(released.seq, decision)).await
     }
 
     /// Sends a command to the shard, if there is room for what it may become.
@@ -345,6 +365,24 @@ impl Florin {
         // An id may be asked for twice.
         let value = ids.iter().map(|id| found.get(id).cloned()).collect();
         Ok(Read { seq: seq.max(seq_of_ends), value, source })
+    }
+
+    /// The metadata, as JSON text, that an account had just after the command at `seq`, which the store is waited for to cover.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn account_metadata_at(
+        &self,
+        id: AccountId,
+        seq: JournalSeq,
+        patience: Duration,
+    ) -> Result<Option<Arc<str>>, ReadError> {
+        if !self.wait_stored(seq, patience).await {
+            return Err(ReadError::HistoryAway(format!("the store has not reached {}", seq.0)));
+        }
+        let found = self.running.history.store.account_metadata(id, seq).await;
+        let found = found.map_err(|error| ReadError::HistoryAway(chain(&error)))?;
+        Ok(found.value.map(|metadata| metadata.text))
     }
 
     /// The transfer with this id, if it was acknowledged, and what became of it.
@@ -520,13 +558,7 @@ impl Florin {
         if running.shared.ids_in_memory.load(Ordering::Relaxed) > crate::open::IDS_IN_MEMORY_MAX {
             return Err(SubmitError::Overloaded);
         }
-        running.admission.admit(events, bytes, running.room_bytes()).map_err(
-            |refusal| match refusal {
-                Refusal::Overloaded => SubmitError::Overloaded,
-                Refusal::StorageFull => SubmitError::StorageFull,
-                Refusal::Stopping => SubmitError::Stopping,
-            },
-        )
+        running.admission.admit(events, bytes, running.room_bytes()).map_err(refused)
     }
 
     async fn look(&self, at: LookAt) -> Result<(JournalSeq, Seen), ReadError> {
@@ -538,10 +570,14 @@ impl Florin {
                     Refusal::Overloaded | Refusal::StorageFull => ReadError::Overloaded,
                 },
             )?;
+        let released = self.send_look(at, permit).await.map_err(|_| ReadError::Failed)?;
+        Ok((released.seq, released.outcome))
+    }
+
+    fn send_look(&self, at: LookAt, permit: Permit) -> oneshot::Receiver<Released<Seen>> {
         let (reply, released) = oneshot::channel();
         self.running.arrivals.send(Arrival::Look(Look { at, permit, reply }));
-        let released = released.await.map_err(|_| ReadError::Failed)?;
-        Ok((released.seq, released.outcome))
+        released
     }
 
     async fn decided(&self, id: TransferId) -> Result<(JournalSeq, Option<JournalSeq>), ReadError> {
@@ -663,6 +699,18 @@ impl Florin {
             _ => conflicting(seq, &asked, &first),
         })
     }
+}
+
+fn refused(refusal: Refusal) -> SubmitError {
+    match refusal {
+        Refusal::Overloaded => SubmitError::Overloaded,
+        Refusal::StorageFull => SubmitError::StorageFull,
+        Refusal::Stopping => SubmitError::Stopping,
+    }
+}
+
+fn unreadable(Unreadable { index, field, reason }: Unreadable) -> SubmitError {
+    SubmitError::Unreadable(UnreadableAmount { index, field, reason })
 }
 
 /// What asking again under the id of the transfer that was decided `first`, at `seq`, comes to.

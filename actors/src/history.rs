@@ -125,7 +125,7 @@ impl History {
             let metadata = metadata.ok_or(HistoryError::Missing { seq: seq.0 })?;
             return Ok(metadata.map(|metadata| metadata.text));
         }
-        let metadata = self.store.account_metadata(id).await.map_err(store)?.value;
+        let metadata = self.store.account_metadata(id, seq).await.map_err(store)?.value;
         Ok(metadata.map(|metadata| metadata.text))
     }
 

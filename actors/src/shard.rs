@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use actix::{Actor, Context, Handler, Message};
 use crossbeam_channel::Sender;
 use florin_engine::{
-    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, Settlement, State,
-    TransferId, Unreadable, Verdict,
+    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, Rehearsed,
+    Settlement, State, TransferId, Unreadable, Verdict,
 };
 use tokio::sync::oneshot;
 
@@ -63,6 +63,8 @@ pub(crate) enum LookAt {
     Ids(Vec<TransferId>),
     /// What became of these transfers.
     Settlements(Vec<TransferId>),
+    /// What this command would come to.
+    Rehearsal(Box<Command>),
 }
 
 impl LookAt {
@@ -72,6 +74,7 @@ impl LookAt {
             LookAt::Account(_) | LookAt::Id(_) => 1,
             LookAt::Accounts(ids) => ids.len() as u64,
             LookAt::Ids(ids) | LookAt::Settlements(ids) => ids.len() as u64,
+            LookAt::Rehearsal(command) => command.events() as u64,
         }
     }
 }
@@ -86,6 +89,7 @@ pub(crate) enum Seen {
     Ids(Vec<Option<Decided>>),
     /// In the order in which they were asked for; none for what is open, or was never pending.
     Settlements(Vec<Option<Settlement>>),
+    Rehearsed(Box<Result<Rehearsed, Unreadable>>),
 }
 
 /// Says that the index on disk now answers for all ids up to here.
@@ -205,6 +209,11 @@ impl Shard {
                     ended.or_else(|| self.indexed.settled(*id))?.kind.settlement()
                 };
                 Seen::Settlements(ids.iter().map(settlement).collect())
+            }
+            LookAt::Rehearsal(command) => {
+                let now = self.clock.now();
+                let rehearsed = self.state.rehearse(*command, now, self.indexed.as_mut());
+                Seen::Rehearsed(Box::new(rehearsed))
             }
         };
         if let Some(error) = self.indexed.take_error() {

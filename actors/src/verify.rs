@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use florin_engine::{
-    AccountAfter, AccountId, Event, JournalSeq, LedgerState, Record, State, Timestamp, Transfer,
-    TransferPosted,
+    Account, AccountAfter, AccountId, Event, JournalSeq, LedgerState, Record, State, Timestamp,
+    Transfer, TransferPosted,
 };
 use florin_persistence::data_dir::{DataDir, DataDirError};
 use florin_persistence::decided::{DecidedIndex, IndexError, IndexOptions};
@@ -165,7 +165,7 @@ struct Walk {
     /// The hash of the frame at which the store stands.
     checkpoint_hash: Option<FrameHash>,
     /// Accounts and ledgers as of the store's checkpoint.
-    at_checkpoint: Option<(HashMap<AccountId, AccountAfter>, Vec<LedgerState>)>,
+    at_checkpoint: Option<(HashMap<AccountId, Compared>, Vec<LedgerState>)>,
     /// The transfers of each record up to the checkpoint.
     sums: TransferSums,
 }
@@ -187,7 +187,7 @@ impl Walk {
             self.checkpoint_hash = Some(frame.hash());
         }
         if self.state.seq() == last && last == self.checkpoint.seq {
-            let accounts = self.state.accounts().map(|account| (account.id, account.after()));
+            let accounts = self.state.accounts().map(|account| (account.id, what_counts(account)));
             self.at_checkpoint = Some((accounts.collect(), self.state.ledgers().to_vec()));
         }
         match self.snapshot {
@@ -326,21 +326,29 @@ fn mark(transfer: &Transfer) -> u64 {
         .wrapping_add((id >> 64) as u64)
 }
 
+/// What of an account is compared: what commands change, its metadata by the digest.
+type Compared = (AccountAfter, u64);
+
+fn what_counts(account: &Account) -> Compared {
+    (account.after(), account.metadata_digest)
+}
+
 async fn compare_accounts(
     store: &Store,
-    expected: &HashMap<AccountId, AccountAfter>,
+    expected: &HashMap<AccountId, Compared>,
 ) -> Result<(), VerifyError> {
     let mut page = pages();
     let mut compared = 0;
     loop {
         let rows = store.accounts(&AccountFilter::default(), &page).await?;
         for row in &rows.data {
-            let stored = row.account.after();
-            if expected.get(&stored.id) != Some(&stored) {
+            let id = row.account.id;
+            let stored = what_counts(&row.account);
+            if expected.get(&id) != Some(&stored) {
                 return Err(different(format!(
                     "account {} is {stored:?} in the store and {:?} in the journal",
-                    stored.id.0,
-                    expected.get(&stored.id)
+                    id.0,
+                    expected.get(&id)
                 )));
             }
             compared += 1;

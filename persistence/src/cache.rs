@@ -9,14 +9,15 @@
 //! | key | content |
 //! | --- | --- |
 //! | `florin:{directory}:epoch` | the *epoch*: its name, the claim of its writer, `began` (B), `covered` (P), and a count of steps |
-//! | `florin:{directory}:NAME:changes` | for each of [`SLOTS`](keys::SLOTS) slots, which share the accounts among them, a position at or behind the last change in it |
+//! | `florin:{directory}:NAME:changes` | for each of [some slots](keys::SLOTS_BYTES), which share the accounts among them, a position at or behind the last change in it; behind them, fewer for changes of static parts |
 //! | `florin:{directory}:NAME:a:ID` | the moving part of an account (balances, limits, flags, version), and the position `c` that it is of |
-//! | `florin:{directory}:NAME:s:ID` | its static part: what never changes after it was created |
+//! | `florin:{directory}:NAME:s:ID` | its static part: what no transfer changes. Only its metadata is ever replaced |
 //! | `florin:{directory}:NAME:p:…` | a page of its history at one version |
 //!
 //! `{directory}` is the ledger directory's id in braces, so that a Redis cluster keeps all of it in one slot. All keys expire: the first two when no writer
 //! has come for [`EPOCH_TTL`](writer::EPOCH_TTL), the others after [`CacheOptions::entry_ttl`]. The two parts of an account are apart since
-//! the journal tells the static one only once, at its creation: for an account that is older than the epoch a reader brings it in.
+//! the journal tells all of the static one only once, at its creation: for an account that is older than the epoch a reader brings it in, and so it does after a
+//! replacement of metadata, of which the journal tells nothing else.
 //!
 //! # What is promised
 //!
@@ -31,15 +32,17 @@
 //!    expected value is the result of exactly the steps before, with fills in between, less what expired or was evicted.
 //! 3. **A flush tells everything.** It has all accounts that changed in (P, P'], each as the last record of them left it, at position `c`. Its
 //!    steps write them, and note P' in their slots; the last one also moves P to P'. An entry written halfway is ahead of P, and `max(P, c)` says so; one not yet
-//!    written is still right as of P.
-//! 4. **A fill proves that it missed nothing.** A reader brings the store's answer as of S only under the epoch that it saw before it asked the store, only when the account's
+//!    written is still right as of P. Where metadata was replaced, the step that writes the account's moving part also writes the static part, or takes it
+//!    away where the records do not tell all of it, and notes P' in the static part's slot.
+//! 4. **A fill proves that it missed nothing.** A reader brings the store's answer as of S, B ≤ S ≤ P, only under the epoch that it saw before it asked the store, only when the account's
 //!    slot says no position behind S, and only when no newer version stands there; all compared in one script. An account that changed in (B, P] has a
 //!    slot that says so, even when its entry expired or was evicted meanwhile. So there was no change in (S, P]: the fill is right as of S, and as of P.
-//!    (Comparing S with B and versions alone would not do: an evicted entry has no version.) A slot never written says B. The slots are one key, so they are lost
-//!    as a whole, and then neither fill nor step goes through.
+//!    (Comparing S with B and versions alone would not do: an evicted entry has no version.) The static part alone is brought in when its own slot says no position behind S.
+//!    A slot never written says B. The slots are one key, so they are lost as a whole, and then neither fill nor step goes through.
 //!
 //! So while the epoch stands, an entry at `c` ≤ P has no change in (`c`, P]: such a change would have been written by its flush, over the entry (3), or it
-//! would have forbidden the fill (4).
+//! would have forbidden the fill (4). A static part fits the moving part beside it: it is right as of some position up to P, or written with it; and a replacement since then
+//! would have come with a moving part and taken it away. That is why no fill is ahead of P: a flush that ends before it would write an older moving part beside it.
 //!
 //! After a failed or doubtful flush the writer reads the epoch key: where its last step, or the one before it, stands there, it goes on; a step that arrives late compares
 //! unequal. Otherwise, and when so much waits that catching up would take long, it begins a new epoch at the position that is durable then.

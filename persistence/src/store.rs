@@ -391,17 +391,18 @@ impl Store {
         }
     }
 
-    /// The metadata of an account; none for an account without, and for none.
+    /// The metadata of an account just after the command at `at`, which the store must cover; none for an account without, and for none.
     ///
     /// # Errors
     /// The database is away or damaged.
     pub async fn account_metadata(
         &self,
         id: AccountId,
+        at: JournalSeq,
     ) -> Result<AsOf<Option<Metadata>>, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => Box::pin(sqlite.account_metadata(id)).await,
-            Database::Postgres(postgres) => Box::pin(postgres.account_metadata(id)).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.account_metadata(id, at)).await,
+            Database::Postgres(postgres) => Box::pin(postgres.account_metadata(id, at)).await,
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use florin_actors::{CacheCondition, CacheOptions, Florin, OpenError, Options};
 use florin_engine::{
     AccountAfter, AccountFlags, AccountId, Command, CreateAccount, JournalSeq, Metadata,
+    ReplaceMetadata,
 };
 use florin_persistence::cache::{CacheReader, CacheWriter, CachedAccount};
 use florin_tests::random::Random;
@@ -107,6 +108,19 @@ async fn what_was_acknowledged_becomes_visible_whole() {
     assert_eq!(bank.florin.positions().cached, durable);
     // Nothing was brought in: the owner told all of it.
     assert_eq!(reader.counts().errors, 0);
+    // Of replaced metadata it tells that it was, and then the store is asked.
+    for name in ["Bob", "Carol"] {
+        let text = format!("{{\"name\":\"{name}\"}}");
+        let metadata = Some(Metadata::new(text.as_str().into(), name.as_bytes()));
+        let account_id = AccountId(u128::MAX - 1);
+        let replace = ReplaceMetadata { account_id, metadata };
+        bank.florin.submit(Command::ReplaceMetadata(replace), None).await.unwrap();
+        same_as_the_owner(&bank, &reader, u128::MAX - 1).await;
+        assert_eq!(
+            read(&bank.florin, &reader, u128::MAX - 1).await.unwrap().metadata,
+            Some(text.into())
+        );
+    }
     bank.florin.stop().await;
 }
 

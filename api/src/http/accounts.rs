@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use florin_actors::{FoundAccount, Source};
-use florin_engine::{AccountId, Code, Command, KeyRule, LedgerId};
+use florin_engine::{AccountId, Code, Command, CommandKey, KeyRule, LedgerId};
 use florin_persistence::store::{AccountFilter, TimeRange};
 
 use super::body::Bound;
@@ -12,6 +12,7 @@ use super::lists::{page, shown, unlisted};
 use super::openapi;
 use super::submit::Subject;
 use super::transfers::results;
+use super::wire::changes::{NewMetadata, NewOverdraftLimit};
 use super::wire::input::NewAccount;
 use super::wire::json::{Events, Place, read};
 use super::wire::{output as wire, values};
@@ -54,7 +55,9 @@ pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     responses((status = 200, description = "What became of them", body = wire::BatchSummary)),
 )]
 pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiError> {
-    let results = results(exchange)?;
+    let mut query = exchange.query()?;
+    let results = results(&mut query)?;
+    query.finish()?;
     let body = exchange.json_body(Bound::Batch).await?;
     let Events(asked): Events<NewAccount<'_>> = read(&body, Place::Batch)?;
     let mut accounts = Vec::with_capacity(asked.len());
@@ -77,6 +80,65 @@ pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiEr
     let command = Command::CreateAccounts(accounts);
     let answer = exchange.submit(command, key, Subject::Batch).await?;
     exchange.answers().batch(&named, results, &answer)
+}
+
+/// Change an account's overdraft limit
+///
+/// One below what is used already only stops further use.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts/{id}/overdraft_limit",
+    tag = "accounts",
+    params(("id" = values::IdText, Path, description = "The account's id")),
+    request_body = NewOverdraftLimit,
+    responses((status = 200, description = "The account as it is now", body = wire::Account)),
+)]
+pub(crate) async fn set_overdraft_limit(exchange: &mut Exchange) -> Result<Reply, ApiError> {
+    exchange.no_query()?;
+    let id = AccountId(exchange.path_id()?);
+    let body = exchange.json_body(Bound::Single).await?;
+    let asked: NewOverdraftLimit<'_> = read(&body, Place::Object)?;
+    let set = asked.decode(id).map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let key = exchange.key(KeyRule::Accepted, |fingerprint| {
+        fingerprint.overdraft_limit(set.overdraft_limit);
+    })?;
+    change(exchange, id, Command::SetOverdraftLimit(set), key).await
+}
+
+/// Replace an account's metadata
+///
+/// All of it, by what is given. What stood there before stays in the journal, and in the store's history of metadata.
+#[utoipa::path(
+    post,
+    path = "/v1/accounts/{id}/metadata",
+    tag = "accounts",
+    params(("id" = values::IdText, Path, description = "The account's id")),
+    request_body = NewMetadata,
+    responses((status = 200, description = "The account as it is now", body = wire::Account)),
+)]
+pub(crate) async fn replace_metadata(exchange: &mut Exchange) -> Result<Reply, ApiError> {
+    exchange.no_query()?;
+    let id = AccountId(exchange.path_id()?);
+    let body = exchange.json_body(Bound::Single).await?;
+    let asked: NewMetadata<'_> = read(&body, Place::Object)?;
+    let replace =
+        asked.decode(id).map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let key = exchange.key(KeyRule::Accepted, |fingerprint| {
+        fingerprint.metadata(replace.metadata.as_ref());
+    })?;
+    change(exchange, id, Command::ReplaceMetadata(replace), key).await
+}
+
+/// What the answer shows and the command does not tell is read first: what can not be answered is not done.
+async fn change(
+    exchange: &mut Exchange,
+    id: AccountId,
+    command: Command,
+    key: Option<CommandKey>,
+) -> Result<Reply, ApiError> {
+    let before = exchange.state.ledger.account(id, None).await?.value;
+    let answer = exchange.submit(command, key, Subject::One(id.0)).await?;
+    exchange.answers().changed_account(id, before, &answer).await
 }
 
 /// One account with its balances

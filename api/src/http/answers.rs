@@ -3,16 +3,18 @@
 //! The first answer and its replay by `Idempotency-Key` are made here by the same functions from the same record, so they are
 //! the same. A replay by id is another thing: it shows what was created, without the accounts of that moment.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
-use florin_actors::{Answer, FoundTransaction, FoundTransfer, Replay};
+use florin_actors::{Answer, FoundAccount, FoundTransaction, FoundTransfer, Replay};
 use florin_engine::{
-    AccountId, CreateLedger, Event, ItemOutcome, JournalSeq, LedgerId, OpenAccount, Record,
-    Rejection, Scale, Timestamp, TransferFlags, TransferId, TransferPosted, TransferStatus,
-    WHOLE_TRANSACTION,
+    Account, AccountAfter, AccountId, CreateLedger, Event, ItemOutcome, JournalSeq, LedgerId,
+    OpenAccount, Record, Rejection, Scale, Timestamp, TransferFlags, TransferId, TransferPosted,
+    TransferStatus, WHOLE_TRANSACTION,
 };
 
 use super::error::{ApiError, Refusal, ledger_of};
-use super::exchange::{Exchange, Reply, Telling};
+use super::exchange::{Exchange, Mode, Reply, Telling};
 use super::ledger::Ledger;
 use super::wire::output as wire;
 use super::wire::values::{Id, MoneyNumber, NumberId};
@@ -25,6 +27,8 @@ pub(crate) struct Answers<'a> {
     pub(crate) ledger: &'a Ledger,
     /// Counts of what was decided.
     pub(crate) metrics: &'a OutcomeMetrics,
+    /// Whether it was decided.
+    pub(crate) mode: Mode,
 }
 
 /// What became of the one thing that a command was about.
@@ -58,7 +62,8 @@ pub(crate) fn transfers(record: &Record) -> impl Iterator<Item = &TransferPosted
 impl Exchange {
     /// Where this exchange's answers are made.
     pub(crate) fn answers(&self) -> Answers<'_> {
-        Answers { ledger: &self.state.ledger, metrics: &self.state.outcomes }
+        let (ledger, metrics) = (&self.state.ledger, &self.state.outcomes);
+        Answers { ledger, metrics, mode: self.mode }
     }
 }
 
@@ -68,6 +73,11 @@ impl Answers<'_> {
         self.ledger.scale(ledger).ok_or_else(|| broken("a ledger without a scale"))
     }
 
+    /// Whether what an answer tells was decided by it: what was told before, or only tried, is not counted.
+    pub(crate) fn counts(self, answer: &Answer) -> bool {
+        answer.replay == Replay::First && self.mode == Mode::Real
+    }
+
     fn refusal(
         self,
         rejection: Rejection,
@@ -75,7 +85,7 @@ impl Answers<'_> {
         index: Option<u32>,
         answer: &Answer,
     ) -> ApiError {
-        if answer.replay == Replay::First {
+        if self.counts(answer) {
             self.metrics.rejected(&rejection);
         }
         let scale = ledger_of(&rejection).and_then(|ledger| self.ledger.scale(ledger));
@@ -88,14 +98,16 @@ impl Answers<'_> {
     fn single<'a>(self, answer: &'a Answer, id: u128) -> Result<Single<'a>, ApiError> {
         let Some((index, outcome)) = answer.exceptions.first() else {
             let record = answer.record.as_ref().ok_or_else(|| broken("no record"))?;
-            if answer.replay == Replay::First {
+            if self.counts(answer) {
                 self.metrics.created(u64::from(answer.items));
             }
             return Ok(Single::Created(record));
         };
         match outcome {
             ItemOutcome::Exists { .. } => {
-                self.metrics.replayed(1);
+                if self.mode == Mode::Real {
+                    self.metrics.replayed(1);
+                }
                 Ok(Single::Exists)
             }
             ItemOutcome::Rejected(rejection) => {
@@ -165,19 +177,75 @@ impl Answers<'_> {
         }
     }
 
+    /// The answer to what changed an account that was found `before`: as the command left it, and again the same.
+    pub(crate) async fn changed_account(
+        self,
+        id: AccountId,
+        before: Option<FoundAccount>,
+        answer: &Answer,
+    ) -> Result<Reply, ApiError> {
+        let Single::Created(record) = self.single(answer, id.0).map_err(without_index)? else {
+            return Err(broken("a change that exists"));
+        };
+        let found = match before {
+            Some(found) => Some(found),
+            // It was created in between.
+            None => self.ledger.account(id, None).await?.value,
+        };
+        let FoundAccount { account, metadata } =
+            found.ok_or_else(|| broken("a changed account that is not there"))?;
+        let after = record.accounts.first().ok_or_else(|| broken("no account in the record"))?;
+        let AccountAfter { flags, overdraft_limit, version, balances, .. } = *after;
+        let before_version = account.version;
+        let account = Account { flags, overdraft_limit, version, balances, ..account };
+        let replaced = record.events.iter().find_map(|event| match event {
+            Event::MetadataReplaced(replaced) => {
+                Some(replaced.metadata.as_ref().map(|metadata| Arc::clone(&metadata.text)))
+            }
+            _ => None,
+        });
+        let metadata = match replaced {
+            Some(replaced) => replaced,
+            // Nothing lies between.
+            None if before_version + 1 == version => metadata,
+            None => self.metadata_at(id, answer.seq).await?,
+        };
+        let scale = self.scale(account.ledger)?;
+        let shown = wire::Account::of(&account, metadata.as_deref(), scale);
+        Ok(Reply::json(StatusCode::OK, &shown)?.at(answer.seq).told(telling(answer)))
+    }
+
+    /// The metadata that an account had just after the command at `seq`.
+    async fn metadata_at(
+        self,
+        id: AccountId,
+        seq: JournalSeq,
+    ) -> Result<Option<Arc<str>>, ApiError> {
+        match self.ledger.account(id, None).await?.value {
+            // What it has now it had then.
+            Some(FoundAccount { account, metadata: Some(metadata) })
+                if account.metadata_seq <= seq =>
+            {
+                Ok(Some(metadata))
+            }
+            _ => self.ledger.account_metadata_at(id, seq).await,
+        }
+    }
+
     /// The answer to one transfer: with its accounts, or as it stands if it was there before.
     pub(crate) async fn transfer(self, id: TransferId, answer: &Answer) -> Result<Reply, ApiError> {
         match self.single(answer, id.0).map_err(without_index)? {
             Single::Created(record) => {
                 let posted = transfers(record).next().ok_or_else(|| broken("no transfer"))?;
                 let located = format!("/v1/transfers/{}", Id(posted.transfer.id.0));
-                let reply = Reply::json(StatusCode::CREATED, &self.created(posted, record)?)?;
-                Ok(reply.at(answer.seq).told(telling(answer)).located(located))
+                let shown = self.created(posted, record)?.marked(self.mode.mark());
+                let reply = Reply::json(self.mode.created(), &shown)?;
+                Ok(reply.at(answer.seq).told(telling(answer)).located_if(self.mode, located))
             }
             Single::Exists => {
                 // Boxed, so that the way of a first answer does not carry the room that reading takes.
                 let (found, seq) = Box::pin(self.first_transfer(id, answer)).await?;
-                let shown = self.found_transfer(&found)?;
+                let shown = self.found_transfer(&found)?.marked(self.mode.mark());
                 let reply = Reply::json(StatusCode::OK, &shown)?;
                 let located = format!("/v1/transfers/{}", Id(id.0));
                 Ok(reply.at(seq).told(Telling::Again).located(located))
@@ -243,15 +311,18 @@ impl Answers<'_> {
                 let legs: Result<_, _> =
                     transfers(record).map(|posted| self.created(posted, record)).collect();
                 let shown = wire::Transaction::of(created, legs?);
+                let shown = wire::Transaction { dry_run: self.mode.mark(), ..shown };
                 let located = format!("/v1/transactions/{}", Id(created.id.0));
-                let reply = Reply::json(StatusCode::CREATED, &shown)?;
-                Ok(reply.at(answer.seq).told(telling(answer)).located(located))
+                let reply = Reply::json(self.mode.created(), &shown)?;
+                Ok(reply.at(answer.seq).told(telling(answer)).located_if(self.mode, located))
             }
             Single::Exists => {
                 let read = Box::pin(self.ledger.transaction(id)).await;
                 let read = read.map_err(|error| first_outcome_away(error, id))?;
                 let found = read.value.ok_or_else(|| broken("a transaction that is not there"))?;
-                let reply = Reply::json(StatusCode::OK, &self.found_transaction(&found)?)?;
+                let shown = self.found_transaction(&found)?;
+                let shown = wire::Transaction { dry_run: self.mode.mark(), ..shown };
+                let reply = Reply::json(StatusCode::OK, &shown)?;
                 let located = format!("/v1/transactions/{}", Id(id.0));
                 Ok(reply.at(answer.seq.max(read.seq)).told(Telling::Again).located(located))
             }

@@ -1,7 +1,7 @@
 //! The answer to a batch: how many events were created, which were refused, and on request what became of each.
 
 use actix_web::http::StatusCode;
-use florin_actors::{Answer, Replay};
+use florin_actors::Answer;
 use florin_engine::{Event, ItemOutcome, LedgerId, Record, Rejection, Timestamp};
 
 use super::answers::{Answers, broken, telling};
@@ -38,6 +38,7 @@ impl Answers<'_> {
             last_timestamp: None,
             seq: answer.seq.0,
             results: None,
+            dry_run: self.mode.mark(),
         };
         let mut told = match results {
             Results::Rejected => None,
@@ -76,7 +77,7 @@ impl Answers<'_> {
                 told.push(ItemResult { index, id, status, timestamp });
             }
         }
-        if answer.replay == Replay::First {
+        if self.counts(answer) {
             self.metrics.created(u64::from(summary.created));
             self.metrics.replayed(u64::from(summary.replayed));
             for (_, outcome) in &answer.exceptions {
@@ -100,6 +101,7 @@ impl Answers<'_> {
             last_timestamp: None,
             seq: seq.0,
             results: (results == Results::All).then(Vec::new),
+            dry_run: self.mode.mark(),
         };
         Ok(Reply::json(StatusCode::OK, &summary)?.at(seq))
     }

@@ -35,7 +35,8 @@ impl Exchange {
         }
     }
 
-    async fn body(&mut self, bound: Bound) -> Result<Bytes, ApiError> {
+    /// The body, whatever its type.
+    pub(crate) async fn body(&mut self, bound: Bound) -> Result<Bytes, ApiError> {
         let config = &self.state.config;
         let bytes_max = match bound {
             Bound::Single => config.body_bytes,

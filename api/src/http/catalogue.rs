@@ -244,9 +244,15 @@ pub(crate) fn rejection_retry(code: &str) -> Retry {
     if used_up { Retry::NewId } else { Retry::Never }
 }
 
-/// The status of a refusal by the rules: a second use of an id is a conflict.
+/// The status of a refusal by the rules: a second use of an id is a conflict, and what the path names is not found where it is not there.
 pub(crate) const fn rejection_status(rejection: Rejection) -> StatusCode {
-    if rejection.is_conflict() { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY }
+    match rejection {
+        Rejection::AccountToChangeNotFound | Rejection::ReversedTransferNotFound => {
+            StatusCode::NOT_FOUND
+        }
+        rejection if rejection.is_conflict() => StatusCode::CONFLICT,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
 }
 
 /// `exceeds_credits` → `Exceeds credits`.
@@ -264,6 +270,7 @@ fn rejection_entry(code: &'static str, meaning: &'static str) -> Entry {
         (true, _) => vec![409],
         // Asking for a ledger that is not there is no refusal by the rules but has the same name.
         (false, "ledger_not_found") => vec![404, 422],
+        (false, "account_to_change_not_found" | "reversed_transfer_not_found") => vec![404],
         (false, _) => vec![422],
     };
     let retry = rejection_retry(code);
@@ -344,6 +351,18 @@ mod tests {
         assert_eq!(rejection_status(Rejection::ExistsWithDifferentKind), StatusCode::CONFLICT);
         assert_eq!(rejection_status(Rejection::ExistsWithDifferentName), StatusCode::CONFLICT);
         assert_eq!(rejection_status(Rejection::IdAlreadyFailed), StatusCode::UNPROCESSABLE_ENTITY);
+        for entry in entries() {
+            // A ledger that is read and not there shares its name with a refusal.
+            let number = (1..200).find_map(|number| {
+                let figure = || Ok::<_, florin_engine::RejectionNumberError>(1);
+                let rejection = Rejection::from_number(number, figure).ok()?;
+                (rejection.code() == entry.code).then_some(rejection)
+            });
+            if let Some(rejection) = number {
+                let status = rejection_status(rejection).as_u16();
+                assert!(entry.statuses.contains(&status), "{} is {status}", entry.code);
+            }
+        }
     }
 
     #[test]

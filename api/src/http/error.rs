@@ -186,35 +186,47 @@ pub(crate) struct Figures {
     /// What was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requested: Option<String>,
+    /// Which of the conditions it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) condition: Option<u32>,
+    /// What was found there: a version, or a sum in major units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) found: Option<String>,
 }
 
 impl Figures {
     /// The figures of a rejection, shown with the digits of its ledger.
     pub(crate) fn of(rejection: &Rejection, scale: Option<Scale>) -> Figures {
-        let (Some((available, requested)), Some(scale)) = (figures(rejection), scale) else {
-            return Figures::default();
-        };
-        Figures {
-            available: Some(available.display(scale).to_string()),
-            requested: Some(requested.display(scale).to_string()),
+        let money = |sum: &SignedAmount| scale.map(|scale| sum.display(scale).to_string());
+        match rejection {
+            Rejection::ExceedsCredits { available, requested, .. }
+            | Rejection::ExceedsDebits { available, requested, .. } => Figures {
+                available: money(available),
+                requested: money(requested),
+                ..Figures::default()
+            },
+            Rejection::ConditionFailed { condition, found, ledger } => Figures {
+                condition: Some(*condition),
+                found: match ledger {
+                    LedgerId(0) => Some(found.minor_units().to_string()),
+                    _ => money(found),
+                },
+                ..Figures::default()
+            },
+            Rejection::ConditionAccountNotFound { condition } => {
+                Figures { condition: Some(*condition), ..Figures::default() }
+            }
+            _ => Figures::default(),
         }
-    }
-}
-
-fn figures(rejection: &Rejection) -> Option<(SignedAmount, SignedAmount)> {
-    match rejection {
-        Rejection::ExceedsCredits { available, requested, .. }
-        | Rejection::ExceedsDebits { available, requested, .. } => Some((*available, *requested)),
-        _ => None,
     }
 }
 
 /// The ledger that a rejection's figures are counted in.
 pub(crate) fn ledger_of(rejection: &Rejection) -> Option<LedgerId> {
     match rejection {
-        Rejection::ExceedsCredits { ledger, .. } | Rejection::ExceedsDebits { ledger, .. } => {
-            Some(*ledger)
-        }
+        Rejection::ExceedsCredits { ledger, .. }
+        | Rejection::ExceedsDebits { ledger, .. }
+        | Rejection::ConditionFailed { ledger, .. } => Some(*ledger),
         _ => None,
     }
 }
@@ -260,6 +272,15 @@ pub(crate) struct Problem<'a> {
     /// What was asked for, in major units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requested: Option<String>,
+    /// Which of the conditions it is about, by its place among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) condition: Option<u32>,
+    /// What was found where a condition does not hold: a version, or a sum in major units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) found: Option<String>,
+    /// `true` where nothing would have been decided in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dry_run: Option<bool>,
 }
 
 /// Where the name of an error stands.
@@ -403,6 +424,9 @@ impl ApiError {
             id: self.id().map(Id),
             available: figures.available,
             requested: figures.requested,
+            condition: figures.condition,
+            found: figures.found,
+            dry_run: None,
         }
     }
 

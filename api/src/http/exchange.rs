@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::State;
 use super::door::{Caller, Door};
-use super::error::ApiError;
+use super::error::{ApiError, Problem};
 use crate::keys::AuthFailure;
 use crate::telemetry::RouteMetrics;
 
@@ -54,6 +54,35 @@ pub(crate) struct Exchange {
     pub(crate) stage: Stage,
     /// Who sent it.
     pub(crate) caller: Caller,
+    /// Whether its command is to be decided.
+    pub(crate) mode: Mode,
+}
+
+/// Whether a command is decided, or only what it would come to is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It is decided.
+    Real,
+    /// Nothing changes, and the answer says so.
+    DryRun,
+}
+
+impl Mode {
+    /// The mark `dry_run` of answers.
+    pub(crate) fn mark(self) -> Option<bool> {
+        match self {
+            Mode::Real => None,
+            Mode::DryRun => Some(true),
+        }
+    }
+
+    /// The status of an answer about what was created.
+    pub(crate) fn created(self) -> StatusCode {
+        match self {
+            Mode::Real => StatusCode::CREATED,
+            Mode::DryRun => StatusCode::OK,
+        }
+    }
 }
 
 /// How far a request is, which says what its client is told when time runs out.
@@ -152,6 +181,14 @@ impl Reply {
         Reply { location: Some(location), ..self }
     }
 
+    /// The answer with where what was created can be read, where it was.
+    pub(crate) fn located_if(self, mode: Mode, location: String) -> Reply {
+        match mode {
+            Mode::Real => self.located(location),
+            Mode::DryRun => self,
+        }
+    }
+
     fn into_response(self, state: &State, place: Place, request_id: HeaderValue) -> HttpResponse {
         let mut response = HttpResponse::new(self.status).set_body(self.body);
         let headers = response.headers_mut();
@@ -217,6 +254,7 @@ where
         payload,
         stage: Stage::Asking(None),
         caller: Caller::Anyone,
+        mode: Mode::Real,
     };
     let outcome = match exchange.enter(door) {
         Err(error) => Err(error),
@@ -267,7 +305,7 @@ fn refuse(
     error: &ApiError,
     request_id: HeaderValue,
 ) -> HttpResponse {
-    let Exchange { state, request, caller, .. } = exchange;
+    let Exchange { state, request, caller, mode, .. } = exchange;
     let shown_id = request_id.to_str().unwrap_or_default();
     let status = error.status();
     if status.is_server_error() {
@@ -280,7 +318,7 @@ fn refuse(
             "a request could not be answered"
         );
     }
-    let problem = error.problem(request.path(), shown_id);
+    let problem = Problem { dry_run: mode.mark(), ..error.problem(request.path(), shown_id) };
     // A problem is made of texts and numbers only, which can always be written.
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut response = HttpResponse::new(status).set_body(Bytes::from(body));

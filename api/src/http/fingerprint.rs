@@ -10,11 +10,15 @@
 
 use florin_engine::{
     AmountInput, Comparison, Condition, CreateAccount, CreateLedger, CreateTransfer, Expected,
-    OpenAccount, SignedInput, Timestamp, metadata_digest,
+    Metadata, OpenAccount, ReverseTransfer, SignedInput, Timestamp, metadata_digest,
 };
 use xxhash_rust::xxh3::Xxh3;
 
+use super::wire::changes::DecodedSettling;
 use super::wire::input::{DecodedTransaction, Naming};
+
+/// The tag before conditions.
+const CONDITIONS: u8 = 2;
 
 /// Takes up what a request asks for.
 pub(crate) struct Fingerprint(Xxh3);
@@ -161,6 +165,11 @@ impl Fingerprint {
 
     /// Takes up conditions; where there are none, the fingerprint is what it was before there were any.
     fn conditions(&mut self, conditions: &[Condition]) {
+        if conditions.is_empty() {
+            return;
+        }
+        self.bytes(&[CONDITIONS]);
+        self.bytes(&(conditions.len() as u64).to_le_bytes());
         for Condition { account_id, comparison, expected } in conditions {
             self.bytes(&account_id.0.to_le_bytes());
             self.bytes(&[match comparison {
@@ -204,6 +213,45 @@ impl Fingerprint {
             };
             self.transfer(leg, naming);
         }
+    }
+
+    /// Takes up the reversal of the transfer that the path names.
+    pub(crate) fn reversal(&mut self, reverse: &ReverseTransfer, naming: Naming) {
+        let ReverseTransfer {
+            id,
+            original: _,
+            user_data_128,
+            user_data_64,
+            user_data_32,
+            effective_at,
+            metadata,
+            conditions,
+        } = reverse;
+        self.id(id.0, naming);
+        self.bytes(&user_data_128.to_le_bytes());
+        self.bytes(&user_data_64.to_le_bytes());
+        self.bytes(&user_data_32.to_le_bytes());
+        self.bytes(&effective_at.map_or(u64::MAX, |at| at.0).to_le_bytes());
+        self.metadata(metadata.as_ref());
+        self.conditions(conditions);
+    }
+
+    /// Takes up what settles or reverses the transaction that the path names.
+    pub(crate) fn settling(&mut self, settling: &DecodedSettling) {
+        let DecodedSettling { id, naming, metadata, conditions } = settling;
+        self.id(id.0, *naming);
+        self.metadata(metadata.as_ref());
+        self.conditions(conditions);
+    }
+
+    /// Takes up the overdraft limit of the account that the path names.
+    pub(crate) fn overdraft_limit(&mut self, overdraft_limit: AmountInput) {
+        self.amount(overdraft_limit);
+    }
+
+    /// Takes up metadata.
+    pub(crate) fn metadata(&mut self, metadata: Option<&Metadata>) {
+        self.bytes(&metadata_digest(metadata).to_le_bytes());
     }
 
     /// Takes up an account with its opening balance.
@@ -265,6 +313,7 @@ mod tests {
             r#"{"debit_account_id":1,"credit_account_id":2,"amount":10,"user_data_32":1}"#,
             r#"{"debit_account_id":1,"credit_account_id":2,"amount":10,"metadata":{"a":1}}"#,
             r#"{"debit_account_id":1,"credit_account_id":2,"amount":10,"effective_at":"2026-01-01T00:00:00Z"}"#,
+            r#"{"debit_account_id":1,"credit_account_id":2,"amount":10,"conditions":[{"account_id":1,"version":{"eq":1}}]}"#,
         ] {
             assert_ne!(transfer(json), first, "{json}");
         }

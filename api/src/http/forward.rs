@@ -98,7 +98,8 @@ impl Writer {
 /// Passes a command on to the writer, or refuses it.
 pub(crate) async fn command(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let writer = exchange.state.config.writer.clone().ok_or(ApiError::ReadOnly)?;
-    let body = exchange.json_body(Bound::Batch).await?;
+    // Whether it is of the right type, where there is one, is the writer's question.
+    let body = exchange.body(Bound::Batch).await?;
     let asked = exchange.request.uri().path_and_query().map_or("/", |it| it.as_str());
     let mut request = Request::builder()
         .method(exchange.request.method().as_str())

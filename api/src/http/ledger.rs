@@ -1,5 +1,6 @@
 //! What answers: the ledger itself at its owner, or a reader of what the owner wrote.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use florin_actors::{Florin, FoundAccount, FoundTransaction, FoundTransfer, Read, Reader, Source};
@@ -146,6 +147,17 @@ impl Ledger {
                 Ok((found, None))
             }
         }
+    }
+
+    /// The metadata that an account had just after the command at `seq`. Only the owner tells.
+    pub(crate) async fn account_metadata_at(
+        &self,
+        id: AccountId,
+        seq: JournalSeq,
+    ) -> Result<Option<Arc<str>>, ApiError> {
+        let florin = self.owner().ok_or(ApiError::ReadOnly)?;
+        let found = florin.account_metadata_at(id, seq, MIN_SEQ_PATIENCE).await;
+        found.map_err(|error| unread(&error))
     }
 
     /// The transfer with this id.

@@ -43,9 +43,10 @@ pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     paths(
         ledgers::create, ledgers::list, ledgers::find, reports::trial_balance, reports::balance_sheet,
         accounts::create, accounts::create_batch, accounts::find, accounts::list, lookup::accounts,
+        accounts::set_overdraft_limit, accounts::replace_metadata,
         history::transfers, history::balances, statement::balance, statement::statement,
-        transfers::create, transfers::create_batch, transfers::post, transfers::void, transfers::find, transfers::list, lookup::transfers,
-        transactions::create, transactions::find,
+        transfers::create, transfers::create_batch, transfers::post, transfers::void, transfers::reverse, transfers::find, transfers::list, lookup::transfers,
+        transactions::create, transactions::find, transactions::post, transactions::void, transactions::reverse,
         short::transaction, short::process_transaction, short::open_account, short::balance,
         short::transactions,
         ops::healthz, ops::readyz, ops::metrics, ops::version,
@@ -238,6 +239,15 @@ pub(crate) struct AccountParams {
     metadata: Option<()>,
 }
 
+/// Whether a command is only tried.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only its description is read")]
+pub(crate) struct DryRunParam {
+    /// `true` tells what would be, marked `"dry_run":true`: nothing is decided, no id is used up. Not beside an Idempotency-Key.
+    dry_run: Option<bool>,
+}
+
 /// The position that an answer has to cover.
 pub(crate) struct MinSeqParam;
 
@@ -274,13 +284,13 @@ impl Modify for Common {
         components.add_security_scheme(API_KEY, SecurityScheme::Http(scheme.build()));
         for (path, item) in &mut document.paths.paths {
             let place = Place::of(path);
+            let found = if path.contains('{') { &[404][..] } else { &[] };
             if let Some(operation) = &mut item.get {
                 let door = match place {
                     Place::Process if path != "/metrics" => Door::Open,
                     Place::Process | Place::Ledger => Door::Needs(Scope::Read),
                 };
                 add_door(operation, door);
-                let found = if path.contains('{') { &[404][..] } else { &[] };
                 let statuses: &[u16] = match place {
                     Place::Ledger => &[400, 431, 500, 503],
                     Place::Process => &[400, 431, 500],
@@ -300,7 +310,8 @@ impl Modify for Common {
                 add_parameter(operation, request_id_parameter());
             } else if let Some(operation) = &mut item.post {
                 add_door(operation, Door::Needs(Scope::Write));
-                add_problems(operation, &[400, 408, 409, 413, 415, 422, 431, 500, 503]);
+                let statuses = [400, 408, 409, 413, 415, 422, 431, 500, 503];
+                add_problems(operation, statuses.iter().chain(found));
                 add_headers(operation, place, Reading::No);
                 add_parameter(operation, request_id_parameter());
                 add_parameter(operation, key_parameter());

@@ -67,8 +67,16 @@ impl Routes {
         routes.at("/v1/transfers/{id}", ledger).get(read, transfers::find);
         routes.at("/v1/transfers/{id}/post", ledger).post(write, transfers::post);
         routes.at("/v1/transfers/{id}/void", ledger).post(write, transfers::void);
+        routes.at("/v1/transfers/{id}/reverse", ledger).post(write, transfers::reverse);
         routes.at("/v1/transactions", ledger).post(write, transactions::create);
         routes.at("/v1/transactions/{id}", ledger).get(read, transactions::find);
+        routes.at("/v1/transactions/{id}/post", ledger).post(write, transactions::post);
+        routes.at("/v1/transactions/{id}/void", ledger).post(write, transactions::void);
+        routes.at("/v1/transactions/{id}/reverse", ledger).post(write, transactions::reverse);
+        routes
+            .at("/v1/accounts/{id}/overdraft_limit", ledger)
+            .post(write, accounts::set_overdraft_limit);
+        routes.at("/v1/accounts/{id}/metadata", ledger).post(write, accounts::replace_metadata);
         routes.at("/v1/accounts/{id}/transfers", ledger).history(read, history::transfers);
         routes.at("/v1/accounts/{id}/balances", ledger).history(read, history::balances);
         routes.at("/v1/accounts/{id}/balance", ledger).history(read, statement::balance);

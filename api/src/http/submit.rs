@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use florin_actors::{Answer, ReadError, SubmitError, UnreadableAmount};
-use florin_engine::{Command, CommandKey, Key, KeyRule};
+use florin_engine::{Command, CommandKey, Key, KeyRule, WHOLE_TRANSACTION};
 
-use super::error::{ApiError, Fault};
-use super::exchange::{Exchange, Stage};
+use super::error::{ApiError, Fault, FaultCode};
+use super::exchange::{Exchange, Mode, Stage};
 use super::fingerprint::Fingerprint;
 use super::key;
+use super::query::Query;
 use super::wire::values;
 
 /// What a command is about, for telling what went wrong with it.
@@ -32,6 +33,29 @@ impl Subject {
 }
 
 impl Exchange {
+    /// Reads the whole query of a command that can be tried without deciding it: `dry_run`.
+    pub(crate) fn read_mode(&mut self) -> Result<(), ApiError> {
+        if !self.request.query_string().is_empty() {
+            let mut query = self.query()?;
+            let mode = self.mode_in(&mut query)?;
+            query.finish()?;
+            self.mode = mode;
+        }
+        Ok(())
+    }
+
+    /// Takes `dry_run` out of a query. A key has nothing to remember of what is not decided.
+    pub(crate) fn mode_in(&self, query: &mut Query<'_>) -> Result<Mode, ApiError> {
+        let words = [("false", Mode::Real), ("true", Mode::DryRun)];
+        let mode = query.word("dry_run", &words)?.unwrap_or(Mode::Real);
+        if mode == Mode::DryRun && key::hash_of(self.request.headers())?.is_some() {
+            let detail = "can not be true beside an Idempotency-Key: nothing is decided that could be answered again";
+            let fault = Fault::new("dry_run", FaultCode::InvalidValue, detail);
+            return Err(ApiError::InvalidParameter(fault));
+        }
+        Ok(mode)
+    }
+
     /// The request's idempotency key, with the fingerprint of what `content` takes up.
     pub(crate) fn key(
         &self,
@@ -60,7 +84,10 @@ impl Exchange {
         self.stage = Stage::Asking(subject.id());
         let _claim = key.map(|key| self.state.keys_in_flight.claim(key.key.hash)).transpose()?;
         let florin = self.state.ledger.owner().ok_or(ApiError::ReadOnly)?;
-        let submitted = florin.submit(command, key).await;
+        let submitted = match self.mode {
+            Mode::Real => florin.submit(command, key).await,
+            Mode::DryRun => florin.rehearse(command).await,
+        };
         submitted.map_err(|error| refused(&error, subject))
     }
 }
@@ -72,6 +99,7 @@ fn refused(error: &SubmitError, subject: Subject) -> ApiError {
             let (field, index): (Cow<'static, str>, _) = match subject {
                 Subject::One(_) => ((*field).into(), None),
                 Subject::Batch => ((*field).into(), Some(*index)),
+                Subject::Transaction(_) if *index == WHOLE_TRANSACTION => ((*field).into(), None),
                 Subject::Transaction(_) => {
                     (format!("transfers[{index}].{field}").into(), Some(*index))
                 }

@@ -561,6 +561,25 @@ async fn the_description_shows_every_answer_as_it_is() {
             "/v1/transactions",
             r#"{"id":5,"transfers":[{"id":6,"debit_account_id":1,"credit_account_id":2,"amount":1}]}"#,
         ),
+        post("/v1/transfers/6/reverse", "{}"),
+        post("/v1/transactions/5/reverse", "{}"),
+        post("/v1/transfers/77/reverse", "{}"),
+        post("/v1/transactions/77/void", "{}"),
+        post(
+            "/v1/transfers?dry_run=true",
+            r#"{"debit_account_id":1,"credit_account_id":2,"amount":"7.00"}"#,
+        ),
+        post(
+            "/v1/transfers",
+            r#"{"debit_account_id":1,"credit_account_id":2,"amount":1,"conditions":[{"account_id":1,"version":{"lt":0}}]}"#,
+        ),
+        post(
+            "/v1/transfers/batch?dry_run=true",
+            r#"[{"debit_account_id":1,"credit_account_id":2,"amount":1,"conditions":[{"account_id":1,"balance":{"gt":1000}}]}]"#,
+        ),
+        post("/v1/accounts/2/overdraft_limit", r#"{"overdraft_limit":"5.00"}"#),
+        post("/v1/accounts/1/metadata", r#"{"metadata":{"b":2}}"#),
+        post("/v1/accounts/77/metadata", r#"{"metadata":{"b":2}}"#),
         post("/transaction", r#"{"from":1,"to":2,"amount":1}"#),
         post("/process_transaction", r#"{"from":1,"to":2,"amount":1}"#),
         post("/account", r#"{"account_id":4,"balance":500}"#),
@@ -709,3 +728,5 @@ mod schema {
         Ok(())
     }
 }
+
+mod statuses;

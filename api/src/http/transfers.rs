@@ -13,8 +13,11 @@ use super::error::{ApiError, Fault, FaultCode};
 use super::exchange::{Exchange, Reply};
 use super::fresh::fresh_id;
 use super::lists::{page, shown, unlisted};
+use super::openapi::DryRunParam;
 use super::query::Query;
 use super::submit::Subject;
+use super::wire::changes::NewReversal;
+use super::wire::conditions;
 use super::wire::input::{Naming, NewTransfer, SettleTransfer};
 use super::wire::json::{Events, Place, read};
 use super::wire::{output as wire, values};
@@ -28,6 +31,7 @@ use florin_actors::Source;
     post,
     path = "/v1/transfers",
     tag = "transfers",
+    params(DryRunParam),
     request_body = NewTransfer,
     responses(
         (status = 201, description = "The money has moved", body = wire::Transfer),
@@ -35,7 +39,7 @@ use florin_actors::Source;
     ),
 )]
 pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
-    exchange.no_query()?;
+    exchange.read_mode()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: NewTransfer<'_> = read(&body, Place::Object)?;
     let (transfer, naming) =
@@ -55,7 +59,7 @@ pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     post,
     path = "/v1/transfers/{id}/post",
     tag = "transfers",
-    params(("id" = values::IdText, Path, description = "The pending transfer's id")),
+    params(("id" = values::IdText, Path, description = "The pending transfer's id"), DryRunParam),
     request_body = Option<SettleTransfer>,
     responses(
         (status = 201, description = "The money has moved", body = wire::Transfer),
@@ -71,7 +75,7 @@ pub(crate) async fn post(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     post,
     path = "/v1/transfers/{id}/void",
     tag = "transfers",
-    params(("id" = values::IdText, Path, description = "The pending transfer's id")),
+    params(("id" = values::IdText, Path, description = "The pending transfer's id"), DryRunParam),
     request_body = Option<SettleTransfer>,
     responses(
         (status = 201, description = "The money is released", body = wire::Transfer),
@@ -83,7 +87,7 @@ pub(crate) async fn void(exchange: &mut Exchange) -> Result<Reply, ApiError> {
 }
 
 async fn settle(exchange: &mut Exchange, flags: TransferFlags) -> Result<Reply, ApiError> {
-    exchange.no_query()?;
+    exchange.read_mode()?;
     let pending_id = TransferId(exchange.path_id()?);
     let body = exchange.json_body_if_any(Bound::Single).await?;
     let asked: SettleTransfer<'_> = read(&body, Place::Object)?;
@@ -98,6 +102,39 @@ async fn settle(exchange: &mut Exchange, flags: TransferFlags) -> Result<Reply, 
     exchange.answers().transfer(id, &answer).await
 }
 
+/// Move back what a transfer moved
+///
+/// By a new transfer that names it in `reverses`. A transfer is reversed once; a reversal is a transfer like others.
+#[utoipa::path(
+    post,
+    path = "/v1/transfers/{id}/reverse",
+    tag = "transfers",
+    params(("id" = values::IdText, Path, description = "The id of the transfer to reverse"), DryRunParam),
+    request_body = Option<NewReversal>,
+    responses(
+        (status = 201, description = "The money has moved back", body = wire::Transfer),
+        (status = 200, description = "It had moved back before: the first outcome, without its accounts of that moment", body = wire::Transfer),
+    ),
+)]
+pub(crate) async fn reverse(exchange: &mut Exchange) -> Result<Reply, ApiError> {
+    exchange.read_mode()?;
+    let reversed = TransferId(exchange.path_id()?);
+    let body = exchange.json_body_if_any(Bound::Single).await?;
+    let asked: NewReversal<'_> = read(&body, Place::Object)?;
+    let (mut reverse, naming) =
+        asked.decode(reversed).map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let id = reverse.id;
+    let key =
+        exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.reversal(&reverse, naming))?;
+    // One that is not there is refused by the rules, so that the refusal uses up the id as any other of its kind.
+    if let Some(found) = exchange.state.ledger.transfer(reversed).await?.value {
+        reverse.original = found.transfer;
+    }
+    let command = Command::ReverseTransfer(Box::new(reverse));
+    let answer = exchange.submit(command, key, Subject::One(id.0)).await?;
+    exchange.answers().transfer(id, &answer).await
+}
+
 /// Move money many times, in order
 ///
 /// Each transfer is decided by itself, but a chain of `linked` ones as a whole.
@@ -105,12 +142,15 @@ async fn settle(exchange: &mut Exchange, flags: TransferFlags) -> Result<Reply, 
     post,
     path = "/v1/transfers/batch",
     tag = "transfers",
-    params(("results" = Option<super::openapi::ResultsParam>, Query, description = "`all` tells what became of each transfer")),
+    params(("results" = Option<super::openapi::ResultsParam>, Query, description = "`all` tells what became of each transfer"), DryRunParam),
     request_body = Vec<NewTransfer>,
     responses((status = 200, description = "What became of them", body = wire::BatchSummary)),
 )]
 pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiError> {
-    let results = results(exchange)?;
+    let mut query = exchange.query()?;
+    let (results, mode) = (results(&mut query)?, exchange.mode_in(&mut query)?);
+    query.finish()?;
+    exchange.mode = mode;
     let body = exchange.json_body(Bound::Batch).await?;
     let Events(asked): Events<NewTransfer<'_>> = read(&body, Place::Batch)?;
     let mut transfers = Vec::with_capacity(asked.len());
@@ -122,6 +162,8 @@ pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiEr
         named.push((naming == Naming::Named).then_some(transfer.id.0));
         transfers.push(transfer);
     }
+    conditions::bounded(&transfers)
+        .map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
     let key = exchange.key(KeyRule::Always, |fingerprint| {
         for (transfer, named) in transfers.iter().zip(&named) {
             fingerprint.transfer(transfer, Naming::of(named));
@@ -139,12 +181,9 @@ pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiEr
 }
 
 /// Takes `results` out of a batch's query.
-pub(crate) fn results(exchange: &Exchange) -> Result<Results, ApiError> {
-    let mut query = exchange.query()?;
+pub(crate) fn results(query: &mut Query<'_>) -> Result<Results, ApiError> {
     let words = [("rejected", Results::Rejected), ("all", Results::All)];
-    let results = query.word("results", &words)?.unwrap_or(Results::Rejected);
-    query.finish()?;
-    Ok(results)
+    Ok(query.word("results", &words)?.unwrap_or(Results::Rejected))
 }
 
 /// One transfer

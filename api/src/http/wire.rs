@@ -2,6 +2,8 @@
 //!
 //! These types are not the engine's: a field is converted by name, so that a new one breaks the build here first.
 
+pub(crate) mod changes;
+pub(crate) mod conditions;
 pub(crate) mod input;
 pub(crate) mod json;
 pub(crate) mod metadata;

@@ -29,7 +29,7 @@ pub(super) struct Moving {
     pub(super) balances: Balances,
 }
 
-/// The part of an account that never changes.
+/// The part of an account that no transfer changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fixed {
     pub(super) ledger: LedgerId,

@@ -2,7 +2,7 @@
 
 use florin_engine::JournalSeq;
 
-/// An epoch as one step left it. Its form, big-endian: version (one byte, 1), claim, covered, began, step, name, of 8 bytes each.
+/// An epoch as one step left it. Its form, big-endian: version (one byte, 2), claim, covered, began, step, name, of 8 bytes each.
 /// Claim and covered stay at their places in later versions, so that writers of different versions know each other's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Epoch {
@@ -18,7 +18,8 @@ pub(super) struct Epoch {
     pub(super) name: u64,
 }
 
-const VERSION: u8 = 1;
+/// Version 1 knew of no static part that changes: who speaks it would bring old ones back, and finds no epoch.
+const VERSION: u8 = 2;
 pub(super) const EPOCH_BYTES: usize = 41;
 
 impl Epoch {

@@ -8,13 +8,22 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// How many slots share the accounts among them: at 20,000 transfers a second between cold accounts, and a store that is a second behind, a
 /// fill of an unchanged account is refused one time in seven, for 2 MiB an epoch.
-pub(super) const SLOTS: u64 = 1 << 18;
+const SLOTS: u64 = 1 << 18;
+/// The same for static parts, behind the others: they change seldom.
+const STATIC_SLOTS: u64 = 1 << 12;
 /// A slot holds one position.
-pub(super) const SLOT_BYTES: u64 = 8;
+const SLOT_BYTES: u64 = 8;
+/// The size of all slots.
+pub(super) const SLOTS_BYTES: u64 = (SLOTS + STATIC_SLOTS) * SLOT_BYTES;
 
 /// Where the slot of an account begins.
 pub(super) fn slot_offset(id: AccountId) -> u32 {
     ((xxh3_64(&id.0.to_le_bytes()) % SLOTS) * SLOT_BYTES) as u32
+}
+
+/// Where the slot of an account's static part begins.
+pub(super) fn static_slot_offset(id: AccountId) -> u32 {
+    ((SLOTS + xxh3_64(&id.0.to_le_bytes()) % STATIC_SLOTS) * SLOT_BYTES) as u32
 }
 
 /// All keys of one ledger directory.

@@ -15,7 +15,7 @@ use super::connection::{Connections, is_of_one};
 use super::entry::{Fixed, Moving, joined};
 use super::epoch::Epoch;
 use super::error::{CacheError, CacheOptionsError};
-use super::keys::{Keys, slot_offset};
+use super::keys::{Keys, slot_offset, static_slot_offset};
 use super::lookups::{Found, Lookup, Lookups};
 use super::near::Near;
 use super::options::CacheOptions;
@@ -197,6 +197,7 @@ impl CacheReader {
             Value::Bytes(moving.into()),
             Value::Bytes(fixed.into()),
             number(slot_offset(id).into()),
+            number(static_slot_offset(id).into()),
             millis(self.inner.entry_ttl),
         ];
         let keys =

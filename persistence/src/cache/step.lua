@@ -9,7 +9,11 @@ local at, size = 1, #entries
 while at <= size do
   local key, value, slot
   key, value, slot, at = struct.unpack('>Bc0Hc0I4', entries, at)
-  redis.call('SET', within .. key, value, 'PX', live)
+  if #value == 0 then
+    redis.call('DEL', within .. key)
+  else
+    redis.call('SET', within .. key, value, 'PX', live)
+  end
   if slot ~= 4294967295 then
     redis.call('SETRANGE', KEYS[2], slot, note)
   end

@@ -10,7 +10,7 @@ use super::batch::CacheBatch;
 use super::connection::Connections;
 use super::epoch::Epoch;
 use super::error::{CacheError, CacheOptionsError};
-use super::keys::{Keys, SLOT_BYTES, SLOTS};
+use super::keys::{Keys, SLOTS_BYTES};
 use super::options::CacheOptions;
 use super::scripts::{BEGIN, STEP};
 
@@ -80,7 +80,7 @@ impl CacheWriter {
             number(self.claim.unwrap_or(0)),
             number(position.0),
             bytes(&name.to_be_bytes()),
-            number(SLOTS * SLOT_BYTES),
+            number(SLOTS_BYTES),
             millis(EPOCH_TTL),
         ];
         let keys = vec![self.keys.epoch(), self.keys.changes(name)];

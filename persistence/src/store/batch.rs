@@ -25,8 +25,10 @@ pub struct StoreBatch {
     pub(super) transfers: Vec<(Transfer, JournalSeq)>,
     pub(super) transactions: Vec<TransactionRow>,
     pub(super) settlements: Vec<SettlementRow>,
-    /// What the metadata of accounts was replaced by.
-    pub(super) metadata: BTreeMap<AccountId, Option<Metadata>>,
+    /// What the metadata of accounts was replaced by, in order.
+    pub(super) metadata: Vec<MetadataRow>,
+    /// What stood there before, where it comes from another store.
+    pub(super) replaced: Vec<MetadataRow>,
     pub(super) keyed: Vec<(JournalSeq, Box<[u8]>)>,
 }
 
@@ -36,6 +38,15 @@ pub(super) struct TransactionRow {
     /// The last timestamp of its command: no leg stands later.
     pub(super) last_timestamp: Timestamp,
     pub(super) seq: JournalSeq,
+}
+
+/// The metadata of an account, and the command that put it there or took it away.
+#[derive(Clone, Debug)]
+pub(super) struct MetadataRow {
+    pub(super) seq: JournalSeq,
+    pub(super) timestamp: Timestamp,
+    pub(super) account: AccountId,
+    pub(super) metadata: Option<Metadata>,
 }
 
 /// What became of a pending transfer.
@@ -74,7 +85,8 @@ impl StoreBatch {
             transfers: Vec::new(),
             transactions: Vec::new(),
             settlements: Vec::new(),
-            metadata: BTreeMap::new(),
+            metadata: Vec::new(),
+            replaced: Vec::new(),
             keyed: Vec::new(),
         }
     }
@@ -125,8 +137,12 @@ impl StoreBatch {
                 // Its account stands among those after.
                 Event::OverdraftLimitChanged(_) => {}
                 Event::MetadataReplaced(replaced) => {
-                    let account = &record.accounts[replaced.account as usize];
-                    self.metadata.insert(account.id, replaced.metadata.clone());
+                    self.metadata.push(MetadataRow {
+                        seq,
+                        timestamp: replaced.timestamp,
+                        account: record.accounts[replaced.account as usize].id,
+                        metadata: replaced.metadata.clone(),
+                    });
                 }
             }
         }
@@ -253,6 +269,7 @@ impl StoreBatch {
             + self.transactions.len()
             + self.settlements.len()
             + self.metadata.len()
+            + self.replaced.len()
             + self.keyed.len()
     }
 

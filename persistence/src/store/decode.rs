@@ -6,7 +6,7 @@ use florin_engine::{
     metadata_digest,
 };
 
-use super::batch::{SettlementRow, TransactionRow};
+use super::batch::{MetadataRow, SettlementRow, TransactionRow};
 use super::columns::Columns;
 use super::error::StoreError;
 use super::rows::{BalanceAt, StoredAccount, StoredLedger, StoredTransfer};
@@ -152,6 +152,7 @@ pub(super) fn account(mut columns: impl Columns) -> Result<StoredAccount, StoreE
     let overdraft_limit = columns.amount("overdraft_limit")?;
     let version = columns.u64("version")?;
     let balances = balances(&mut columns)?;
+    let replaced = columns.optional_u64("metadata_seq")?.map(JournalSeq);
     let account = Account {
         id,
         balances,
@@ -161,7 +162,10 @@ pub(super) fn account(mut columns: impl Columns) -> Result<StoredAccount, StoreE
         timestamp,
         version,
         metadata_digest: metadata_digest(metadata.as_ref()),
-        metadata_seq: if metadata.is_some() { seq } else { JournalSeq::NONE },
+        metadata_seq: match metadata {
+            Some(_) => replaced.unwrap_or(seq),
+            None => JournalSeq::NONE,
+        },
         user_data_32,
         ledger,
         code,
@@ -191,6 +195,15 @@ pub(super) fn transaction(mut columns: impl Columns) -> Result<TransactionRow, S
     let metadata = columns.metadata()?;
     let transaction = Transaction { id, transfers, timestamp, metadata };
     Ok(TransactionRow { transaction, last_timestamp, seq })
+}
+
+pub(super) fn replaced_metadata(mut columns: impl Columns) -> Result<MetadataRow, StoreError> {
+    Ok(MetadataRow {
+        seq: JournalSeq(columns.u64("seq")?),
+        timestamp: Timestamp(columns.u64("timestamp")?),
+        account: AccountId(columns.id("account_id")?),
+        metadata: columns.metadata()?,
+    })
 }
 
 pub(super) fn keyed(mut columns: impl Columns) -> Result<(JournalSeq, Box<[u8]>), StoreError> {

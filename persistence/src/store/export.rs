@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use florin_engine::JournalSeq;
 
-use super::batch::{SettlementRow, StoreBatch, TransactionRow};
+use super::batch::{MetadataRow, SettlementRow, StoreBatch, TransactionRow};
 use super::error::StoreError;
 use super::postgres::PostgresExport;
 use super::rows::{BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransfer};
@@ -39,6 +39,7 @@ pub(super) enum Tables {
 enum Stage {
     Ledgers,
     Accounts,
+    Replaced,
     Moves,
     Keyed,
     Checkpoint,
@@ -119,9 +120,15 @@ impl Export {
                 Stage::Accounts => {
                     let rows = self.tables.accounts().await?;
                     if rows.is_empty() {
-                        self.stage = Stage::Moves;
+                        self.stage = Stage::Replaced;
                     }
                     rows.into_iter().for_each(|row| batch.push_account(row));
+                }
+                Stage::Replaced => {
+                    batch.replaced = self.tables.replaced_metadata().await?;
+                    if batch.replaced.is_empty() {
+                        self.stage = Stage::Moves;
+                    }
                 }
                 Stage::Moves => {
                     self.push_moves(&mut batch).await?;
@@ -218,6 +225,7 @@ macro_rules! tables {
 tables! {
     ledgers -> Vec<StoredLedger>,
     accounts -> Vec<StoredAccount>,
+    replaced_metadata -> Vec<MetadataRow>,
     transfers -> Vec<StoredTransfer>,
     transactions -> Vec<TransactionRow>,
     expired -> Vec<SettlementRow>,

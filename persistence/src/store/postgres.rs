@@ -419,9 +419,17 @@ impl Postgres {
     pub(super) async fn account_metadata(
         &self,
         id: AccountId,
+        at: JournalSeq,
     ) -> Result<AsOf<Option<Metadata>>, StoreError> {
-        let sql = Sql::new("SELECT metadata_text, metadata_digest FROM accounts WHERE id = ")
-            .with(binary::Value::id(id.0));
+        let mut sql = Sql::new("");
+        let id = sql.place(binary::Value::id(id.0));
+        let at = sql.place(columns::bigint(at.0, "seq")?);
+        sql.push(&format!(
+            "SELECT metadata_text, metadata_digest FROM (
+                SELECT seq AS until, metadata_text, metadata_digest FROM replaced_metadata WHERE account_id = {id} AND seq > {at}
+                UNION ALL SELECT 9223372036854775807, metadata_text, metadata_digest FROM accounts WHERE id = {id}) AS later
+             ORDER BY until LIMIT 1"
+        ));
         let AsOf { as_of, value } = self.first(sql, |mut columns| columns.metadata()).await?;
         Ok(AsOf { as_of, value: value.flatten() })
     }

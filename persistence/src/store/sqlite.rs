@@ -407,9 +407,17 @@ impl Sqlite {
     pub(super) async fn account_metadata(
         &self,
         id: AccountId,
+        at: JournalSeq,
     ) -> Result<AsOf<Option<Metadata>>, StoreError> {
-        let sql = Sql::new("SELECT metadata, metadata_digest FROM accounts WHERE id = ?")
-            .with(columns::id(id.0));
+        let sql = Sql::new(
+            "SELECT metadata, metadata_digest FROM (
+                SELECT seq AS until, metadata, metadata_digest FROM replaced_metadata WHERE account_id = ? AND seq > ?
+                UNION ALL SELECT 9223372036854775807, metadata, metadata_digest FROM accounts WHERE id = ?)
+             ORDER BY until LIMIT 1",
+        )
+        .with(columns::id(id.0))
+        .with(columns::integer(at.0, "seq")?)
+        .with(columns::id(id.0));
         let (rows, checkpoint) = self.read(sql).await?;
         let metadata = rows.first().map(|row| Reader::new(row).metadata()).transpose()?;
         Ok(AsOf { as_of: checkpoint.seq, value: metadata.flatten() })

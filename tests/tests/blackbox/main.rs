@@ -1,13 +1,16 @@
 //! Florin from outside: every test starts the real program and holds it against the HTTP contract, line by line.
 
 mod access;
+mod account_changes;
 mod accounts;
 mod bad_input;
 mod batches;
 mod command_line;
 mod concurrency;
+mod conditions;
 mod deploy;
 mod documents;
+mod dry_run;
 mod durability;
 mod extremes;
 mod headers;
@@ -19,9 +22,11 @@ mod operations;
 mod outages;
 mod problems;
 mod queries;
+mod reader_changes;
 mod readers;
 mod rebuild;
 mod refusals_at_start;
+mod reversals;
 mod short_forms;
 mod structure;
 mod tls;

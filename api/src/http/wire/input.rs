@@ -10,6 +10,7 @@ use florin_engine::{
 };
 use serde_json::value::RawValue;
 
+use super::conditions::{self, NewCondition};
 use super::json::{Events, Place, raw_object, read};
 use super::values::{
     self, AccountFlagNames, Decimal64Input, IdInput, MetadataObject, MoneyInput, TransferFlagNames,
@@ -105,6 +106,8 @@ raw_object! {
         timestamp: Option<String>,
         /// Your own words about it.
         metadata: Option<MetadataObject>,
+        /// What must hold for it to happen; at most 16. No part of its content: a retry of what happened is answered with its first outcome.
+        conditions: Option<Vec<NewCondition>>,
     }
 }
 
@@ -123,6 +126,8 @@ raw_object! {
         user_data_32: Option<u32>,
         /// Your own words about it.
         metadata: Option<MetadataObject>,
+        /// What must hold for it to happen; at most 16.
+        conditions: Option<Vec<NewCondition>>,
     }
 }
 
@@ -136,6 +141,8 @@ raw_object! {
         transfers: Vec<NewTransfer>,
         /// Your own words about it.
         metadata: Option<MetadataObject>,
+        /// What must hold before its first leg for it to happen; at most 16.
+        conditions: Option<Vec<NewCondition>>,
     }
 }
 
@@ -168,7 +175,7 @@ raw_object! {
 }
 
 /// Reads the body's field, unless it is absent or `null`.
-fn optional<T>(
+pub(super) fn optional<T>(
     raw: Option<&RawValue>,
     field: &'static str,
     read: impl FnOnce(&RawValue) -> Result<T, ValueFault>,
@@ -184,7 +191,7 @@ fn optional<T>(
 }
 
 /// Reads the body's field, which must be there.
-fn needed<T>(
+pub(super) fn needed<T>(
     raw: Option<&RawValue>,
     field: &'static str,
     read: impl FnOnce(&RawValue) -> Result<T, ValueFault>,
@@ -193,7 +200,7 @@ fn needed<T>(
         .ok_or_else(|| Fault::new(field, FaultCode::MissingField, "is missing"))
 }
 
-fn u32_value(raw: &RawValue) -> Result<u32, ValueFault> {
+pub(super) fn u32_value(raw: &RawValue) -> Result<u32, ValueFault> {
     values::integer(raw, u64::from(u32::MAX)).map(|number| number as u32)
 }
 
@@ -201,7 +208,7 @@ fn u16_value(raw: &RawValue) -> Result<u16, ValueFault> {
     values::integer(raw, u64::from(u16::MAX)).map(|number| number as u16)
 }
 
-fn u64_value(raw: &RawValue) -> Result<u64, ValueFault> {
+pub(super) fn u64_value(raw: &RawValue) -> Result<u64, ValueFault> {
     values::integer_or_string(raw, u64::MAX)
 }
 
@@ -211,11 +218,13 @@ fn text_value(raw: &RawValue) -> Result<String, ValueFault> {
         .ok_or_else(|| ValueFault::new(FaultCode::WrongType, "must be a text"))
 }
 
-fn time_value(raw: &RawValue) -> Result<florin_engine::Timestamp, ValueFault> {
+pub(super) fn time_value(raw: &RawValue) -> Result<florin_engine::Timestamp, ValueFault> {
     values::time_text(&text_value(raw)?)
 }
 
-fn metadata_value(raw: Option<&RawValue>) -> Result<Option<florin_engine::Metadata>, Fault> {
+pub(super) fn metadata_value(
+    raw: Option<&RawValue>,
+) -> Result<Option<florin_engine::Metadata>, Fault> {
     optional(raw, "metadata", metadata::read).map(Option::flatten)
 }
 
@@ -325,7 +334,7 @@ impl NewTransfer<'_> {
             effective_at: optional(self.effective_at, "effective_at", time_value)?,
             timestamp: optional(self.timestamp, "timestamp", time_value)?.unwrap_or(Timestamp(0)),
             metadata: metadata_value(self.metadata)?,
-            conditions: Vec::new(),
+            conditions: conditions::conditions(self.conditions)?,
         };
         Ok((transfer, naming))
     }
@@ -367,6 +376,7 @@ impl SettleTransfer<'_> {
             user_data_64: optional(self.user_data_64, "user_data_64", u64_value)?.unwrap_or(0),
             user_data_32: optional(self.user_data_32, "user_data_32", u32_value)?.unwrap_or(0),
             metadata: metadata_value(self.metadata)?,
+            conditions: conditions::conditions(self.conditions)?,
             ..CreateTransfer::new(id, AccountId(0), AccountId(0), amount)
         };
         Ok((transfer, naming))
@@ -390,6 +400,7 @@ impl NewTransaction<'_> {
         let invalid = |fault| ApiError::InvalidRequest { fault, index: None };
         let named = optional(self.id, "id", values::id).map_err(invalid)?;
         let metadata = metadata_value(self.metadata).map_err(invalid)?;
+        let conditions = conditions::conditions(self.conditions).map_err(invalid)?;
         let legs = self.transfers.map_or("null", RawValue::get);
         if legs == "null" {
             let missing = Fault::new("transfers", FaultCode::MissingField, "is missing");
@@ -423,8 +434,9 @@ impl NewTransaction<'_> {
             transfers.push(transfer);
             namings.push(naming);
         }
+        conditions::bounded(&transfers).map_err(invalid)?;
         let naming = Naming::of(&named);
-        let create = CreateTransaction { id, transfers, metadata, conditions: Vec::new() };
+        let create = CreateTransaction { id, transfers, metadata, conditions };
         Ok(DecodedTransaction { create, naming, legs: namings })
     }
 }

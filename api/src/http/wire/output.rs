@@ -181,6 +181,9 @@ pub(crate) struct Transfer<'a> {
     /// The pending transfer that it settled.
     #[schema(required)]
     pending_id: Option<Id>,
+    /// The transfer that it takes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reverses: Option<Id>,
     /// Seconds from `timestamp` until it expires; 0 for never.
     timeout: u32,
     /// From when on it can no longer be posted or voided.
@@ -211,6 +214,9 @@ pub(crate) struct Transfer<'a> {
     /// The credit account as of just after it; only in the first answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     credit_account: Option<AccountMoment>,
+    /// `true` where nothing was decided: this is what would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dry_run: Option<bool>,
 }
 
 impl<'a> Transfer<'a> {
@@ -229,6 +235,7 @@ impl<'a> Transfer<'a> {
             code: transfer.code.0,
             flags: FlagList(transfer.flags),
             pending_id: (transfer.pending_id.0 != 0).then_some(Id(transfer.pending_id.0)),
+            reverses: (transfer.reverses.0 != 0).then_some(Id(transfer.reverses.0)),
             timeout: transfer.timeout,
             expires_at: transfer.expires_at().map(Time),
             user_data_128: Id(transfer.user_data_128),
@@ -244,7 +251,13 @@ impl<'a> Transfer<'a> {
             transaction_id: transfer.transaction_id.map(|id| Id(id.0)),
             debit_account: None,
             credit_account: None,
+            dry_run: None,
         }
+    }
+
+    /// The transfer, marked as what only would be where it is.
+    pub(crate) fn marked(self, dry_run: Option<bool>) -> Transfer<'a> {
+        Transfer { dry_run, ..self }
     }
 
     /// The transfer with its two accounts as of just after it.
@@ -276,6 +289,9 @@ pub(crate) struct Transaction<'a> {
     /// Your own words about it.
     #[schema(value_type = super::values::MetadataObject)]
     pub(crate) metadata: Verbatim<'a>,
+    /// `true` where nothing was decided: this is what would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dry_run: Option<bool>,
 }
 
 /// A transaction stands as its legs do: it is pending while one of them is, and posted when one of them moved money.
@@ -301,6 +317,7 @@ impl<'a> Transaction<'a> {
                 .metadata
                 .as_ref()
                 .map_or(NO_METADATA, |metadata| Verbatim(&metadata.text)),
+            dry_run: None,
         }
     }
 }
@@ -402,6 +419,8 @@ pub(crate) struct BalanceLine {
     balance: Money,
     /// What could still be moved out of its limited side; signed.
     available: Money,
+    /// How far the limited side might go beyond the other.
+    overdraft_limit: Money,
 }
 
 impl BalanceLine {
@@ -423,6 +442,7 @@ impl BalanceLine {
             credits_posted: money(balances.credits_posted, scale),
             balance: Money(balances.balance(after.flags).display(scale)),
             available: Money(balances.available(after.flags, after.overdraft_limit).display(scale)),
+            overdraft_limit: money(after.overdraft_limit, scale),
         }
     }
 }
@@ -472,6 +492,10 @@ pub(crate) struct FiguresShown {
     available: Option<Money>,
     /// What was asked for, in major units.
     requested: Option<Money>,
+    /// Which of its conditions it is about, by its place among them.
+    condition: Option<u32>,
+    /// What was found there: a version, or a sum in major units.
+    found: Option<Money>,
 }
 
 /// What became of one event of a batch.
@@ -510,6 +534,9 @@ pub(crate) struct BatchSummary {
     /// One entry for each event in order, with `results=all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) results: Option<Vec<ItemResult>>,
+    /// `true` where nothing was decided: this is what would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dry_run: Option<bool>,
 }
 
 /// The short form's answer to a transfer.

@@ -462,6 +462,7 @@ fn whole_number(description: &str) -> ObjectBuilder {
 }
 
 const ID_PATTERN: &str = "^([0-9]{1,39}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$";
+const SUM_PATTERN: &str = r"^-?([0-9]+(\.[0-9]+)?|max)$";
 const AMOUNT_PATTERN: &str = r"^([0-9]+(\.[0-9]+)?|max)$";
 
 schema! {
@@ -494,6 +495,14 @@ schema! {
             "Major units, read digit for digit; no exponent",
         )))
         .description(Some("An amount in major units, with at most the ledger's digits after the point"))
+        .into();
+    /// The schema of a sum in bodies, which may be below zero.
+    SumInput = AnyOfBuilder::new()
+        .item(text("Major units", SUM_PATTERN, "-12.50"))
+        .item(ObjectBuilder::new().schema_type(Type::Number).description(Some(
+            "Major units, read digit for digit; no exponent",
+        )))
+        .description(Some("A sum in major units, with at most the ledger's digits after the point"))
         .into();
     /// The schema of an amount in queries.
     MoneyText = text("Major units", AMOUNT_PATTERN, "12.50").into();

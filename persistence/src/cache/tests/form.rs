@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::cache::CacheOptions;
 use crate::cache::entry::{Fixed, FixedMetadata, Moving};
 use crate::cache::epoch::Epoch;
-use crate::cache::keys::{Keys, slot_offset};
+use crate::cache::keys::{Keys, slot_offset, static_slot_offset};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -72,7 +72,7 @@ fn the_form_of_entries_is_for_ever() {
 
     let (covered, began) = (JournalSeq(2), JournalSeq(3));
     let epoch = Epoch { claim: 1, covered, began, step: 4, name: 0xfe };
-    let expected = "01000000000000000100000000000000020000000000000003\
+    let expected = "02000000000000000100000000000000020000000000000003\
                     000000000000000400000000000000fe";
     assert_eq!(hex(&epoch.to_bytes()), expected);
     assert_eq!(Epoch::from_bytes(&epoch.to_bytes()), Some(epoch));
@@ -91,6 +91,7 @@ fn the_names_of_keys_are_for_ever() {
     let digest = "aabb57f81d3bab9053854b8057859b95";
     assert_eq!(page, format!("{root}0000000000000001:p:2:3:{digest}"));
     assert_eq!((slot_offset(AccountId(1)), slot_offset(AccountId(2))), (589_960, 1_934_064));
+    assert_eq!(static_slot_offset(AccountId(1)), (1 << 21) + 589_960 % (1 << 15));
 }
 
 proptest! {

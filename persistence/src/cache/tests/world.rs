@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use florin_engine::{
     Account, AccountAfter, AccountCreated, AccountFlags, AccountId, Amount, Code, Event,
-    JournalSeq, LedgerId, Metadata, Record, Timestamp,
+    JournalSeq, LedgerId, Metadata, MetadataReplaced, Record, Timestamp,
 };
 use florin_tests::redis::Redis;
 use uuid::Uuid;
@@ -103,6 +103,30 @@ impl Ledger {
         self.push(Vec::new(), touched, state);
     }
 
+    /// A record that gives the account other metadata, or none.
+    pub(super) fn replace_metadata(&mut self, id: u128) {
+        let seq = self.durable().next();
+        let mut state = self.states.last().unwrap().clone();
+        let (account, text) = state.get_mut(&AccountId(id)).unwrap();
+        let metadata = (!seq.0.is_multiple_of(3)).then(|| {
+            let text = format!("{{\"name\":\"{id} since {}\"}}", seq.0);
+            Metadata::new(text.as_str().into(), text.as_bytes())
+        });
+        let replaced = MetadataReplaced {
+            account: 0,
+            before: account.metadata_seq,
+            digest_before: account.metadata_digest,
+            metadata: metadata.clone(),
+            timestamp: Timestamp(seq.0),
+        };
+        account.version += 1;
+        account.metadata_digest = metadata.as_ref().map_or(0, |metadata| metadata.digest);
+        account.metadata_seq = metadata.as_ref().map_or(JournalSeq::NONE, |_| seq);
+        *text = metadata.map(|metadata| metadata.text);
+        let after = account.after();
+        self.push(vec![Event::MetadataReplaced(replaced)], vec![after], state);
+    }
+
     fn push(
         &mut self,
         events: Vec<Event>,
@@ -118,8 +142,13 @@ impl Ledger {
 
     /// Everything after `covered`.
     pub(super) fn batch(&self, covered: JournalSeq) -> CacheBatch {
+        self.batch_upto(covered, self.durable())
+    }
+
+    fn batch_upto(&self, covered: JournalSeq, upto: JournalSeq) -> CacheBatch {
         let mut batch = CacheBatch::at(covered);
-        for (index, record) in self.records.iter().enumerate().skip(covered.0 as usize) {
+        let records = self.records.iter().enumerate().take(upto.0 as usize);
+        for (index, record) in records.skip(covered.0 as usize) {
             batch.push(JournalSeq(index as u64 + 1), record);
         }
         batch
@@ -178,6 +207,14 @@ impl World {
     pub(super) async fn flush(&mut self) -> Result<(), CacheError> {
         flush(&mut self.writer, &self.ledger.batch(self.covered)).await?;
         self.covered = self.ledger.durable();
+        Ok(())
+    }
+
+    /// Flushes at most so many records of it.
+    pub(super) async fn flush_some(&mut self, records: u64) -> Result<(), CacheError> {
+        let upto = JournalSeq(self.covered.0 + records).min(self.ledger.durable());
+        flush(&mut self.writer, &self.ledger.batch_upto(self.covered, upto)).await?;
+        self.covered = upto;
         Ok(())
     }
 

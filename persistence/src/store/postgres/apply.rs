@@ -12,7 +12,7 @@ use super::copy::{Table, Writer};
 use super::jsonb;
 use super::snapshot::Sql;
 use crate::store::Sizes;
-use crate::store::batch::StoreBatch;
+use crate::store::batch::{MetadataRow, StoreBatch};
 use crate::store::blocks::blocks;
 use crate::store::columns::Columns;
 use crate::store::decode::settlement_number;
@@ -509,22 +509,33 @@ async fn append_keyed(writer: &mut Writer, batch: &StoreBatch) -> Result<(), Sto
         .await
 }
 
+/// Puts new metadata in the place of what stands there, which is kept: both parts of a statement see what was there before it.
 async fn replace_metadata(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
     let doing = "replacing metadata";
-    for (id, replaced) in &batch.metadata {
+    for MetadataRow { seq, timestamp, account, metadata } in &batch.metadata {
         let missing = StoreError::Unreadable { what: "metadata of an account that does not exist" };
         let mut sql = Sql::new("SELECT timestamp, metadata_text FROM accounts WHERE id = ");
-        sql.bind(Value::id(id.0));
+        sql.bind(Value::id(account.0));
         let rows = fetch_all(writer, doing, sql).await?;
         let mut found = Reader::new(rows.first().ok_or(missing)?);
-        let timestamp = Timestamp(found.u64("timestamp")?);
+        let created = Timestamp(found.u64("timestamp")?);
         for entry in found.optional_text("metadata")?.as_deref().map(entries).unwrap_or_default() {
             let mut sql = Sql::new("DELETE FROM accounts_by_metadata WHERE entry = ");
-            sql.bind(entry).push(" AND timestamp = ").bind(bigint(timestamp.0, "timestamp")?);
+            sql.bind(entry).push(" AND timestamp = ").bind(bigint(created.0, "timestamp")?);
             execute(writer, doing, sql).await?;
         }
-        let mut sql = Sql::new("UPDATE accounts SET metadata_digest = ");
-        match replaced {
+        let mut sql = Sql::new(
+            "WITH kept AS (
+                INSERT INTO replaced_metadata (seq, timestamp, account_id, metadata_digest, metadata_text, metadata)
+                SELECT ",
+        );
+        sql.bind(bigint(seq.0, "seq")?).push(", ").bind(bigint(timestamp.0, "timestamp")?);
+        let id = sql.place(Value::id(account.0));
+        sql.push(&format!(
+            ", id, metadata_digest, metadata_text, metadata FROM accounts WHERE id = {id})
+            UPDATE accounts SET metadata_digest = "
+        ));
+        match metadata {
             None => {
                 sql.push("NULL, metadata_text = NULL, metadata = NULL");
             }
@@ -536,13 +547,33 @@ async fn replace_metadata(writer: &mut Writer, batch: &StoreBatch) -> Result<(),
                 sql.push(&if fits { format!("{place}::jsonb") } else { "NULL".to_owned() });
             }
         }
-        sql.push(" WHERE id = ").bind(Value::id(id.0));
+        sql.push(&format!(" WHERE id = {id}"));
         execute(writer, doing, sql).await?;
-        let after = replaced.as_ref().map(|metadata| entries(&metadata.text)).unwrap_or_default();
-        let after = after.into_iter().map(|entry| (entry, timestamp)).collect();
+        let after = metadata.as_ref().map(|metadata| entries(&metadata.text)).unwrap_or_default();
+        let after = after.into_iter().map(|entry| (entry, created)).collect();
         append_account_entries(writer, after).await?;
     }
-    Ok(())
+    let table = Table {
+        name: "replaced_metadata",
+        columns: &[
+            ("seq", Kind::Bigint),
+            ("timestamp", Kind::Bigint),
+            ("account_id", Kind::Uuid),
+            ("metadata_digest", Kind::Bigint),
+            ("metadata_text", Kind::Text),
+            ("metadata", Kind::Jsonb),
+        ],
+        doing: "inserting replaced metadata",
+    };
+    writer
+        .append(&table, &batch.replaced, |replaced, row| {
+            row.bigint(bigint(replaced.seq.0, "seq")?)
+                .bigint(bigint(replaced.timestamp.0, "timestamp")?)
+                .id(replaced.account.0);
+            self::metadata(row, replaced.metadata.as_ref());
+            Ok(())
+        })
+        .await
 }
 
 async fn write_balances(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {

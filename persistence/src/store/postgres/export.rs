@@ -10,7 +10,7 @@ use super::columns::Reader;
 use super::connect::{Sessions, timed_out};
 use super::queries::{ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSFER_COLUMNS};
 use super::snapshot::{Snapshot, Sql};
-use crate::store::batch::{SettlementRow, TransactionRow};
+use crate::store::batch::{MetadataRow, SettlementRow, TransactionRow};
 use crate::store::columns::Columns;
 use crate::store::decode;
 use crate::store::error::StoreError;
@@ -62,6 +62,14 @@ impl PostgresExport {
             "SELECT {ACCOUNT_COLUMNS} FROM accounts a JOIN balances b ON b.account_id = a.id ORDER BY a.timestamp"
         );
         self.chunk("accounts_cursor", &query, |row| decode::account(row)).await
+    }
+
+    pub(in crate::store) async fn replaced_metadata(
+        &mut self,
+    ) -> Result<Vec<MetadataRow>, StoreError> {
+        let query = "SELECT seq, timestamp, account_id, metadata_text, metadata_digest
+            FROM replaced_metadata ORDER BY seq";
+        self.chunk("replaced_cursor", query, |row| decode::replaced_metadata(row)).await
     }
 
     pub(in crate::store) async fn transfers(&mut self) -> Result<Vec<StoredTransfer>, StoreError> {

@@ -1,6 +1,6 @@
 //! Metadata that was stored before it had lookups gets them, once, when a newer program claims the store.
 
-use florin_engine::Timestamp;
+use florin_engine::{JournalSeq, Timestamp};
 use sqlx::postgres::PgConnection;
 
 use super::apply::{Claim, append_account_entries, append_transfer_entries, execute, fetch_all};
@@ -41,6 +41,24 @@ pub(super) async fn index(writer: &mut Writer, claim: &Claim) -> Result<(), Stor
     while let Some(chunk) = chunk(writer, "transfers", "run", at).await? {
         at = chunk.last;
         append_transfer_entries(writer, chunk.entries(|entry| entry)).await?;
+    }
+    Ok(())
+}
+
+/// The lookups of accounts whose metadata was replaced after this position, and stands there again.
+pub(super) async fn index_restored(
+    writer: &mut Writer,
+    position: JournalSeq,
+) -> Result<(), StoreError> {
+    let restored = format!(
+        "(SELECT timestamp, metadata_text FROM accounts
+          WHERE id IN (SELECT account_id FROM replaced_metadata WHERE seq > {})) AS restored",
+        position.0
+    );
+    let mut at = -1;
+    while let Some(chunk) = chunk(writer, &restored, "0", at).await? {
+        at = chunk.last;
+        append_account_entries(writer, chunk.entries(|(_, entry, at)| (entry, at))).await?;
     }
     Ok(())
 }

@@ -37,7 +37,8 @@ pub(super) const TRANSFER_COLUMNS: &str =
 pub(super) const ACCOUNT_COLUMNS: &str =
     "a.timestamp, a.id, a.ledger, a.code, a.user_data_128, a.user_data_64,
     a.user_data_32, a.metadata_text, a.metadata_digest, a.seq, b.flags, b.overdraft_limit, b.version,
-    b.debits_pending, b.debits_posted, b.credits_pending, b.credits_posted";
+    b.debits_pending, b.debits_posted, b.credits_pending, b.credits_posted,
+    (SELECT max(r.seq) FROM replaced_metadata r WHERE r.account_id = a.id)";
 
 pub(super) const BALANCE_COLUMNS: &str =
     "h.account_id, h.timestamp, h.seq, h.flags, h.overdraft_limit, h.version,

@@ -6,6 +6,7 @@ use super::apply::{Claim, execute, fetch};
 use super::binary::Value;
 use super::columns::{Reader, bigint};
 use super::copy::Writer;
+use super::index_metadata::index_restored;
 use super::snapshot::Sql;
 use crate::store::batch::StoreBatch;
 use crate::store::columns::Columns;
@@ -28,7 +29,7 @@ pub(super) async fn begin(writer: &mut Writer, claim: &Claim) -> Result<(), Stor
     if execute(writer, "beginning a rebuild", sql).await?.rows_affected() != 1 {
         return Err(refusal(writer, claim).await?);
     }
-    let empty = "TRUNCATE ledgers, accounts, accounts_by_metadata, balances, transfers, transfers_by_metadata, runs, amount_blocks, balance_history, transactions, settlements, keyed_records";
+    let empty = "TRUNCATE ledgers, accounts, accounts_by_metadata, balances, transfers, transfers_by_metadata, runs, amount_blocks, balance_history, transactions, settlements, replaced_metadata, keyed_records";
     execute(writer, "emptying the store", Sql::new(empty)).await.map(drop)
 }
 
@@ -72,7 +73,7 @@ pub(super) async fn beyond(writer: &mut Writer, last: JournalSeq) -> Result<Beyo
 /// Removes what was decided after the position of `to`.
 pub(super) async fn cut(writer: &mut Writer, to: &StoreBatch) -> Result<(), StoreError> {
     // By position: the moments of what was imported say nothing of when it was decided.
-    for text in [
+    let statements = [
         "DELETE FROM transfers_by_metadata m USING transfers t WHERE m.run = t.run AND m.timestamp = t.timestamp AND t.seq > $1",
         "DELETE FROM transfers WHERE seq > $1",
         "DELETE FROM transactions WHERE seq > $1",
@@ -82,6 +83,18 @@ pub(super) async fn cut(writer: &mut Writer, to: &StoreBatch) -> Result<(), Stor
         "DELETE FROM balances b USING accounts a WHERE b.account_id = a.id AND a.seq > $1",
         "DELETE FROM accounts_by_metadata m USING accounts a WHERE m.timestamp = a.timestamp AND a.seq > $1",
         "DELETE FROM accounts WHERE seq > $1",
+        "DELETE FROM accounts_by_metadata m USING accounts a
+         WHERE m.timestamp = a.timestamp AND a.id IN (SELECT account_id FROM replaced_metadata WHERE seq > $1)",
+        // The oldest of what was replaced after the position is what stood there at it.
+        "UPDATE accounts a SET (metadata_digest, metadata_text, metadata) = (
+            SELECT r.metadata_digest, r.metadata_text, r.metadata FROM replaced_metadata r
+            WHERE r.account_id = a.id AND r.seq > $1 ORDER BY r.seq LIMIT 1)
+         WHERE a.id IN (SELECT account_id FROM replaced_metadata WHERE seq > $1)",
+    ];
+    cut_by(writer, to, &statements).await?;
+    index_restored(writer, to.upto).await?;
+    let statements = [
+        "DELETE FROM replaced_metadata WHERE seq > $1",
         "DELETE FROM ledgers WHERE seq > $1",
         "DELETE FROM amount_blocks b WHERE $1 >= 0 AND NOT EXISTS (
             SELECT FROM transfers t WHERE t.ledger = b.ledger AND t.timestamp BETWEEN b.first_timestamp AND b.last_timestamp)",
@@ -90,7 +103,16 @@ pub(super) async fn cut(writer: &mut Writer, to: &StoreBatch) -> Result<(), Stor
             WHERE t.ledger = b.ledger AND t.timestamp BETWEEN b.first_timestamp AND b.last_timestamp)
          WHERE $1 >= 0 AND first_timestamp = (SELECT max(first_timestamp) FROM amount_blocks o WHERE o.ledger = b.ledger)",
         "UPDATE runs r SET transfers = (SELECT count(*) FROM transfers t WHERE t.run = r.run) WHERE $1 >= 0",
-    ] {
+    ];
+    cut_by(writer, to, &statements).await
+}
+
+async fn cut_by(
+    writer: &mut Writer,
+    to: &StoreBatch,
+    statements: &[&str],
+) -> Result<(), StoreError> {
+    for text in statements {
         let mut sql = Sql::new(text);
         sql.place(bigint(to.upto.0, "seq")?);
         execute(writer, "cutting the store", sql).await?;

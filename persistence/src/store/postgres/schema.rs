@@ -8,7 +8,7 @@ use super::connect::database_error;
 use crate::store::error::StoreError;
 
 /// The newest schema version that this program knows.
-pub(super) const KNOWN: i64 = 5;
+pub(super) const KNOWN: i64 = 7;
 
 fn migrations() -> Migrator {
     let migration = |version, name: &'static str, sql: &'static str| {
@@ -19,7 +19,12 @@ fn migrations() -> Migrator {
         migration(2, "views", include_str!("../../../migrations/postgres/0002_views.sql")),
         migration(3, "rebuild", include_str!("../../../migrations/postgres/0003_rebuild.sql")),
         migration(4, "two_phase", include_str!("../../../migrations/postgres/0004_two_phase.sql")),
-        migration(KNOWN, "queries", include_str!("../../../migrations/postgres/0005_queries.sql")),
+        migration(5, "queries", include_str!("../../../migrations/postgres/0005_queries.sql")),
+        migration(
+            KNOWN,
+            "replaced_metadata",
+            include_str!("../../../migrations/postgres/0007_replaced_metadata.sql"),
+        ),
     ])
 }
 

@@ -570,40 +570,68 @@ fn changing_columns(
     Ok(())
 }
 
+/// Puts new metadata in the place of what stands there, which is kept.
 async fn replace_metadata(
     connection: &mut SqliteConnection,
     batch: &StoreBatch,
 ) -> Result<(), StoreError> {
     let doing = "replacing metadata";
-    for (id, replaced) in &batch.metadata {
+    for row in &batch.metadata {
         let missing = StoreError::Unreadable { what: "metadata of an account that does not exist" };
         let sql = Sql::new("SELECT timestamp, metadata FROM accounts WHERE id = ?");
-        let (text, arguments) = sql.with(columns::id(id.0)).into_parts();
-        let row = sqlx::query_with(AssertSqlSafe(text), arguments)
+        let (text, arguments) = sql.with(columns::id(row.account.0)).into_parts();
+        let found = sqlx::query_with(AssertSqlSafe(text), arguments)
             .fetch_optional(&mut *connection)
             .await
             .map_err(|source| database_error(doing, source))?
             .ok_or(missing)?;
-        let mut found = Reader::new(&row);
-        let timestamp = Timestamp(found.u64("timestamp")?);
+        let mut found = Reader::new(&found);
+        let created = Timestamp(found.u64("timestamp")?);
         let before = found.optional_text("metadata")?;
         for entry in before.as_deref().map(entries).unwrap_or_default() {
             let sql =
                 Sql::new("DELETE FROM accounts_by_metadata WHERE entry = ? AND timestamp = ?")
                     .with(entry)
-                    .with(integer(timestamp.0, "timestamp")?);
+                    .with(integer(created.0, "timestamp")?);
             execute(connection, doing, sql).await?;
         }
-        let sql = Sql::new("UPDATE accounts SET metadata = ?, metadata_digest = ? WHERE id = ?")
-            .with(columns::metadata_text(replaced.as_ref()))
-            .with(columns::metadata_digest(replaced.as_ref()))
-            .with(columns::id(id.0));
-        execute(connection, doing, sql).await?;
-        let after = replaced.as_ref().map(|metadata| entries(&metadata.text)).unwrap_or_default();
-        let after = after.into_iter().map(|entry| (entry, timestamp)).collect();
+        let keep = Sql::new(
+            "INSERT INTO replaced_metadata (seq, account_id, timestamp, metadata, metadata_digest)
+             SELECT ?, id, ?, metadata, metadata_digest FROM accounts WHERE id = ?",
+        )
+        .with(integer(row.seq.0, "seq")?)
+        .with(integer(row.timestamp.0, "timestamp")?)
+        .with(columns::id(row.account.0));
+        let replace =
+            Sql::new("UPDATE accounts SET metadata = ?, metadata_digest = ? WHERE id = ?")
+                .with(columns::metadata_text(row.metadata.as_ref()))
+                .with(columns::metadata_digest(row.metadata.as_ref()))
+                .with(columns::id(row.account.0));
+        for sql in [keep, replace] {
+            execute(connection, doing, sql).await?;
+        }
+        let after = row.metadata.as_ref().map(|it| entries(&it.text)).unwrap_or_default();
+        let after = after.into_iter().map(|entry| (entry, created)).collect();
         insert_account_entries(connection, after).await?;
     }
-    Ok(())
+    let insert = Insert {
+        head: "INSERT OR FAIL INTO replaced_metadata
+               (seq, account_id, timestamp, metadata, metadata_digest) VALUES ",
+        columns: 5,
+        tail: "",
+        doing,
+    };
+    insert
+        .run(connection, &batch.replaced, |row, values| {
+            values
+                .add(integer(row.seq.0, "seq")?)
+                .add(columns::id(row.account.0))
+                .add(integer(row.timestamp.0, "timestamp")?)
+                .add(columns::metadata_text(row.metadata.as_ref()))
+                .add(columns::metadata_digest(row.metadata.as_ref()));
+            Ok(())
+        })
+        .await
 }
 
 async fn write_balances(

@@ -36,6 +36,11 @@ fn migrations() -> Migrator {
         migration(3, "rebuild", include_str!("../../../migrations/sqlite/0003_rebuild.sql")),
         migration(4, "two_phase", include_str!("../../../migrations/sqlite/0004_two_phase.sql")),
         migration(5, "queries", include_str!("../../../migrations/sqlite/0005_queries.sql")),
+        migration(
+            7,
+            "replaced_metadata",
+            include_str!("../../../migrations/sqlite/0007_replaced_metadata.sql"),
+        ),
     ])
 }
 

@@ -8,7 +8,7 @@ use super::columns::{Reader, integer};
 use super::connect::{self, database_error};
 use super::queries::{ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSFER_COLUMNS};
 use super::snapshot::{self, Sql};
-use crate::store::batch::{SettlementRow, TransactionRow};
+use crate::store::batch::{MetadataRow, SettlementRow, TransactionRow};
 use crate::store::columns::Columns;
 use crate::store::decode;
 use crate::store::error::StoreError;
@@ -22,6 +22,7 @@ pub(in crate::store) struct SqliteExport {
     connection: SqliteConnection,
     has_ledgers: bool,
     accounts_after: u64,
+    replaced_after: u64,
     transfers_after: u64,
     transactions_after: u64,
     /// The rowid of `expiry_order` that was read last; none before that table is made.
@@ -46,6 +47,7 @@ impl SqliteExport {
             connection,
             has_ledgers: false,
             accounts_after: 0,
+            replaced_after: 0,
             transfers_after: 0,
             transactions_after: 0,
             expired_after: None,
@@ -71,6 +73,17 @@ impl SqliteExport {
         let rows = self.rows(sql, |row| decode::account(row)).await?;
         self.accounts_after =
             rows.last().map_or(self.accounts_after, |row| row.account.timestamp.0);
+        Ok(rows)
+    }
+
+    pub(in crate::store) async fn replaced_metadata(
+        &mut self,
+    ) -> Result<Vec<MetadataRow>, StoreError> {
+        let columns = "seq, timestamp, account_id, metadata, metadata_digest";
+        let from = " FROM replaced_metadata WHERE seq > ? ORDER BY seq LIMIT ?";
+        let sql = after(columns, from, self.replaced_after)?;
+        let rows = self.rows(sql, |row| decode::replaced_metadata(row)).await?;
+        self.replaced_after = rows.last().map_or(self.replaced_after, |row| row.seq.0);
         Ok(rows)
     }
 

@@ -1,6 +1,6 @@
 //! Metadata that was stored before it had lookups gets them, once, when a newer program opens the file.
 
-use florin_engine::Timestamp;
+use florin_engine::{JournalSeq, Timestamp};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -42,6 +42,24 @@ pub(super) async fn index(connection: &mut SqliteConnection) -> Result<(), Store
     execute(&mut transaction, DOING, Sql::new("UPDATE checkpoint SET metadata_indexed = 1"))
         .await?;
     transaction.commit().await.map_err(failed)
+}
+
+/// The lookups of accounts whose metadata was replaced after this position, and stands there again.
+pub(super) async fn index_restored(
+    connection: &mut SqliteConnection,
+    position: JournalSeq,
+) -> Result<(), StoreError> {
+    let restored = format!(
+        "(SELECT timestamp, metadata FROM accounts
+          WHERE id IN (SELECT account_id FROM replaced_metadata WHERE seq > {})) AS restored",
+        position.0
+    );
+    let mut at = 0;
+    while let Some(chunk) = chunk(connection, &restored, at, i64::MAX).await? {
+        at = chunk.last;
+        insert_account_entries(connection, chunk.entries).await?;
+    }
+    Ok(())
 }
 
 struct Chunk {

@@ -6,13 +6,14 @@ use sqlx::sqlite::SqliteConnection;
 use super::apply::{Claim, execute};
 use super::columns::{Column, Reader, integer};
 use super::connect::database_error;
+use super::index_metadata::index_restored;
 use super::snapshot::Sql;
 use crate::store::batch::StoreBatch;
 use crate::store::columns::Columns;
 use crate::store::error::StoreError;
 use crate::store::rows::Beyond;
 
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 18] = [
     "ledgers",
     "accounts",
     "balances",
@@ -29,6 +30,7 @@ const TABLES: [&str; 17] = [
     "balance_history",
     "transactions",
     "settlements",
+    "replaced_metadata",
     "keyed_records",
 ];
 /// What finds transfers by their moment.
@@ -93,6 +95,8 @@ pub(super) async fn beyond(
     })
 }
 
+const DOING: &str = "cutting the store";
+
 /// Removes what was decided after the position of `to`.
 pub(super) async fn cut(
     connection: &mut SqliteConnection,
@@ -114,6 +118,20 @@ pub(super) async fn cut(
         "DELETE FROM balances WHERE account_id IN (SELECT id FROM accounts WHERE seq > ?1)",
         "DELETE FROM accounts_by_metadata WHERE timestamp IN (SELECT timestamp FROM accounts WHERE seq > ?1)",
         "DELETE FROM accounts WHERE seq > ?1",
+        "DELETE FROM accounts_by_metadata WHERE timestamp IN (
+            SELECT timestamp FROM accounts WHERE id IN (SELECT account_id FROM replaced_metadata WHERE seq > ?1))",
+        // The oldest of what was replaced after the position is what stood there at it.
+        "UPDATE accounts SET (metadata, metadata_digest) = (
+            SELECT r.metadata, r.metadata_digest FROM replaced_metadata r
+            WHERE r.account_id = accounts.id AND r.seq > ?1 ORDER BY r.seq LIMIT 1)
+         WHERE id IN (SELECT account_id FROM replaced_metadata WHERE seq > ?1)",
+    ];
+    for text in lookups.iter().map(String::as_str).chain(statements) {
+        execute(connection, DOING, Sql::new(text).with(at.clone())).await?;
+    }
+    index_restored(connection, to.upto).await?;
+    for text in [
+        "DELETE FROM replaced_metadata WHERE seq > ?1",
         "DELETE FROM ledgers WHERE seq > ?1",
         "DELETE FROM amount_blocks WHERE ?1 >= 0 AND NOT EXISTS (
             SELECT 1 FROM transfers t INDEXED BY transfers_by_ledger WHERE t.ledger = amount_blocks.ledger
@@ -124,9 +142,8 @@ pub(super) async fn cut(
                 AND t.timestamp BETWEEN amount_blocks.first_timestamp AND amount_blocks.last_timestamp)
          WHERE ?1 >= 0 AND first_timestamp = (SELECT max(o.first_timestamp) FROM amount_blocks o WHERE o.ledger = amount_blocks.ledger)",
         "UPDATE runs SET transfers = (SELECT count(*) FROM decided_ids d WHERE d.run = runs.run AND d.kind = 0) WHERE ?1 >= 0",
-    ];
-    for text in lookups.iter().map(String::as_str).chain(statements) {
-        execute(connection, "cutting the store", Sql::new(text).with(at.clone())).await?;
+    ] {
+        execute(connection, DOING, Sql::new(text).with(at.clone())).await?;
     }
     Ok(())
 }

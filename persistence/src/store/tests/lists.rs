@@ -1,6 +1,8 @@
 //! Every list, filter and order against the model.
 
-use florin_engine::{AccountId, Code, LedgerId, Timestamp, TransferId, TransferStatus};
+use florin_engine::{
+    AccountId, Code, Event, LedgerId, Metadata, Timestamp, TransferId, TransferStatus,
+};
 
 use super::world::{AMOUNTS, IDS, Random, World, amount};
 use super::{Kind, Place, in_both};
@@ -433,7 +435,7 @@ async fn everything_is_found_by_its_id(kind: Kind) {
     for stored in world.accounts.values() {
         let id = stored.account.id;
         assert_eq!(store.account(id).await.unwrap().value.as_ref(), Some(stored));
-        let metadata = store.account_metadata(id).await.unwrap().value;
+        let metadata = store.account_metadata(id, world.seq()).await.unwrap().value;
         assert_eq!(metadata.as_ref().map(|metadata| &metadata.text), stored.metadata.as_ref());
         let digest = metadata.map_or(0, |metadata| metadata.digest);
         assert_eq!(digest, stored.account.metadata_digest);
@@ -445,7 +447,24 @@ async fn everything_is_found_by_its_id(kind: Kind) {
     assert_eq!(store.transfer(unknown).await.unwrap().value, None);
     assert_eq!(store.transfers_of_transaction(unknown).await.unwrap().value, Vec::new());
     assert_eq!(store.account(AccountId(3)).await.unwrap().value, None);
-    assert_eq!(store.account_metadata(AccountId(3)).await.unwrap().value, None);
+    assert_eq!(store.account_metadata(AccountId(3), world.seq()).await.unwrap().value, None);
+    // And as it was at each position.
+    let mut replaced = 0;
+    for (seq, record, _) in &world.records {
+        for event in &record.events {
+            let (id, metadata) = match event {
+                Event::AccountCreated(created) => (created.id, &created.metadata),
+                Event::MetadataReplaced(changed) => {
+                    replaced += 1;
+                    (record.accounts[changed.account as usize].id, &changed.metadata)
+                }
+                _ => continue,
+            };
+            let found = store.account_metadata(id, *seq).await.unwrap().value;
+            assert_eq!(found.map(|found| found.text), metadata.as_ref().map(|it| it.text.clone()));
+        }
+    }
+    assert!(replaced > 3, "only {replaced} were replaced");
 }
 
 async fn a_cursor_of_another_list_is_a_clear_error(kind: Kind) {
@@ -521,7 +540,8 @@ async fn replaced_metadata_is_found_as_it_is_now(kind: Kind) {
         (Some(r#"{"nr":"79"}"#), Some("79")),
     ] {
         let at = world.seq();
-        world.replace_metadata(id, text);
+        let metadata = text.map(|text| Metadata::new(text.into(), text.as_bytes()));
+        world.replace_metadata(id, metadata);
         store.apply(&world.batch(at, world.seq())).await.unwrap();
         for candidate in ["77", "78", "79"] {
             let expected = if nr == Some(candidate) { vec![id] } else { Vec::new() };

@@ -228,8 +228,8 @@ async fn schemas_that_do_not_fit_are_refused_in_one_sentence() {
     let reader = Store::postgres_reader(options(server, &database)).unwrap();
     let store = postgres(options(server, &database));
     let _ =
-        server.psql(&database, "UPDATE florin._sqlx_migrations SET version = 9 WHERE version = 5");
-    let newer = "the store has schema version 9, and this program knows versions up to 5: use the newer program";
+        server.psql(&database, "UPDATE florin._sqlx_migrations SET version = 9 WHERE version = 7");
+    let newer = "the store has schema version 9, and this program knows versions up to 7: use the newer program";
     let error = store.claim(TakeOver::Force).await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().as_str()), (StoreErrorKind::Permanent, newer));
     assert_eq!(reader.checkpoint().await.unwrap_err().to_string(), newer);
@@ -238,7 +238,7 @@ async fn schemas_that_do_not_fit_are_refused_in_one_sentence() {
     assert_eq!(error.kind(), StoreErrorKind::Passing);
     assert_eq!(
         error.to_string(),
-        "the store has schema version 4, and this program needs version 5: its writer brings it up to date"
+        "the store has schema version 4, and this program needs version 7: its writer brings it up to date"
     );
 
     let (server, database) = shared();

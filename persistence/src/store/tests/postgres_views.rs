@@ -107,6 +107,22 @@ async fn ids_are_shown_as_the_api_does_and_read_back() {
 }
 
 #[tokio::test]
+async fn replaced_metadata_reads_as_before_and_after() {
+    let (world, psql) = stored(3).await;
+    let shown = psql.rows(
+        "SELECT seq, account_id, coalesce(before, 'null'), coalesce(after, 'null')
+         FROM florin.v_replaced_metadata ORDER BY seq",
+    );
+    let expected: Vec<Vec<String>> = world
+        .replacements()
+        .into_iter()
+        .map(|(seq, id, [before, after])| vec![seq.0.to_string(), shown_id(id.0), before, after])
+        .collect();
+    assert_eq!(shown, expected);
+    assert!(shown.len() > 5, "only {} were replaced", shown.len());
+}
+
+#[tokio::test]
 async fn times_read_to_the_nanosecond() {
     let mut world = World::new(4);
     world.clock = Timestamp(1_790_000_000_000_000_000);

@@ -8,9 +8,9 @@ use super::exactly_once::world_of;
 use super::world::{World, frame_hash};
 use super::{Kind, in_both};
 use crate::store::{
-    AccountFilter, BalanceAt, BalanceFilter, Beyond, OfAccount, Order, Page, PageRequest, Side,
-    Store, StoreBatch, StoreError, StoreErrorKind, StoredAccount, StoredLedger, StoredTransaction,
-    StoredTransfer, TransferFilter,
+    AccountFilter, BalanceAt, BalanceFilter, Beyond, MetadataEquals, OfAccount, Order, Page,
+    PageRequest, Side, Store, StoreBatch, StoreError, StoreErrorKind, StoredAccount, StoredLedger,
+    StoredTransaction, StoredTransfer, TransferFilter,
 };
 
 in_both! {
@@ -26,7 +26,9 @@ in_both! {
 struct Answers {
     ledgers: Vec<StoredLedger>,
     accounts: Vec<StoredAccount>,
+    accounts_by_metadata: Vec<Vec<StoredAccount>>,
     transfers: Vec<StoredTransfer>,
+    transfers_by_metadata: Vec<Vec<StoredTransfer>>,
     of_accounts: Vec<(AccountId, Vec<StoredTransfer>, Vec<BalanceAt>)>,
     by_id: Vec<Option<StoredTransfer>>,
     transactions: Vec<(Option<StoredTransaction>, usize)>,
@@ -83,7 +85,18 @@ async fn ask(store: &Store, world: &World) -> Answers {
         keyed.push(store.keyed_record(*seq).await.unwrap().value);
     }
     let every = AccountFilter::default();
+    let (mut accounts_by_metadata, mut transfers_by_metadata) = (Vec::new(), Vec::new());
+    for nr in ["0", "1", "2", "3", "4", "true"] {
+        let metadata = vec![MetadataEquals { key: "nr".into(), value: nr.into() }];
+        let accounts = AccountFilter { metadata: metadata.clone(), ..AccountFilter::default() };
+        let transfers = TransferFilter { metadata, ..TransferFilter::default() };
+        accounts_by_metadata.push(pages(async |page| store.accounts(&accounts, page).await).await);
+        transfers_by_metadata
+            .push(pages(async |page| store.transfers(&transfers, page).await).await);
+    }
     Answers {
+        accounts_by_metadata,
+        transfers_by_metadata,
         ledgers: pages(async |page| store.ledgers(page).await).await,
         accounts: pages(async |page| store.accounts(&every, page).await).await,
         transfers,

@@ -170,6 +170,22 @@ async fn transfers_read_as_money_ids_and_times() {
 }
 
 #[tokio::test]
+async fn replaced_metadata_reads_as_before_and_after() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = stored(3, directory.path()).await;
+    let mut connection = raw(directory.path()).await;
+    let columns = ["seq", "account_id", "before", "after"];
+    let shown = rows(&mut connection, "v_replaced_metadata ORDER BY seq", &columns).await;
+    let expected: Vec<Vec<String>> = world
+        .replacements()
+        .into_iter()
+        .map(|(seq, id, [before, after])| vec![seq.0.to_string(), shown_id(id.0), before, after])
+        .collect();
+    assert_eq!(shown, expected);
+    assert!(shown.len() > 5, "only {} were replaced", shown.len());
+}
+
+#[tokio::test]
 async fn times_read_as_rfc_3339_to_the_nanosecond() {
     let directory = tempfile::tempdir().unwrap();
     let mut world = World::new(4);
@@ -407,7 +423,7 @@ async fn a_newer_schema_is_refused_in_one_sentence() {
     let error = refused(directory.path(), DIRECTORY).await;
     assert_eq!(
         error.to_string(),
-        "the store has schema version 9, and this program knows versions up to 5: use the newer program"
+        "the store has schema version 9, and this program knows versions up to 7: use the newer program"
     );
 }
 

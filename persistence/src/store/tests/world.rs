@@ -212,6 +212,9 @@ impl World {
 
     /// One command of transfers: a batch, a transaction, or one that only burns an id.
     pub(super) fn command(&mut self) {
+        if self.next_seq().0.is_multiple_of(9) {
+            self.replace_some_metadata();
+        }
         if self.random.one_in(10) {
             let timestamp = self.tick();
             let burned = IdBurned { id: TransferId(1 << 100), rejection: 48, timestamp };
@@ -297,6 +300,17 @@ impl World {
         let touched = [pending.debit_account_id, pending.credit_account_id];
         let accounts = touched.map(|id| self.change(id, timestamp)).into();
         self.push(timestamp, vec![Event::TransferExpired(expired)], accounts);
+    }
+
+    fn replace_some_metadata(&mut self) {
+        // Apart from the others' randomness, so that they stay what they were before there was this.
+        let own = Random::new(self.next_seq().0);
+        let random = std::mem::replace(&mut self.random, own);
+        let ids: Vec<AccountId> = self.accounts.keys().copied().collect();
+        let id = self.random.pick(&ids);
+        let metadata = self.metadata();
+        self.replace_metadata(id, metadata);
+        self.random = random;
     }
 
     fn new_id(&mut self) -> TransferId {
@@ -397,16 +411,16 @@ impl World {
     }
 
     /// Replaces the metadata of an account.
-    pub(super) fn replace_metadata(&mut self, id: AccountId, text: Option<&str>) {
-        let timestamp = self.tick();
-        let metadata = text.map(|text| Metadata::new(text.into(), text.as_bytes()));
+    pub(super) fn replace_metadata(&mut self, id: AccountId, metadata: Option<Metadata>) {
+        let (timestamp, seq) = (self.tick(), self.next_seq());
         let stored = self.accounts.get_mut(&id).unwrap();
-        let (before, digest_before) = (JournalSeq::NONE, stored.account.metadata_digest);
-        stored.metadata = metadata.as_ref().map(|metadata| Arc::clone(&metadata.text));
+        let (before, digest_before) = (stored.account.metadata_seq, stored.account.metadata_digest);
         stored.account.metadata_digest = metadata_digest(metadata.as_ref());
-        let after = self.change(id, timestamp);
-        let replaced = MetadataReplaced { account: 0, metadata, before, digest_before, timestamp };
-        self.push(timestamp, vec![Event::MetadataReplaced(replaced)], vec![after]);
+        stored.account.metadata_seq = metadata.as_ref().map_or(JournalSeq::NONE, |_| seq);
+        stored.metadata = metadata.as_ref().map(|metadata| Arc::clone(&metadata.text));
+        let replaced = MetadataReplaced { account: 0, before, digest_before, metadata, timestamp };
+        let accounts = vec![self.change(id, timestamp)];
+        self.push(timestamp, vec![Event::MetadataReplaced(replaced)], accounts);
     }
 
     /// The transfers up to a position, as they were then.
@@ -420,6 +434,29 @@ impl World {
             }
         };
         there.map(then).collect()
+    }
+
+    /// Of each replacement of metadata the position, the account, and the metadata before and after it.
+    pub(super) fn replacements(&self) -> Vec<(JournalSeq, AccountId, [String; 2])> {
+        let text = |metadata: &Option<Metadata>| {
+            metadata.as_ref().map_or("null".to_owned(), |metadata| metadata.text.to_string())
+        };
+        let (mut now, mut replaced) = (BTreeMap::new(), Vec::new());
+        for (seq, record, _) in &self.records {
+            for event in &record.events {
+                let (id, metadata) = match event {
+                    Event::AccountCreated(created) => (created.id, text(&created.metadata)),
+                    Event::MetadataReplaced(replaced) => {
+                        (record.accounts[replaced.account as usize].id, text(&replaced.metadata))
+                    }
+                    _ => continue,
+                };
+                if let Some(before) = now.insert(id, metadata.clone()) {
+                    replaced.push((*seq, id, [before, metadata]));
+                }
+            }
+        }
+        replaced
     }
 
     /// The records after `after` up to `upto`, as a batch.
