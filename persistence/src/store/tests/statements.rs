@@ -32,6 +32,8 @@ struct Bank {
     records: Vec<Record>,
     next_id: u128,
     open: Vec<TransferId>,
+    /// Whether transfers are imported now and then, which stand at other moments than their commands.
+    imports: bool,
 }
 
 const ACCOUNTS: [u128; 5] = [1, 2, 3, 4, 1 << 100];
@@ -46,6 +48,7 @@ impl Bank {
             records: Vec::new(),
             next_id: 1000,
             open: Vec::new(),
+            imports: false,
         };
         for (id, currency) in [(1, "USD"), (2, "EUR")] {
             bank.decide(Command::CreateLedger(CreateLedger {
@@ -92,9 +95,38 @@ impl Bank {
             self.decide(Command::ExpirePending(ExpirePending { limit: 2 }));
             return;
         }
+        if self.imports && self.random.one_in(4) {
+            self.import();
+            return;
+        }
         let count = 1 + self.random.below(6);
         let transfers: Vec<CreateTransfer> = (0..count).map(|_| self.transfer()).collect();
         self.decide(Command::CreateTransfers(transfers));
+    }
+
+    /// A batch of what was decided elsewhere, a while ago.
+    fn import(&mut self) {
+        let newest = self.state.newest_transfer().0.max(self.records[2].timestamp.0 + 100);
+        self.now = Timestamp(self.now.0.max(newest)).plus(1_000_000_000);
+        let events = self.records.iter().map(|record| record.events.len()).sum::<usize>();
+        let imported = (1..=3).map(|place| {
+            let plain = self.transfer();
+            CreateTransfer {
+                id: plain.id,
+                flags: TransferFlags::IMPORTED,
+                timestamp: Timestamp(newest + place * 1000),
+                ..CreateTransfer::new(
+                    plain.id,
+                    AccountId(1),
+                    AccountId(2),
+                    AmountInput::Minor(Amount::from_minor(7)),
+                )
+            }
+        });
+        let imported: Vec<_> = imported.collect();
+        self.decide(Command::CreateTransfers(imported));
+        let after = self.records.iter().map(|record| record.events.len()).sum::<usize>();
+        assert_eq!(after, events + 3, "all of them were imported");
     }
 
     fn transfer(&mut self) -> CreateTransfer {
@@ -174,6 +206,7 @@ impl Bank {
 
 async fn bank(seed: u64, commands: usize, place: &Place) -> (Bank, Store) {
     let mut bank = Bank::new(seed);
+    bank.imports = commands < 100;
     let store = place.open().await;
     for _ in 0..commands {
         bank.command();
