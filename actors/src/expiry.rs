@@ -1,7 +1,7 @@
 //! Pending transfers whose time is over: the shard lets them expire itself, by commands of its own that are journaled like any other.
 //!
 //! They go in slices, between what callers sent, so that a million that are due at once keep nobody waiting. No slice is decided before
-//! there is room in the journal for it, and no more than a few wait for the disk. From its moment on a pending transfer answers as
+//! there is room in the journal for it, and one at a time waits for the disk. From its moment on a pending transfer answers as
 //! expired in any case; the slice only gives back what it reserved.
 
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::size;
 
 /// A slice has no more transfers than this: about a millisecond of the shard's time.
 const SLICE_MAX: u32 = 1024;
-/// So many slices wait for the disk at once.
-const SLICES_IN_FLIGHT: usize = 2;
+/// So many slices wait for the disk at once. With two, others wait for twice as much: p99 20 ms instead of 9 while a million expire.
+const SLICES_IN_FLIGHT: usize = 1;
 /// How soon a slice is tried again that had no room, or had to wait for those before it.
 const RETRY: Duration = Duration::from_millis(1);
 /// How long a start waits for what is due before it answers anybody.
