@@ -59,15 +59,14 @@ impl Expiry {
         room: Arc<JournalRoom>,
         record_bytes_max: u64,
     ) -> Expiry {
-        let bytes =
-            |limit| size::record_bytes_max(&Command::ExpirePending(ExpirePending { limit }));
-        let fitting = u32::try_from(record_bytes_max / bytes(1)).unwrap_or(u32::MAX);
+        let fitting = record_bytes_max / size::expiry_bytes_max(1);
+        let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
         let limit = fitting.clamp(1, SLICE_MAX);
         Expiry {
             admission,
             room,
             slice: ExpirePending { limit },
-            slice_bytes: bytes(limit),
+            slice_bytes: size::expiry_bytes_max(limit),
             in_flight: Arc::new(()),
             timer: None,
         }

@@ -21,7 +21,7 @@ use crate::commit::{Released, chain};
 use crate::history::{HistoryError, PastTransfer};
 use crate::open::Running;
 use crate::shard::{Arrival, Look, LookAt, Seen, Submit};
-use crate::size::record_bytes_max;
+use crate::size::{WrongExternalId, record_bytes_max};
 use crate::write_behind::StoreCondition;
 
 /// So many ids the shard looks at in one step.
@@ -71,6 +71,9 @@ pub enum SubmitError {
     /// A command with more in it than one record can hold. Nothing was decided.
     #[error("the command is larger than one journal record can be")]
     TooLarge,
+    /// An external id that does not stand for the id beside it. Nothing was decided.
+    #[error("an external id stands for another id than the one beside it")]
+    WrongExternalId,
     /// Too much is in flight. Nothing was decided.
     #[error("too much is in flight")]
     Overloaded,
@@ -249,9 +252,6 @@ impl Florin {
     ///
     /// # Errors
     /// See [`SubmitError`]: only [`SubmitError::OutcomeUnknown`] leaves open whether the command happened.
-    ///
-    /// # Panics
-    /// When an external id in the command does not stand for the id beside it. Nothing was decided then.
     pub async fn submit(
         &self,
         command: Command,
@@ -278,10 +278,7 @@ impl Florin {
     /// # Errors
     /// Those of [`Florin::submit`] that leave nothing open.
     pub async fn rehearse(&self, command: Command) -> Result<Answer, SubmitError> {
-        let bytes = record_bytes_max(&command);
-        if bytes > self.running.record_bytes_max {
-            return Err(SubmitError::TooLarge);
-        }
+        let bytes = self.bytes_of(&command)?;
         // As much in flight as if it were decided, and nothing of the journal's room.
         let permit = self.running.admission.admit(command.events() as u64, bytes, u64::MAX);
         let permit = permit.map_err(refused)?;
@@ -294,16 +291,23 @@ impl Florin {
         Box::pin(self.answer_differing(released.seq, decision)).await
     }
 
+    /// What a command may take in the journal, if it can be sent at all.
+    fn bytes_of(&self, command: &Command) -> Result<u64, SubmitError> {
+        let bytes =
+            record_bytes_max(command).map_err(|WrongExternalId| SubmitError::WrongExternalId)?;
+        if bytes > self.running.record_bytes_max {
+            return Err(SubmitError::TooLarge);
+        }
+        Ok(bytes)
+    }
+
     /// Sends a command to the shard, if there is room for what it may become.
     fn send(
         &self,
         command: Command,
         key: Option<CommandKey>,
     ) -> Result<oneshot::Receiver<Released<Result<Verdict, Unreadable>>>, SubmitError> {
-        let bytes = record_bytes_max(&command);
-        if bytes > self.running.record_bytes_max {
-            return Err(SubmitError::TooLarge);
-        }
+        let bytes = self.bytes_of(&command)?;
         let permit = self.admit(command.events() as u64, bytes)?;
         let (reply, released) = oneshot::channel();
         let submit = Submit { command, key, permit, reply };

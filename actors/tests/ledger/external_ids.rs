@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use florin_actors::{FoundAccount, FoundTransaction, FoundTransfer, Options, WriteBehind, verify};
+use florin_actors::{
+    FoundAccount, FoundTransaction, FoundTransfer, Options, SubmitError, WriteBehind, verify,
+};
 use florin_engine::{
     AccountFlags, AccountId, Command, CreateAccount, CreateTransaction, CreateTransfer, ExternalId,
     Metadata, ReplaceMetadata, ReverseTransaction, ReverseTransfer, Transfer, TransferId,
@@ -252,11 +254,36 @@ async fn external_ids_go_through_snapshots_when_their_segments_are_gone() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "an external id stands for another id")]
-async fn an_external_id_of_another_id_is_not_sent() {
+async fn an_external_id_of_another_id_is_refused_and_nothing_is_decided() {
     let bank = TestBank::open();
     bank.accounts(2).await;
-    let mut other = named_transfer("order-1", 1, 2, "5");
-    other.id = TransferId(7);
-    let _ = bank.florin.submit(Command::CreateTransfers(vec![other]), None).await;
+    let before = bank.florin.positions().durable;
+    let mut leg = named_transfer("order-1", 1, 2, "5");
+    leg.id = TransferId(7);
+    let transaction = |id, external_id, transfers| CreateTransaction {
+        id: TransferId(id),
+        external_id,
+        transfers,
+        metadata: None,
+        conditions: Vec::new(),
+    };
+    let account =
+        CreateAccount { external_id: leg.external_id.clone(), ..CreateAccount::new(AccountId(9)) };
+    let one = vec![transfer(11, 1, 2, "1")];
+    let whole = transaction(10, leg.external_id.clone(), one);
+    let of_leg = transaction(8, None, vec![leg.clone()]);
+    for command in [
+        Command::CreateTransfers(vec![transfer(12, 1, 2, "1"), leg]),
+        Command::CreateTransaction(of_leg),
+        Command::CreateAccounts(vec![account]),
+        Command::CreateTransaction(whole),
+    ] {
+        let rehearsed = bank.florin.rehearse(command.clone()).await;
+        assert_eq!(rehearsed.err(), Some(SubmitError::WrongExternalId), "{command:?}");
+        let submitted = bank.florin.submit(command, None).await;
+        assert_eq!(submitted.err(), Some(SubmitError::WrongExternalId));
+    }
+    assert_eq!(bank.florin.positions().durable, before);
+    let right = Command::CreateTransfers(vec![named_transfer("order-1", 1, 2, "5")]);
+    done(&bank, right).await;
 }

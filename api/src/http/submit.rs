@@ -108,6 +108,10 @@ fn refused(error: &SubmitError, subject: Subject) -> ApiError {
             ApiError::InvalidRequest { fault, index }
         }
         SubmitError::TooLarge => ApiError::CommandTooLarge,
+        SubmitError::WrongExternalId => {
+            tracing::error!("an external id was decoded beside another id");
+            ApiError::Internal
+        }
         SubmitError::Overloaded => ApiError::Overloaded,
         SubmitError::StorageFull => ApiError::StorageFull,
         SubmitError::Stopping => ApiError::Stopping,
