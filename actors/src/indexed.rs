@@ -39,6 +39,10 @@ impl IndexOnDisk {
 }
 
 impl DecidedBefore for IndexOnDisk {
+    fn expect(&mut self, ids: &mut dyn Iterator<Item = TransferId>) {
+        self.index.warm(Namespace::Transfer, ids.map(|id| id.0));
+    }
+
     fn transfer(&mut self, id: TransferId) -> Option<Decided> {
         self.get(Namespace::Transfer, id.0)
     }

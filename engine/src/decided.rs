@@ -157,10 +157,15 @@ impl DecidedKind {
     }
 }
 
+/// How many ids of a batch are looked for at a time.
+pub const ASKED_AHEAD: usize = 64;
+
 /// Answers for the ids and keys that are no longer in memory.
 ///
 /// Must be a function of the history alone: what it says decides outcomes.
 pub trait DecidedBefore {
+    /// Says which ids [`DecidedBefore::transfer`] will be asked for next, at most [`ASKED_AHEAD`], so that waits may overlap.
+    fn expect(&mut self, _ids: &mut dyn Iterator<Item = TransferId>) {}
     /// What the id was decided to be, if it is indexed.
     fn transfer(&mut self, id: TransferId) -> Option<Decided>;
     /// What the key with this hash was used for, if it is indexed.
@@ -200,16 +205,19 @@ const BUCKETS_MAX: usize = 1 << 20;
 /// behind: when it is full, the next generation begins.
 struct Generation {
     entries: HashTable<Entry>,
-    /// Entries that may still come. One that is taken back may leave its place used.
-    room: usize,
     last_seq: JournalSeq,
 }
 
 impl Generation {
     fn new(buckets: usize) -> Generation {
-        let room = buckets / 8 * 7;
-        let entries = HashTable::with_capacity(room);
-        Generation { entries, room, last_seq: JournalSeq::NONE }
+        let entries = HashTable::with_capacity(buckets / 8 * 7);
+        Generation { entries, last_seq: JournalSeq::NONE }
+    }
+
+    /// Whether the table must grow for one more. An entry that was taken back has given its place back too, or has made the
+    /// capacity smaller.
+    fn is_full(&self) -> bool {
+        self.entries.len() == self.entries.capacity()
     }
 }
 
@@ -246,12 +254,11 @@ impl RecentIds {
 
     /// Remembers an id that is not there yet. Positions never fall.
     pub(crate) fn insert(&mut self, id: u128, decided: Decided) {
-        if self.generations.back().is_none_or(|newest| newest.room == 0) {
+        if self.generations.back().is_none_or(Generation::is_full) {
             self.generations.push_back(Generation::new(self.buckets));
             self.buckets = BUCKETS_MAX.min(self.buckets * 4);
         }
         let newest = self.generations.back_mut().expect("one was pushed when there was none");
-        newest.room -= 1;
         newest.last_seq = decided.seq;
         let hasher = &self.hasher;
         newest.entries.insert_unique(hasher.hash_one(id), Entry { id, decided }, |entry| {
@@ -275,6 +282,9 @@ impl RecentIds {
         self.indexed = self.indexed.max(indexed);
         while self.generations.front().is_some_and(|oldest| oldest.last_seq <= self.indexed) {
             self.generations.pop_front();
+        }
+        if self.generations.is_empty() {
+            self.buckets = BUCKETS_MIN;
         }
     }
 }
@@ -313,7 +323,6 @@ mod tests {
         let mut buckets = Vec::new();
         for id in 1..=3_000_000 {
             recent.insert(id, decided(id as u64));
-            // What is taken back does not make room: its place may be used for ever.
             if id % 3 == 0 {
                 recent.remove(id);
             }
@@ -323,8 +332,34 @@ mod tests {
             }
             assert_eq!(newest.entries.num_buckets(), *buckets.last().unwrap(), "after {id}");
         }
-        let expected = [14, 16, 18, 20, 20, 20].map(|power| 1_usize << power);
+        let expected = [14, 16, 18, 20, 20].map(|power| 1_usize << power);
         assert_eq!(buckets, expected);
         assert!((1..=3_000_000).all(|id| recent.get(id).is_some() == (id % 3 != 0)));
+    }
+
+    /// Commands that are only tried, and chains that are undone, would otherwise fill the memory with empty tables.
+    #[test]
+    fn what_is_taken_back_leaves_its_place() {
+        let mut recent = RecentIds::new(7);
+        recent.insert(0, decided(1));
+        for id in 1..=200_000 {
+            recent.insert(id, decided(2));
+            recent.remove(id);
+        }
+        assert_eq!(recent.generations.len(), 1);
+        assert_eq!(recent.generations[0].entries.num_buckets(), BUCKETS_MIN);
+        assert_eq!(recent.len(), 1);
+    }
+
+    #[test]
+    fn a_ledger_at_rest_begins_small_again() {
+        let mut recent = RecentIds::new(7);
+        for id in 1..=100_000 {
+            recent.insert(id, decided(id as u64));
+        }
+        recent.forget(JournalSeq(100_000));
+        assert_eq!(recent.generations.len(), 0);
+        recent.insert(1, decided(100_001));
+        assert_eq!(recent.generations[0].entries.num_buckets(), BUCKETS_MIN);
     }
 }

@@ -37,7 +37,9 @@ pub use command::{
 };
 pub use condition::{Comparison, Condition, Expected, SignedInput};
 pub use decide::{Unreadable, WHOLE_TRANSACTION};
-pub use decided::{Decided, DecidedBefore, DecidedKind, DecidedSpace, NothingBefore, Settlement};
+pub use decided::{
+    ASKED_AHEAD, Decided, DecidedBefore, DecidedKind, DecidedSpace, NothingBefore, Settlement,
+};
 pub use external::{ExternalId, ExternalIdError};
 pub use ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};
 pub use ledger::{Ledger, LedgerTotals, ledger_state_hash};

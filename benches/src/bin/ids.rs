@@ -8,8 +8,8 @@ use std::{env, fs, io};
 use florin_actors::{Durability, Florin, Options, WriteBehind};
 use florin_benches::figures::{median, percentile, thousands};
 use florin_engine::{
-    AccountId, Amount, AmountInput, Command, CreateAccount, CreateTransfer, ItemOutcome,
-    JournalSeq, TransferId,
+    ASKED_AHEAD, AccountId, Amount, AmountInput, Command, CreateAccount, CreateTransfer,
+    ItemOutcome, JournalSeq, TransferId,
 };
 use florin_persistence::decided::{Decided, DecidedIndex, Entry, IndexOptions, Namespace};
 use tempfile::TempDir;
@@ -20,8 +20,6 @@ const BATCH: u64 = 8_190;
 const INDEX_BATCH: u64 = 500_000;
 /// Ids asked for in one measurement.
 const ASKED: u64 = 1_000_000;
-/// Ids that are fetched together.
-const WARMED: usize = 64;
 /// Retries of old transfers that are measured.
 const RETRIES: u64 = 2_000;
 const ROUNDS: usize = 5;
@@ -96,7 +94,7 @@ fn index(ids: u64) -> io::Result<()> {
     );
     println!("  process                 {:>12}", mib(resident()));
     let get = |number: u64| index.get(Namespace::Transfer, id(number)).map_err(io::Error::other);
-    let (mut alone, mut warmed, mut old) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut new, mut expected, mut old) = (Vec::new(), Vec::new(), Vec::new());
     let before = index.lookups().disk;
     for round in 0..ROUNDS as u64 {
         let first = NEW + 2 * round * ASKED;
@@ -104,16 +102,16 @@ fn index(ids: u64) -> io::Result<()> {
         for number in first..first + ASKED {
             assert!(get(number)?.is_none(), "it is new");
         }
-        alone.push(nanos_each(began, ASKED));
+        new.push(nanos_each(began, ASKED));
         let numbers: Vec<u64> = (first + ASKED..first + 2 * ASKED).collect();
         let began = Instant::now();
-        for numbers in numbers.chunks(WARMED) {
+        for numbers in numbers.chunks(ASKED_AHEAD) {
             index.warm(Namespace::Transfer, numbers.iter().map(|number| id(*number)));
             for number in numbers {
                 assert!(get(*number)?.is_none(), "it is new");
             }
         }
-        warmed.push(nanos_each(began, ASKED));
+        expected.push(nanos_each(began, ASKED));
         // Spread over all of them.
         let asked = RETRIES;
         let began = Instant::now();
@@ -125,8 +123,8 @@ fn index(ids: u64) -> io::Result<()> {
     }
     let through = index.lookups().disk - before - ROUNDS as u64 * RETRIES;
     let asked = 2 * ROUNDS as u64 * ASKED;
-    println!("  a new id, alone         {:>12.0} ns", median(alone));
-    println!("  a new id, {WARMED} at once    {:>12.0} ns", median(warmed));
+    println!("  a new id, alone         {:>12.0} ns", median(new));
+    println!("  a new id, of a batch    {:>12.0} ns", median(expected));
     println!("  looked up in vain       {:>12.6} of the new", through as f64 / asked as f64);
     println!("  an old id               {:>12.1} us", median(old) / 1e3);
     drop(index);

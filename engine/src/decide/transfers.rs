@@ -6,7 +6,7 @@ use crate::accounts::Slot;
 use crate::amount::{Amount, SignedAmount};
 use crate::asking::Asking;
 use crate::command::CreateTransfer;
-use crate::decided::{Decided, DecidedBefore, DecidedKind};
+use crate::decided::{ASKED_AHEAD, Decided, DecidedBefore, DecidedKind};
 use crate::ids::{Timestamp, TransferId};
 use crate::moments::Moments;
 use crate::pending::{Pending, expires_at};
@@ -39,6 +39,10 @@ impl State {
         let items = transfers.len() as u32;
         let import = Import::of_transfers(transfers, deciding.timestamp);
         for ((transfer, amount), index) in transfers.iter().zip(amounts).zip(0_u32..) {
+            if items > 1 && (index as usize).is_multiple_of(ASKED_AHEAD) {
+                let next = transfers[index as usize..].iter().take(ASKED_AHEAD);
+                before.expect(&mut next.map(|transfer| transfer.id));
+            }
             let item = Item {
                 index,
                 last: index == items - 1,

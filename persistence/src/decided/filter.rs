@@ -18,7 +18,7 @@ pub(super) const WORDS_PER_BLOCK: usize = 8;
 pub(super) const IDS_PER_BLOCK: u64 = 32;
 
 /// Hashes whose blocks are fetched together.
-pub(super) const TOUCHED_AHEAD: usize = 32;
+pub(super) const TOUCHED_AHEAD: usize = 64;
 
 /// Odd multipliers, one for each word: the top six bits of each product choose the bit.
 const MULTIPLIERS: [u32; WORDS_PER_BLOCK] = [
@@ -96,7 +96,7 @@ impl Filter {
     /// Adds many hashes, some at a time, so that the waits for memory overlap.
     pub(super) fn insert_all(&self, hashes: &[u64]) {
         for part in hashes.chunks(TOUCHED_AHEAD) {
-            self.touch(part.iter().copied());
+            self.touch(part);
             part.iter().for_each(|&hash| self.insert(hash));
         }
     }
@@ -104,10 +104,10 @@ impl Filter {
     /// Fetches the blocks of hashes that are about to be inserted or asked for. The loads do not
     /// wait for one another, as those of separate questions mostly do; past a few dozen hashes
     /// nothing more is won.
-    pub(super) fn touch(&self, hashes: impl Iterator<Item = u64>) {
-        let load = |hash| self.block(hash).words[0].load(Ordering::Relaxed);
+    pub(super) fn touch(&self, hashes: &[u64]) {
+        let load = |&hash| self.block(hash).words[0].load(Ordering::Relaxed);
         // Without a use of the values the compiler could leave the loads out.
-        std::hint::black_box(hashes.fold(0, |sum, hash| sum ^ load(hash)));
+        std::hint::black_box(hashes.iter().map(load).fold(0, |sum, word| sum ^ word));
     }
 
     /// False: certainly never inserted. True: inserted, or one of the rare false positives.
