@@ -86,6 +86,20 @@ impl Admission {
         if within || queue_is_empty { Ok(permit) } else { Err(Refusal::Overloaded) }
     }
 
+    /// Takes a place for what the ledger does by itself. It counts like the others', but only room bounds it: callers that fill every
+    /// place must not keep it waiting.
+    ///
+    /// # Errors
+    /// There is no room, or the door is closed.
+    pub(crate) fn admit_own(self: &Arc<Self>, bytes: u64, room: u64) -> Result<Permit, Refusal> {
+        let bytes_before = self.bytes.fetch_add(bytes, Ordering::SeqCst);
+        let permit = Permit { admission: self.clone(), events: 0, bytes };
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Refusal::Stopping);
+        }
+        if bytes_before + bytes > room { Err(Refusal::StorageFull) } else { Ok(permit) }
+    }
+
     /// Admits nobody any more.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
@@ -148,6 +162,18 @@ mod tests {
         drop(whole);
         assert_eq!(admission.admit(8190, 4000, 3999).unwrap_err(), Refusal::StorageFull);
         assert_eq!((admission.events_in_flight(), admission.bytes_in_flight()), (0, 0));
+    }
+
+    #[test]
+    fn callers_do_not_keep_the_ledger_itself_out() {
+        let admission = admission();
+        let _callers = admission.admit(10, 100, ROOM).unwrap();
+        let _own = admission.admit_own(1000, ROOM).unwrap();
+        assert_eq!((admission.events_in_flight(), admission.bytes_in_flight()), (10, 1100));
+        assert_eq!(admission.admit_own(1000, 2099).unwrap_err(), Refusal::StorageFull);
+        admission.close();
+        assert_eq!(admission.admit_own(1, ROOM).unwrap_err(), Refusal::Stopping);
+        assert_eq!(admission.bytes_in_flight(), 1100);
     }
 
     #[test]

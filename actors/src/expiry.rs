@@ -11,7 +11,7 @@ use actix::{AsyncContext, Context, Handler, Message, SpawnHandle};
 use florin_engine::{Command, ExpirePending, JournalSeq, Record, Timestamp, Verdict};
 use florin_persistence::journal::JournalRoom;
 
-use crate::admission::{Admission, Permit};
+use crate::admission::{Admission, Permit, Refusal};
 use crate::commit::Item;
 use crate::metrics;
 use crate::shard::Shard;
@@ -72,13 +72,12 @@ impl Expiry {
         }
     }
 
-    /// A place for a slice, if there is one.
-    fn admit(&self) -> Option<Permit> {
+    /// A place for a slice, if there is one; `Overloaded` while another slice is on its way.
+    fn admit(&self) -> Result<Permit, Refusal> {
         if Arc::strong_count(&self.in_flight) > SLICES_IN_FLIGHT {
-            return None;
+            return Err(Refusal::Overloaded);
         }
-        // It takes none of the places of callers, so that these can not keep it waiting.
-        self.admission.admit(0, self.slice_bytes, self.room.bytes()).ok()
+        self.admission.admit_own(self.slice_bytes, self.room.bytes())
     }
 }
 
@@ -101,7 +100,7 @@ impl Shard {
         let now = self.clock.now();
         if self.state.next_expiry().is_some_and(|next| next <= now) {
             self.guarded(|shard| {
-                if let Some(permit) = shard.expiry.admit() {
+                if let Ok(permit) = shard.expiry.admit() {
                     shard.expire(permit);
                 }
             });
@@ -120,7 +119,7 @@ impl Shard {
         }
     }
 
-    /// At the start: everything that is due goes before anything is answered.
+    /// At the start: everything that is due goes before anything is answered. Without room for it, reads are not kept waiting.
     pub(crate) fn expire_before_the_first_answer(&mut self, context: &mut Context<Self>) {
         let began = std::time::Instant::now();
         while let Some(next) = self.state.next_expiry()
@@ -129,8 +128,11 @@ impl Shard {
             && began.elapsed() < START_PATIENCE
         {
             match self.expiry.admit() {
-                Some(permit) => self.guarded(|shard| shard.expire(permit)),
-                None => std::thread::park_timeout(RETRY),
+                Ok(permit) => self.guarded(|shard| shard.expire(permit)),
+                Err(Refusal::StorageFull) if self.expiry.room.is_blocked() => break,
+                Err(Refusal::Stopping) => break,
+                // Another slice is on its way, or room is just being made.
+                Err(_) => std::thread::park_timeout(RETRY),
             }
         }
         self.expire_due(context);

@@ -98,7 +98,8 @@ impl Reader {
         }
         let ledger = found.account.ledger;
         self.learn_scales(std::iter::once(ledger)).await.map_err(|_| None)?;
-        Ok(found)
+        // The cache may have the first account of a ledger before the store has the ledger.
+        self.scale(ledger).map(|_| found).ok_or(None)
     }
 
     /// The page of the account's history that `query` names, as of [`CachedAccount::as_of`], if it is kept for the version that was found.

@@ -145,10 +145,9 @@ impl Shared {
 
     /// Makes the ledgers that a durable record opened known to the edge.
     pub(crate) fn learn_ledgers(&self, record: &Record) {
-        for event in &record.events {
-            if let Event::LedgerCreated(ledger) = event {
-                self.learn_scale(ledger.id, ledger.scale);
-            }
+        // The command that creates one does nothing else.
+        if let [Event::LedgerCreated(ledger)] = &record.events[..] {
+            self.learn_scale(ledger.id, ledger.scale);
         }
     }
 

@@ -3,6 +3,8 @@
 use crate::amount::{Amount, SignedAmount};
 use crate::fixed::FixedFields;
 use crate::ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp};
+use crate::record::AccountCreated;
+use crate::transfer::metadata_digest;
 
 /// What an account must and must not do. The bits are those of the reference, and part of the durable format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -169,6 +171,28 @@ pub struct AccountAfter {
 }
 
 impl Account {
+    /// The account as the command at `seq` created it.
+    #[must_use]
+    pub fn created(seq: JournalSeq, created: &AccountCreated) -> Account {
+        let seq_if = |said: bool| if said { seq } else { JournalSeq::NONE };
+        Account {
+            id: created.id,
+            balances: Balances::default(),
+            user_data_128: created.user_data_128,
+            overdraft_limit: created.overdraft_limit,
+            user_data_64: created.user_data_64,
+            timestamp: created.timestamp,
+            version: 0,
+            metadata_digest: metadata_digest(created.metadata.as_ref()),
+            metadata_seq: seq_if(created.metadata.is_some()),
+            external_id_seq: seq_if(created.external_id.is_some()),
+            user_data_32: created.user_data_32,
+            ledger: created.ledger,
+            code: created.code,
+            flags: created.flags,
+        }
+    }
+
     /// The part of the account that commands change.
     #[must_use]
     pub fn after(&self) -> AccountAfter {

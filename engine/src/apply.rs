@@ -2,7 +2,7 @@
 //!
 //! Applying can not fail where deciding has ruled; its errors are those of a damaged record at replay.
 
-use crate::account::{Account, AccountFlags, Balances};
+use crate::account::{Account, AccountFlags};
 use crate::accounts::Slot;
 use crate::amount::Amount;
 use crate::decided::Settlement;
@@ -26,26 +26,8 @@ impl State {
     }
 
     pub(crate) fn apply_account_created(&mut self, created: &AccountCreated) {
-        let seq_if = |said: bool| if said { self.seq.next() } else { JournalSeq::NONE };
-        let metadata_seq = seq_if(created.metadata.is_some());
-        let external_id_seq = seq_if(created.external_id.is_some());
         self.moments.account(created.timestamp);
-        let slot = self.accounts.insert(Account {
-            id: created.id,
-            balances: Balances::default(),
-            user_data_128: created.user_data_128,
-            overdraft_limit: created.overdraft_limit,
-            user_data_64: created.user_data_64,
-            timestamp: created.timestamp,
-            version: 0,
-            metadata_digest: metadata_digest(created.metadata.as_ref()),
-            metadata_seq,
-            external_id_seq,
-            user_data_32: created.user_data_32,
-            ledger: created.ledger,
-            code: created.code,
-            flags: created.flags,
-        });
+        let slot = self.accounts.insert(Account::created(self.seq.next(), created));
         self.state_hash = self.state_hash.wrapping_add(self.accounts.at(slot).hash);
         self.totals_mut(created.ledger).accounts += 1;
     }

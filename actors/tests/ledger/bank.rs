@@ -36,8 +36,12 @@ impl TestBank {
 
     /// Stops and opens again.
     pub(crate) async fn restart(self) -> TestBank {
+        self.restart_with(|options| options).await
+    }
+
+    pub(crate) async fn restart_with(self, change: impl FnOnce(Options) -> Options) -> TestBank {
         self.florin.stop().await;
-        let florin = Florin::open(options(self.path())).unwrap();
+        let florin = Florin::open(change(options(self.path()))).unwrap();
         TestBank { florin, directory: self.directory }
     }
 

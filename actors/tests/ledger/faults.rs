@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use florin_actors::{Condition, Options, SubmitError};
+use florin_engine::{AccountId, CreateTransfer, TransferFlags};
 use florin_persistence::disk::Disk;
 use florin_persistence::disk::faulty::{FaultyDisk, Op};
 
@@ -28,7 +29,7 @@ async fn after_a_failed_sync_nothing_is_answered_and_nothing_acknowledged_is_los
     assert!(failed.contains("journal"), "{failed}");
     assert!(matches!(bank.florin.condition(), Condition::Failed { .. }));
     // A read would show what may not be on the disk.
-    assert!(bank.florin.account(florin_engine::AccountId(2)).await.is_err());
+    assert!(bank.florin.account(AccountId(2)).await.is_err());
     disk.heal();
     let after = bank.batch(vec![transfer(3, 1, 2, "7")], None).await;
     assert_eq!(after.unwrap_err(), SubmitError::OutcomeUnknown, "a sync is never tried again");
@@ -41,28 +42,69 @@ async fn after_a_failed_sync_nothing_is_answered_and_nothing_acknowledged_is_los
     bank.florin.stop().await;
 }
 
-#[tokio::test]
-async fn a_full_disk_refuses_before_anything_is_decided_and_goes_on_when_there_is_space() {
-    let disk = FaultyDisk::new();
-    let bank = bank_on(&disk);
-    bank.accounts(2).await;
-    disk.fail(Op::Allocate, ErrorKind::StorageFull);
-    let mut moved = 0;
+/// Moves cents from account 1 to 2 until the disk is full; gives how many.
+async fn fill(bank: &TestBank) -> i128 {
     let mut id = 0;
     loop {
         let transfers = (id + 1..=id + 100).map(|id| transfer(id, 1, 2, "0.01")).collect();
         match bank.batch(transfers, None).await {
             Ok(answer) => {
                 assert_eq!(answer.exceptions, []);
-                (moved, id) = (moved + 100, id + 100);
+                id += 100;
             }
-            Err(SubmitError::StorageFull) => break,
+            Err(SubmitError::StorageFull) => return id as i128,
             // A spare that was being made when the disk filled.
             Err(SubmitError::Overloaded) => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),
         }
-        assert!(moved < 1_000_000, "the disk is full");
+        assert!(id < 1_000_000, "the disk is full");
     }
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_answers_reads_though_a_transfer_is_due() {
+    let disk = FaultyDisk::new();
+    let bank = bank_on(&disk);
+    bank.accounts(2).await;
+    let pending = CreateTransfer {
+        flags: TransferFlags::PENDING,
+        timeout: 2,
+        ..transfer(9_000_001, 1, 2, "5")
+    };
+    assert_eq!(bank.batch(vec![pending], None).await.unwrap().exceptions, []);
+    disk.fail(Op::Allocate, ErrorKind::StorageFull);
+    let moved = fill(&bank).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let restarted =
+        bank.restart_with(|options| Options { disk: Arc::new(disk.clone()), ..options });
+    let answered = async {
+        let bank = restarted.await;
+        assert_eq!(bank.balance(2).await, moved, "reads go on");
+        bank
+    };
+    let bank = tokio::time::timeout(Duration::from_secs(20), answered).await.unwrap();
+    let reserved = async || {
+        let found = bank.florin.account(AccountId(2)).await.unwrap().value.unwrap();
+        found.account.balances.credits_pending.minor_units()
+    };
+    assert_eq!(reserved().await, 500, "there is no room to write that it is over");
+    disk.heal();
+    let released = async {
+        while reserved().await > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), released).await.unwrap();
+    bank.florin.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_before_anything_is_decided_and_goes_on_when_there_is_space() {
+    let disk = FaultyDisk::new();
+    let bank = bank_on(&disk);
+    bank.accounts(2).await;
+    disk.fail(Op::Allocate, ErrorKind::StorageFull);
+    let moved = fill(&bank).await;
     assert_eq!(bank.florin.condition(), Condition::StorageFull);
     assert_eq!(bank.balance(2).await, moved, "reads go on");
     disk.heal();

@@ -177,7 +177,7 @@ impl State {
         }
         let item = opening_transfer(id, ledger, balance);
         let asking = opening_asking(&item, balance, ledger);
-        self.create_transfer(deciding, 0, asking, timestamp.plus(2), before)
+        self.create_transfer(deciding, 0, asking, None, timestamp.plus(2), before)
     }
 
     /// Whether an account that exists was opened with this balance.

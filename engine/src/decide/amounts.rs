@@ -74,11 +74,16 @@ impl State {
                 self.ledger_of(&transfers[*by_id.get(&asked.pending_id)?])
             })
         };
-        let read = |(index, asked): (usize, &CreateTransfer)| {
+        let mut read = |(index, asked): (usize, &CreateTransfer)| {
             self.readable_conditions(index as u32, &asked.conditions)?;
             read_amount(asked.amount, index, "amount", || self.scale(ledger(asked)?))
         };
-        transfers.iter().enumerate().map(read).collect()
+        // Collecting results does not know how many there will be, and grows step by step.
+        let mut amounts = Vec::with_capacity(transfers.len());
+        for asked in transfers.iter().enumerate() {
+            amounts.push(read(asked)?);
+        }
+        Ok(amounts)
     }
 
     fn readable_conditions(&self, index: u32, conditions: &[Condition]) -> Result<(), Unreadable> {

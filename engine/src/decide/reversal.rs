@@ -6,7 +6,6 @@ use crate::asking::Asking;
 use crate::command::{CreateTransfer, ReverseTransfer};
 use crate::decided::{DecidedBefore, DecidedKind};
 use crate::ids::TransferId;
-use crate::record::ItemOutcome;
 use crate::rejection::Rejection;
 use crate::state::State;
 use crate::transfer::{Transfer, TransferFlags};
@@ -36,13 +35,8 @@ impl State {
         let item = Item { index: 0, last: true, linked: false, burns: Some(id) };
         self.chain_item(deciding, item, |state, deciding| {
             let asking = asking_reversal(&transfer, &asked.original, None);
-            let digest = asking.content_digest();
-            state
-                .rule_id(id, digest, DecidedKind::Transfer, before)
-                .map_err(|outcome| state.note_difference(deciding, 0, asking, outcome))?;
-            state.rule_reversal(&asked.original, before).map_err(ItemOutcome::Rejected)?;
-            let timestamp = deciding.timestamp;
-            state.create_transfer(deciding, 0, asking, timestamp, before)
+            let (original, timestamp) = (Some(&asked.original), deciding.timestamp);
+            state.create_transfer(deciding, 0, asking, original, timestamp, before)
         });
         1
     }

@@ -159,15 +159,13 @@ impl State {
         self.ids.insert(id.0, Decided { seq, digest, timestamp: begin, kind });
         for (leg, index) in legs.iter().zip(0_u32..) {
             let timestamp = begin.plus(u64::from(index) + 1);
-            let ruled = match originals {
-                Originals::Found(originals) => {
-                    let ruled = self.rule_reversal(&originals[index as usize], before);
-                    ruled.map_err(ItemOutcome::Rejected)
-                }
-                Originals::None | Originals::Missing => import.rule_transfer(leg.item),
+            let original = match originals {
+                Originals::Found(originals) => originals.get(index as usize),
+                Originals::None | Originals::Missing => None,
             };
-            let created =
-                ruled.and_then(|()| self.create_transfer(deciding, index, *leg, timestamp, before));
+            let created = import.rule_transfer(leg.item).and_then(|()| {
+                self.create_transfer(deciding, index, *leg, original, timestamp, before)
+            });
             let Err(outcome) = created else { continue };
             self.roll_back(deciding, chain);
             deciding.exceptions.push((index, outcome));

@@ -13,7 +13,7 @@ use crate::pending::{Pending, expires_at};
 use crate::record::{Event, ItemOutcome};
 use crate::rejection::Rejection;
 use crate::state::State;
-use crate::transfer::TransferFlags;
+use crate::transfer::{Transfer, TransferFlags};
 
 /// What is found out about a transfer that nothing speaks against.
 pub(super) struct Ruled {
@@ -53,7 +53,7 @@ impl State {
                 import.rule_transfer(transfer)?;
                 let timestamp = deciding.timestamp.plus(u64::from(index));
                 let asking = state.asking(transfer, *amount, None);
-                state.create_transfer(deciding, index, asking, timestamp, before)
+                state.create_transfer(deciding, index, asking, None, timestamp, before)
             });
         }
         items
@@ -74,11 +74,13 @@ impl State {
         Asking { item, amount, ledger, transaction_id, reverses }
     }
 
+    /// Decides a transfer, which moves back what `reversed` moved if it is a reversal.
     pub(super) fn create_transfer(
         &mut self,
         deciding: &mut Deciding,
         index: u32,
         asking: Asking<'_>,
+        reversed: Option<&Transfer>,
         timestamp: Timestamp,
         before: &mut dyn DecidedBefore,
     ) -> Result<(), ItemOutcome> {
@@ -86,6 +88,9 @@ impl State {
         let digest = asking.content_digest();
         if let Err(outcome) = self.rule_id(id, digest, DecidedKind::Transfer, before) {
             return Err(self.note_difference(deciding, index, asking, outcome));
+        }
+        if let Some(original) = reversed {
+            self.rule_reversal(original, before).map_err(ItemOutcome::Rejected)?;
         }
         let ruled = match asking.item.flags.settlement() {
             None => self.rule_transfer(&asking, timestamp).map_err(ItemOutcome::Rejected)?,

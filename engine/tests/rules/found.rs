@@ -1,8 +1,8 @@
 //! What random histories found, each in its least form.
 
 use florin_engine::{
-    AccountId, Amount, AmountInput, Command, CommandKey, CreateTransaction, CreateTransfer,
-    ItemOutcome, Key, KeyRule, TransferFlags, TransferId, Verdict,
+    AccountId, Amount, AmountInput, Command, CommandKey, CreateTransaction, CreateTransfer, Event,
+    ItemOutcome, Key, KeyRule, ReverseTransaction, Transfer, TransferFlags, TransferId, Verdict,
 };
 
 use crate::script::{TestBank, check};
@@ -51,6 +51,44 @@ fn a_transaction_refused_because_a_leg_happened_before_leaves_its_key_free() {
     assert_eq!(second.record, None);
     // A refusal does not use up a key.
     assert!(matches!(transact(&mut bank, 22, 2), Verdict::Decided(_)));
+}
+
+#[test]
+fn a_reversal_uses_up_no_id_that_was_decided() {
+    let mut bank = TestBank::default();
+    let taken = TransferId::of_leg(TransferId(30), 0);
+    for line in ["account 1", "account 2"] {
+        assert_eq!(bank.run(line), "created");
+    }
+    let amount = AmountInput::Minor(Amount::from_minor(5));
+    let transfer = |id| CreateTransfer::new(id, AccountId(1), AccountId(2), amount);
+    let first = bank.decide(Command::CreateTransfers(vec![transfer(taken)])).unwrap();
+    assert_eq!(first.exceptions, []);
+    let sale = CreateTransaction {
+        id: TransferId(20),
+        external_id: None,
+        transfers: vec![transfer(TransferId(9))],
+        metadata: None,
+        conditions: Vec::new(),
+    };
+    let sale = bank.decide(Command::CreateTransaction(sale)).unwrap().record.unwrap().events;
+    let [Event::TransactionCreated(original), Event::TransferPosted(leg)] = &sale[..] else {
+        panic!("a transaction of one leg: {sale:?}")
+    };
+    // Not what the leg moved, which the index can not tell.
+    let leg = Transfer { amount: Amount::from_minor(4), ..leg.transfer.clone() };
+    let reverse = ReverseTransaction {
+        id: TransferId(30),
+        external_id: None,
+        original: original.clone(),
+        legs: vec![leg],
+        metadata: None,
+        conditions: Vec::new(),
+    };
+    let refused = bank.decide(Command::ReverseTransaction(Box::new(reverse))).unwrap();
+    assert!(matches!(refused.exceptions[..], [(0, ItemOutcome::Differs { .. })]), "{refused:?}");
+    assert_eq!(refused.record, None);
+    bank.assert_replays();
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl Near {
         read(&self.shared.session).clone()
     }
 
-    /// Takes away a session whose connection fails.
+    /// Takes away a session whose connection fails. Its task ends it, and begins another when somebody reads.
     pub(super) fn lose(&self, lost: &Arc<Session>) {
         let mut session = write(&self.shared.session);
         if session.as_ref().is_some_and(|session| Arc::ptr_eq(session, lost)) {
@@ -163,7 +163,7 @@ impl Session {
         Ok((session, news))
     }
 
-    /// Asks for the epoch again and again while somebody reads, until it fails.
+    /// Asks for the epoch again and again while somebody reads, until it fails, or a read through the session did.
     async fn poll(
         &self,
         shared: &Shared,
@@ -171,6 +171,9 @@ impl Session {
         epoch_key: &str,
     ) -> Error {
         loop {
+            if read(&shared.session).is_none() {
+                return Error::new(fred::error::ErrorKind::Canceled, "a read failed");
+            }
             let at = Instant::now();
             let epoch: Option<Vec<u8>> = match self.client.get(epoch_key).await {
                 Ok(epoch) => epoch,

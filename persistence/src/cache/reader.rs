@@ -275,7 +275,10 @@ impl CacheReader {
 
     /// What stood there at one moment: the name of the epoch, and the accounts that were there.
     async fn look_up(&self, lookups: &[Lookup]) -> Option<(u64, Vec<Option<CachedAccount>>)> {
-        let Inner { keys, near, .. } = &*self.inner;
+        let Inner { keys, near, circuit, .. } = &*self.inner;
+        if !circuit.lets_through(Instant::now()) {
+            return None;
+        }
         let session = near.session();
         let ids = || lookups.iter().map(|lookup| lookup.id);
         let asking = session.as_ref().map(|session| session.ask(ids()));
@@ -286,11 +289,11 @@ impl CacheReader {
             let parts = ids().flat_map(|id| [keys.moving(name, id), keys.fixed(name, id)]);
             let asked: Vec<String> = std::iter::once(keys.epoch()).chain(parts).collect();
             let count = asked.len();
-            let found = self.attempt(async { client.mget(asked).await }).await;
-            if let (None, Some(session)) = (&found, &session) {
+            let found = self.noted(client.mget(asked).await);
+            if let (Err(_), Some(session)) = (&found, &session) {
                 near.lose(session);
             }
-            let found: Vec<Option<Vec<u8>>> = found?;
+            let found: Vec<Option<Vec<u8>>> = found.ok()?;
             let found = self.sound((found.len() == count).then_some(found))?;
             let (epoch, parts) = found.split_first()?;
             let epoch = self.sound(Epoch::from_bytes(epoch.as_deref()?))?;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use florin_engine::{
-    Account, AccountAfter, AccountCreated, AccountId, Balances, Event, JournalSeq, Ledger,
-    LedgerAfter, LedgerId, LedgerTotals, MetadataReplaced, PendingTransfer, Record, Timestamp,
-    Transfer, TransferFlags, TransferId, metadata_digest,
+    Account, AccountAfter, AccountCreated, AccountId, Event, JournalSeq, Ledger, LedgerAfter,
+    LedgerId, LedgerTotals, MetadataReplaced, PendingTransfer, Record, Timestamp, Transfer,
+    TransferFlags, TransferId, metadata_digest,
 };
 
 /// A record that does not fit the state before it: a bug, or records of another journal.
@@ -185,7 +185,7 @@ impl Changes {
         if self.slots.insert(created.id, slot).is_some() {
             return Err(Contradiction::AccountExists(created.id));
         }
-        self.created.push(begin(seq, created));
+        self.created.push(Account::created(seq, created));
         Ok(())
     }
 
@@ -289,40 +289,6 @@ fn pending(transfer: &Transfer) -> PendingTransfer {
         flags: transfer.flags,
         timestamp: transfer.timestamp,
         timeout: transfer.timeout,
-    }
-}
-
-/// The account as its creation leaves it.
-fn begin(seq: JournalSeq, created: &AccountCreated) -> Account {
-    let AccountCreated {
-        id,
-        external_id,
-        ledger,
-        code,
-        flags,
-        overdraft_limit,
-        user_data_128,
-        user_data_64,
-        user_data_32,
-        timestamp,
-        metadata,
-    } = created;
-    let seq_if = |said: bool| if said { seq } else { JournalSeq::NONE };
-    Account {
-        id: *id,
-        balances: Balances::default(),
-        user_data_128: *user_data_128,
-        overdraft_limit: *overdraft_limit,
-        user_data_64: *user_data_64,
-        timestamp: *timestamp,
-        version: 0,
-        metadata_digest: metadata_digest(metadata.as_ref()),
-        metadata_seq: seq_if(metadata.is_some()),
-        external_id_seq: seq_if(external_id.is_some()),
-        user_data_32: *user_data_32,
-        ledger: *ledger,
-        code: *code,
-        flags: *flags,
     }
 }
 

@@ -213,6 +213,35 @@ impl Pair<'_> {
     }
 }
 
+#[test]
+fn an_account_of_a_ledger_that_the_store_does_not_have_yet_is_no_error() {
+    let pair = Pair::start(Postgres::shared());
+    let waiting =
+        || pair.postgres.psql(&pair.database, "SELECT count(*) FROM pg_locks WHERE NOT granted");
+    let lock = "BEGIN; LOCK TABLE florin.ledgers IN EXCLUSIVE MODE; SELECT pg_sleep(4); COMMIT";
+    std::thread::scope(|scope| {
+        let locking = scope.spawn(|| pair.postgres.psql(&pair.database, lock));
+        std::thread::sleep(Duration::from_millis(500));
+        let ledger = json!({"id": 2, "currency": "USD", "scale": 2});
+        pair.writer.check("POST /v1/ledgers", ledger, "201");
+        pair.writer.account_with(json!({"id": "50", "ledger": 2}), &[]);
+        while waiting().trim() == "0" {
+            assert!(!locking.is_finished(), "the store was never kept waiting");
+        }
+        let mut answers = 0;
+        while !locking.is_finished() {
+            let found = pair.reader.client().request("GET /v1/accounts/50").send(());
+            // As of where the store stands, it is not there.
+            assert!(found.summary() == "404 account_not_found" || found.status == 200, "{found:?}");
+            answers += 1;
+        }
+        assert!(answers > 10);
+        locking.join().expect("it was locked");
+    });
+    let seq = pair.writer.client().request("GET /v1/accounts/50").send(()).seq();
+    assert_eq!(pair.read(&format!("/v1/accounts/50?min_seq={seq}")).json()["ledger"], 2);
+}
+
 fn ids(reply: &Reply) -> Vec<String> {
     let page = reply.json();
     let rows = page["data"].as_array().expect("a page has data");

@@ -118,6 +118,19 @@ async fn what_was_read_through_a_broken_connection_is_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_read_failed_there_is_another_session_though_the_connection_lives() {
+    let mut world = World::near(1000).await;
+    world.ledger.create([1]);
+    world.flush().await.unwrap();
+    world.found_near(1).await;
+    // An account that is not remembered is asked for, while the epoch can still be had.
+    assert_eq!(world.redis.command(&["ACL", "SETUSER", "default", "-mget"]), "OK");
+    assert!(world.reader.account(AccountId(2), JournalSeq::NONE).await.is_err());
+    assert_eq!(world.redis.command(&["ACL", "SETUSER", "default", "+mget"]), "OK");
+    world.found_near(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emptied_cache_and_a_new_epoch_are_seen() {
     let mut world = World::near(1000).await;
     world.ledger.create([1]);
