@@ -142,7 +142,7 @@ pub(crate) async fn transactions(exchange: &mut Exchange) -> Result<Reply, ApiEr
     let answers = exchange.answers();
     let lines = found.data.iter().map(|stored| {
         let scale = answers.scale(stored.transfer.ledger)?;
-        Ok(wire::ShortLine::of(&stored.transfer, scale))
+        Ok(wire::ShortLine::of(&stored.transfer, stored.status(), scale))
     });
     let lines: Vec<_> = lines.collect::<Result<_, ApiError>>()?;
     let reply = Reply::json(StatusCode::OK, &lines)?.at(found.as_of).sourced(Source::Store);
