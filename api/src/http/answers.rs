@@ -3,13 +3,14 @@
 //! The first answer and its replay by `Idempotency-Key` are made here by the same functions from the same record, so they are
 //! the same. A replay by id is another thing: it shows what was created, without the accounts of that moment.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use florin_actors::{Answer, FoundAccount, FoundTransaction, FoundTransfer, Replay};
 use florin_engine::{
     Account, AccountAfter, AccountId, CreateLedger, Event, ItemOutcome, JournalSeq, LedgerId,
-    OpenAccount, Record, Rejection, Scale, Timestamp, TransferFlags, TransferId, TransferPosted,
+    OpenAccount, Record, Rejection, Scale, Settlement, Timestamp, TransferId, TransferPosted,
     TransferStatus, WHOLE_TRANSACTION,
 };
 
@@ -243,7 +244,7 @@ impl Answers<'_> {
             Single::Created(record) => {
                 let posted = transfers(record).next().ok_or_else(|| broken("no transfer"))?;
                 let located = format!("/v1/transfers/{}", Id(posted.transfer.id.0));
-                let shown = self.created(posted, record)?.marked(self.mode.mark());
+                let shown = self.created(posted, None, record)?.marked(self.mode.mark());
                 let reply = Reply::json(self.mode.created(), &shown)?;
                 Ok(reply.at(answer.seq).told(telling(answer)).located_if(self.mode, located))
             }
@@ -313,8 +314,12 @@ impl Answers<'_> {
                     _ => None,
                 });
                 let created = created.ok_or_else(|| broken("no transaction in the record"))?;
-                let legs: Result<_, _> =
-                    transfers(record).map(|posted| self.created(posted, record)).collect();
+                // A later leg may have settled an earlier one.
+                let settled: HashMap<TransferId, Settlement> =
+                    transfers(record).filter_map(|leg| leg.transfer.settles()).collect();
+                let legs: Result<_, _> = transfers(record)
+                    .map(|leg| self.created(leg, settled.get(&leg.transfer.id).copied(), record))
+                    .collect();
                 let shown = wire::Transaction::of(created, legs?);
                 let shown = wire::Transaction { dry_run: self.mode.mark(), ..shown };
                 let located = format!("/v1/transactions/{}", Id(created.id.0));
@@ -364,21 +369,16 @@ impl Answers<'_> {
         Ok((transfer, answer.seq.max(read.seq)))
     }
 
-    /// A transfer as its record tells it, with its accounts as of just after the command.
+    /// A transfer as its record tells it, with its accounts as of just after the command, which may have settled it too.
     fn created<'a>(
         self,
         posted: &'a TransferPosted,
+        settlement: Option<Settlement>,
         record: &Record,
     ) -> Result<wire::Transfer<'a>, ApiError> {
         let scale = self.scale(posted.transfer.ledger)?;
         let after = |index: u32| record.accounts.get(index as usize);
         let transfer = &posted.transfer;
-        // A later leg of the same transaction may have settled it.
-        let settlement = transfers(record)
-            .filter_map(|later| later.transfer.settles())
-            .find_map(|(id, settlement)| (id == transfer.id).then_some(settlement));
-        let settlement =
-            if transfer.flags.contains(TransferFlags::PENDING) { settlement } else { None };
         let status = TransferStatus::of(transfer, settlement);
         Ok(wire::Transfer::of(transfer, status, scale).with_accounts(
             after(posted.debit_account),

@@ -15,8 +15,6 @@ use super::openapi::DOCUMENT;
 use super::*;
 use crate::keys::Scope;
 
-mod reversed;
-
 /// A ledger and its routes.
 struct Bank {
     _directory: tempfile::TempDir,
@@ -123,6 +121,10 @@ macro_rules! serve {
         let $app = init_service(App::new().configure(|app| routes.configure(app))).await;
     };
 }
+
+mod legs;
+mod reversed;
+mod statuses;
 
 #[actix_web::test]
 async fn every_body_is_read_strictly() {
@@ -730,5 +732,3 @@ mod schema {
         Ok(())
     }
 }
-
-mod statuses;
