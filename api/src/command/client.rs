@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use florin_engine::ExternalId;
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use ureq::tls::TlsConfig;
 
 use super::text;
@@ -54,10 +56,10 @@ pub(super) fn data_128(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Reads metadata: one JSON object.
-pub(super) fn metadata(text: &str) -> Result<Value, String> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => Ok(Value::Object(object)),
+/// Reads metadata: one JSON object, which stays as it was written.
+pub(super) fn metadata(text: &str) -> Result<Box<RawValue>, String> {
+    match serde_json::from_str::<Box<RawValue>>(text) {
+        Ok(object) if object.get().starts_with('{') => Ok(object),
         Ok(_) => Err("must be a JSON object, such as '{\"name\":\"Alice\"}'".into()),
         Err(error) => Err(format!("is no JSON: {error}")),
     }
@@ -256,9 +258,9 @@ impl Client {
     ///
     /// # Errors
     /// No answer came.
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Answer, ClientError> {
+    pub(super) fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, ClientError> {
         let request = self.with_key(self.agent.post(format!("{}{path}", self.url)));
-        self.read(request.content_type("application/json").send(body.to_string()))
+        self.read(request.send_json(body))
     }
 
     fn with_key<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
