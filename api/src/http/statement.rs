@@ -95,10 +95,12 @@ enum Format {
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         openapi::MinSeqParam,
     ),
-    responses((status = 200, description = "A page of the statement", content(
-        (wire::StatementPage = "application/json"),
-        (String = "text/csv"),
-    ))),
+    responses((
+        status = 200,
+        description = "A page of the statement",
+        content((wire::StatementPage = "application/json"), (String = "text/csv")),
+        headers(("Link" = String, description = "Of a page as CSV: the next one, as `rel=\"next\"`, where there is one")),
+    )),
 )]
 pub(crate) async fn statement(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.path_id()?;
