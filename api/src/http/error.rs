@@ -113,11 +113,11 @@ pub(crate) enum ApiError {
     /// Its sender may not come in.
     AuthFailure(AuthFailure),
     /// The path has other methods.
-    MethodNotAllowed { allow: &'static str },
+    MethodNotAllowed,
     /// A reader was sent a command.
     ReadOnly,
     /// A writer was asked for history.
-    WriteOnly { allow: &'static str },
+    WriteOnly,
     /// The writer can not be reached.
     WriterAway,
     /// The body did not arrive in time.
@@ -317,9 +317,9 @@ impl ApiError {
                 | AuthFailure::WrongSecret => Code::InvalidApiKey,
                 AuthFailure::Scope { .. } => Code::Forbidden,
             },
-            ApiError::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            ApiError::MethodNotAllowed => Code::MethodNotAllowed,
             ApiError::ReadOnly => Code::ReadOnly,
-            ApiError::WriteOnly { .. } => Code::WriteOnly,
+            ApiError::WriteOnly => Code::WriteOnly,
             ApiError::WriterAway => Code::WriterAway,
             ApiError::RequestTimeout => Code::RequestTimeout,
             ApiError::RequestInProgress => Code::RequestInProgress,
@@ -365,16 +365,6 @@ impl ApiError {
         match self.named() {
             Named::Here(code) => code.retry(),
             Named::ByTheRules(rejection) => catalogue::rejection_retry(rejection.code()),
-        }
-    }
-
-    /// The methods that there are instead.
-    pub(crate) fn allow(&self) -> Option<&'static str> {
-        match self {
-            ApiError::MethodNotAllowed { allow } => Some(allow),
-            ApiError::ReadOnly => Some("GET, HEAD"),
-            ApiError::WriteOnly { allow } => Some(allow),
-            _ => None,
         }
     }
 
@@ -499,7 +489,6 @@ impl ApiError {
                     format!("This needs a key of scope {needs}; this one has {has}.").into()
                 }
             },
-            ApiError::MethodNotAllowed { allow } => format!("This path has only {allow}.").into(),
             ApiError::BodyBrokenOff => "The connection ended inside the body.".into(),
             ApiError::BodyTooLarge { bytes_max } => {
                 format!("The body is larger than {bytes_max} bytes.").into()

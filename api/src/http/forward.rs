@@ -125,12 +125,8 @@ pub(crate) async fn command(exchange: &mut Exchange) -> Result<Reply, ApiError> 
 }
 
 /// Says that lists and history are served elsewhere.
-pub(crate) async fn history(exchange: &mut Exchange) -> Result<Reply, ApiError> {
-    let allow = match exchange.request.match_pattern().as_deref() {
-        Some("/v1/transfers" | "/v1/accounts" | "/v1/ledgers") => "POST",
-        _ => "",
-    };
-    Err(ApiError::WriteOnly { allow })
+pub(crate) async fn history(_: &mut Exchange) -> Result<Reply, ApiError> {
+    Err(ApiError::WriteOnly)
 }
 
 /// Before a connection stood nothing was sent; afterwards nobody knows.

@@ -324,9 +324,18 @@ async fn a_reader_answers_reads_as_the_owner_does_and_decides_nothing() {
             assert_eq!(there.header("florin-source"), "store", "{path}");
         }
     }
-    for path in ["/v1/transfers", "/v1/accounts/batch", "/account", "/transaction"] {
-        let told = ask(&reader, post(path, "{}").to_request()).await;
-        assert_eq!((told.summary().as_str(), told.header("allow")), ("405 read_only", "GET, HEAD"));
+    for (request, expected, allow) in [
+        (post("/v1/transfers", "{}"), "405 read_only", "GET, HEAD"),
+        (post("/v1/accounts/batch", "{}"), "405 read_only", ""),
+        (post("/account", "{}"), "405 read_only", ""),
+        (post("/transaction", "{}"), "405 read_only", ""),
+        (get("/transaction"), "405 method_not_allowed", ""),
+        (get("/v1/accounts/lookup"), "405 method_not_allowed", "POST"),
+        (TestRequest::put().uri("/v1/transfers"), "405 method_not_allowed", "GET, HEAD"),
+    ] {
+        let told = ask(&reader, request.to_request()).await;
+        let allowed = told.headers.get("allow").map(|allow| allow.to_str().unwrap());
+        assert_eq!((told.summary().as_str(), allowed), (expected, Some(allow)), "{}", told.text);
     }
     let told = ask(&reader, get(&format!("/v1/accounts/1?min_seq={}", newest + 1)).to_request());
     assert_eq!(told.await.summary(), "503 not_yet");
@@ -354,6 +363,10 @@ async fn a_writer_leaves_lists_to_readers() {
     ] {
         let told = ask(&app, get(path).to_request()).await;
         assert_eq!((told.summary().as_str(), told.header("allow")), (expected, allow), "{path}");
+    }
+    for (path, allow) in [("/v1/transfers", "POST"), ("/v1/transfers/1", "GET, HEAD")] {
+        let told = ask(&app, TestRequest::put().uri(path).to_request()).await;
+        assert_eq!((told.status, told.header("allow")), (405, allow), "{path}");
     }
     bank.florin.stop().await;
 }
@@ -411,10 +424,11 @@ async fn a_body_that_does_not_arrive_is_not_waited_for() {
     let payload = actix_web::web::Payload::from_request(&request, &mut never).await.unwrap();
     tokio::time::pause();
     let begun = tokio::time::Instant::now();
-    let (place, door) = (exchange::Place::Ledger, Door::Open);
+    let place = exchange::Place::Ledger;
+    let mounted = exchange::Mounted { place, door: Door::Open, allow: "POST" };
     let state = Arc::clone(&bank.state);
     let response =
-        exchange::serve(state, metrics, place, door, transfers::create, request, payload).await;
+        exchange::serve(state, metrics, mounted, transfers::create, request, payload).await;
     assert_eq!((response.status().as_u16(), begun.elapsed().as_secs()), (408, 30));
     bank.florin.stop().await;
 }
@@ -468,7 +482,9 @@ async fn a_panic_is_answered() {
     let panics = move |request, payload| {
         let run = async |_: &mut exchange::Exchange| panic!("made by this test");
         let (state, metrics) = (Arc::clone(&state), Arc::clone(&metrics));
-        exchange::serve(state, metrics, exchange::Place::Process, Door::Open, run, request, payload)
+        let place = exchange::Place::Process;
+        let mounted = exchange::Mounted { place, door: Door::Open, allow: "" };
+        exchange::serve(state, metrics, mounted, run, request, payload)
     };
     let app = init_service(App::new().default_service(actix_web::web::to(panics))).await;
     let told = ask(&app, get("/panic").to_request()).await;
