@@ -142,8 +142,8 @@ pub(crate) struct Reply {
     pub(crate) location: Option<String>,
     /// `Link`.
     pub(crate) link: Option<String>,
-    /// What another process said.
-    pub(crate) passed_on: Vec<(HeaderName, HeaderValue)>,
+    /// Other headers, such as those that another process sent.
+    pub(crate) others: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Reply {
@@ -168,7 +168,7 @@ impl Reply {
             telling: Telling::First,
             location: None,
             link: None,
-            passed_on: Vec::new(),
+            others: Vec::new(),
         }
     }
 
@@ -222,7 +222,7 @@ impl Reply {
                 headers.insert(name, value);
             }
         }
-        for (name, value) in self.passed_on {
+        for (name, value) in self.others {
             headers.insert(name, value);
         }
         headers.insert(X_REQUEST_ID, request_id);

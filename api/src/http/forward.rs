@@ -121,7 +121,7 @@ pub(crate) async fn command(exchange: &mut Exchange) -> Result<Reply, ApiError> 
     let status = StatusCode::from_u16(answer.status);
     let status = status.map_err(|_| ApiError::OutcomeUnknown { id: None })?;
     let reply = Reply::of(status, answer.kind, Bytes::from(answer.body));
-    Ok(Reply { passed_on: answer.headers, ..reply })
+    Ok(Reply { others: answer.headers, ..reply })
 }
 
 /// Says that lists and history are served elsewhere.

@@ -122,6 +122,7 @@ macro_rules! serve {
     };
 }
 
+mod accepted;
 mod described;
 mod legs;
 mod reversed;
