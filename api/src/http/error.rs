@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::catalogue::{self, Code, Retry};
+use super::exchange::Mode;
 use super::wire::values::Id;
 use crate::keys::AuthFailure;
 
@@ -361,9 +362,13 @@ impl ApiError {
     }
 
     /// What the client may do.
-    pub(crate) fn retry(&self) -> Retry {
+    pub(crate) fn retry(&self, mode: Mode) -> Retry {
         match self.named() {
             Named::Here(code) => code.retry(),
+            // What is only tried uses up no id: the same may go well later.
+            Named::ByTheRules(rejection) if mode == Mode::DryRun && rejection.is_transient() => {
+                Retry::After
+            }
             Named::ByTheRules(rejection) => catalogue::rejection_retry(rejection.code()),
         }
     }
@@ -393,8 +398,13 @@ impl ApiError {
         }
     }
 
-    /// The problem document of this error, for the request with this id at this path.
-    pub(crate) fn problem<'a>(&'a self, instance: &'a str, request_id: &'a str) -> Problem<'a> {
+    /// The problem document of this error, for the request with this id at this path and in this mode.
+    pub(crate) fn problem<'a>(
+        &'a self,
+        instance: &'a str,
+        request_id: &'a str,
+        mode: Mode,
+    ) -> Problem<'a> {
         let code = self.code();
         let figures = match self {
             ApiError::Rejected(refusal) => Figures::of(&refusal.rejection, refusal.scale),
@@ -408,7 +418,7 @@ impl ApiError {
             instance,
             code,
             request_id,
-            retry: self.retry(),
+            retry: self.retry(mode),
             errors: self.fault().map(std::slice::from_ref),
             index: self.index(),
             id: self.id().map(Id),
@@ -416,7 +426,7 @@ impl ApiError {
             requested: figures.requested,
             condition: figures.condition,
             found: figures.found,
-            dry_run: None,
+            dry_run: mode.mark(),
         }
     }
 

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::State;
 use super::door::{Caller, Door};
-use super::error::{ApiError, Problem};
+use super::error::ApiError;
 use crate::keys::AuthFailure;
 use crate::telemetry::RouteMetrics;
 
@@ -328,7 +328,7 @@ fn refuse(
             "a request could not be answered"
         );
     }
-    let problem = Problem { dry_run: mode.mark(), ..error.problem(request.path(), shown_id) };
+    let problem = error.problem(request.path(), shown_id, *mode);
     // A problem is made of texts and numbers only, which can always be written.
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut response = HttpResponse::new(status).set_body(Bytes::from(body));

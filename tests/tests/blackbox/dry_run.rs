@@ -70,6 +70,7 @@ fn a_refusal_is_told_and_uses_up_nothing() {
     let more = transfer_with_id(10, 1, 2, "100.01");
     let told = bank.check("POST /v1/transfers?dry_run=true", more, "422 exceeds_credits").json();
     assert_eq!((&told["dry_run"], &told["available"]), (&json!(true), &json!("100.00")));
+    assert_eq!(told["retry"], "after", "the id is not used up");
     let legs = json!({"id": "11", "transfers": [transfer(1, 2, "1.00"), transfer(1, 9, "1.00")]});
     let refused = "422 credit_account_not_found at 1";
     bank.check("POST /v1/transactions?dry_run=true", legs, refused);
@@ -87,7 +88,8 @@ fn a_refusal_is_told_and_uses_up_nothing() {
     let again = bank.check(asked, transfer_with_id(10, 1, 2, "1.00"), "200 replayed").json();
     assert_eq!((&again["dry_run"], &again["id"]), (&json!(true), &json!("10")));
     let other = transfer_with_id(10, 1, 2, "2.00");
-    bank.check(asked, other, "409 exists_with_different_amount");
+    let told = bank.check(asked, other, "409 exists_with_different_amount").json();
+    assert_eq!(told["retry"], "new_id", "this one is, by what happened");
     let metrics = bank.client().request("GET /metrics").send(()).body;
     assert!(!metrics.contains("code=\"exceeds_credits\""), "what was only tried is not counted");
 }
