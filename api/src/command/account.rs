@@ -10,6 +10,7 @@ use super::client::{self, OutputArgs, Query, ServerArgs};
 use super::page::{self, PageArgs, field};
 use super::print::Align::{Left, Right};
 use super::{Outcome, print};
+use crate::http;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum AccountVerb {
@@ -141,7 +142,7 @@ fn body(args: &CreateArgs) -> NewAccount<'_> {
 }
 
 fn get(args: &GetArgs) -> Outcome {
-    let path = format!("/v1/accounts/{}", client::in_path(&args.id));
+    let path = format!("/v1/accounts/{}", http::encode(&args.id));
     let answer = args.server.client()?.get(&path)?.accepted()?;
     show(&answer, args.output)
 }

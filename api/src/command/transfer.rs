@@ -10,6 +10,7 @@ use super::client::{self, OutputArgs, Query, ServerArgs};
 use super::page::{self, PageArgs, field};
 use super::print::Align::{Left, Right};
 use super::{Outcome, print};
+use crate::http;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum TransferVerb {
@@ -141,7 +142,7 @@ fn body<'a>(args: &'a CreateArgs, id: &'a str) -> NewTransfer<'a> {
 }
 
 fn get(args: &GetArgs) -> Outcome {
-    let path = format!("/v1/transfers/{}", client::in_path(&args.id));
+    let path = format!("/v1/transfers/{}", http::encode(&args.id));
     let answer = args.server.client()?.get(&path)?.accepted()?;
     show(&answer, args.output)
 }
@@ -200,7 +201,7 @@ fn list(args: &ListArgs) -> Outcome {
         .with("from", args.since.as_ref())
         .with("to", args.until.as_ref());
     let path = match &args.account {
-        Some(account) => format!("/v1/accounts/{}/transfers", client::in_path(account)),
+        Some(account) => format!("/v1/accounts/{}/transfers", http::encode(account)),
         None => "/v1/transfers".to_owned(),
     };
     let answer = args.server.client()?.get(&args.page.query(query).of(&path))?.accepted()?;

@@ -293,6 +293,13 @@ enum Named {
     ByTheRules(Rejection),
 }
 
+/// A field of the body, which is one thing and no batch.
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> ApiError {
+        ApiError::InvalidRequest { fault, index: None }
+    }
+}
+
 impl ApiError {
     fn named(&self) -> Named {
         Named::Here(match self {

@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, Accept, Header, HeaderValue, Quality};
 use florin_actors::Source;
 use florin_engine::{Account, JournalSeq, Scale, Timestamp};
-use florin_persistence::store::{Moment, PAGE_ROWS_MAX, Statement, StatementRequest, TimeRange};
+use florin_persistence::store::{Moment, PAGE_ROWS_MAX, Statement, StatementRequest};
 
 use super::error::{ApiError, Fault, FaultCode};
 use super::exchange::{Exchange, Reply};
@@ -110,7 +110,7 @@ pub(crate) async fn statement(exchange: &mut Exchange) -> Result<Reply, ApiError
     let mut query = exchange.query()?;
     let formats = [("json", Format::Json), ("csv", Format::Csv)];
     let format = query.word("format", &formats)?.unwrap_or_else(|| accepted(exchange));
-    let time = TimeRange { from: query.time("from")?, to: query.time("to")? };
+    let time = query.time_range()?;
     let limit = match format {
         Format::Json => query.limit_within(LIMIT_DEFAULT, LIMIT_MAX)?,
         Format::Csv => query.limit_within(CSV_LINES_MAX, CSV_LINES_MAX)?,
