@@ -307,11 +307,12 @@ impl FlagNames for TransferFlags {
 
 /// Reads flags: an array of names, each at most once.
 pub(crate) fn flags<F: FlagNames>(raw: &RawValue) -> Result<F, ValueFault> {
-    let names: Vec<String> = serde_json::from_str(raw.get())
-        .map_err(|_| ValueFault::new(FaultCode::WrongType, "must be an array of names of flags"))?;
+    let wrong_type = || ValueFault::new(FaultCode::WrongType, "must be an array of names of flags");
+    let names: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| wrong_type())?;
     let mut flags = F::none();
-    for name in &names {
-        let flag = F::names().iter().find(|(_, known)| known == name).ok_or_else(|| {
+    for name in names {
+        let name = string(name).ok_or_else(wrong_type)?;
+        let flag = F::names().iter().find(|(_, known)| *known == name).ok_or_else(|| {
             let known: Vec<_> = F::names().iter().map(|(_, known)| *known).collect();
             ValueFault::new(
                 FaultCode::UnknownFlag,
