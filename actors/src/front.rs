@@ -41,7 +41,7 @@ pub struct Florin {
 pub struct Answer {
     /// The position of the command, or that on which its rejection or replay depended.
     pub seq: JournalSeq,
-    /// The timestamp of item 0; item `i` has `timestamp + i`.
+    /// The moment of the command and of its item 0; item `i` has `timestamp + i`, unless it is imported with a moment of its own.
     pub timestamp: Timestamp,
     /// How many items the command had.
     pub items: u32,

@@ -6,6 +6,7 @@ use super::client::{self, OutputArgs, ServerArgs};
 use super::page::field;
 use super::print::Align::Right;
 use super::{Outcome, print};
+use crate::http;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct BalanceArgs {
@@ -20,7 +21,7 @@ pub(super) struct BalanceArgs {
 
 /// Shows what the account holds, as of every write that was acknowledged before.
 pub(super) fn run(args: &BalanceArgs) -> Outcome {
-    let path = format!("/v1/accounts/{}", client::in_path(&args.id));
+    let path = format!("/v1/accounts/{}", http::encode(&args.id));
     let answer = args.server.client()?.get(&path)?.accepted()?;
     if args.output.json {
         print::out(&answer.body)?;

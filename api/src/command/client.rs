@@ -1,10 +1,11 @@
 //! A server, spoken to over HTTP: what the client verbs, `health` and `demo` share.
 
-use std::fmt::Write;
+use std::borrow::Cow;
 use std::time::Duration;
 
-use florin_engine::ExternalId;
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use ureq::tls::TlsConfig;
 
 use super::text;
@@ -33,31 +34,19 @@ pub(super) struct OutputArgs {
 }
 
 /// Reads an id as the API does: digits, a hyphenated UUID, or a text of the caller's own behind `ext:`.
-pub(super) fn id(text: &str) -> Result<String, String> {
-    match text.strip_prefix("ext:") {
-        Some(external) => ExternalId::try_new(external)
-            .map(|_| text.to_owned())
-            .map_err(|error| error.to_string()),
-        None => data_128(text)
-            .map_err(|_| "must be a number below 2^128, a UUID, or ext: and a text".to_owned()),
-    }
+pub(super) fn id(text: &str) -> Result<String, Cow<'static, str>> {
+    http::id_text(text).map(|_| text.to_owned()).map_err(|fault| fault.detail)
 }
 
 /// Reads a reference of 128 bits as the API does: digits, or a hyphenated UUID.
-pub(super) fn data_128(text: &str) -> Result<String, &'static str> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let uuid = text.len() == 36 && uuid::Uuid::try_parse(text).is_ok();
-    if (digits && text.parse::<u128>().is_ok()) || uuid {
-        Ok(text.to_owned())
-    } else {
-        Err("must be a number below 2^128 or a UUID")
-    }
+pub(super) fn data_128(text: &str) -> Result<String, Cow<'static, str>> {
+    http::data_128_text(text).map(|_| text.to_owned()).map_err(|fault| fault.detail)
 }
 
-/// Reads metadata: one JSON object.
-pub(super) fn metadata(text: &str) -> Result<Value, String> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => Ok(Value::Object(object)),
+/// Reads metadata: one JSON object, which stays as it was written.
+pub(super) fn metadata(text: &str) -> Result<Box<RawValue>, String> {
+    match serde_json::from_str::<Box<RawValue>>(text) {
+        Ok(object) if object.get().starts_with('{') => Ok(object),
         Ok(_) => Err("must be a JSON object, such as '{\"name\":\"Alice\"}'".into()),
         Err(error) => Err(format!("is no JSON: {error}")),
     }
@@ -256,9 +245,9 @@ impl Client {
     ///
     /// # Errors
     /// No answer came.
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Answer, ClientError> {
+    pub(super) fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, ClientError> {
         let request = self.with_key(self.agent.post(format!("{}{path}", self.url)));
-        self.read(request.content_type("application/json").send(body.to_string()))
+        self.read(request.send_json(body))
     }
 
     fn with_key<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
@@ -304,23 +293,6 @@ fn is_certificate_error(error: &ureq::Error) -> bool {
     matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }
 
-/// An id as it stands in a path.
-pub(super) fn in_path(id: &str) -> String {
-    let mut path = String::with_capacity(id.len());
-    push_encoded(&mut path, id);
-    path
-}
-
-fn push_encoded(path: &mut String, text: &str) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            write!(path, "%{byte:02X}").expect("a string takes whatever is written");
-        }
-    }
-}
-
 /// Query parameters: those that were given, ready to follow a path. Values are encoded.
 #[derive(Debug, Default)]
 pub(super) struct Query(String);
@@ -332,7 +304,7 @@ impl Query {
         self.0.push(if self.0.is_empty() { '?' } else { '&' });
         self.0.push_str(name);
         self.0.push('=');
-        push_encoded(&mut self.0, &value.to_string());
+        self.0.push_str(&http::encode(&value.to_string()));
         self
     }
 
@@ -387,7 +359,7 @@ mod tests {
             assert!(id(text).is_err() && data_128(text).is_err(), "{text}");
         }
         assert_eq!(id("ext:order/4711?").as_deref(), Ok("ext:order/4711?"));
-        assert_eq!(in_path("ext:order/4711?"), "ext%3Aorder%2F4711%3F");
+        assert_eq!(http::encode("ext:order/4711?"), "ext%3Aorder%2F4711%3F");
         assert!(data_128("ext:a").is_err());
         for text in ["ext:", "ext:a b", "ext:ö", "EXT:a"] {
             assert!(id(text).is_err(), "{text}");

@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::account::ReferenceArgs;
 use super::client::{self, OutputArgs, Query, ServerArgs};
 use super::page::{self, PageArgs, field};
 use super::print::Align::{Left, Right};
 use super::{Outcome, print};
+use crate::http;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum TransferVerb {
@@ -111,25 +113,36 @@ fn create(args: &CreateArgs) -> Outcome {
     show(&answer, args.output)
 }
 
-fn body(args: &CreateArgs, id: &str) -> Value {
-    let mut body = Map::new();
-    body.insert("id".into(), json!(id));
-    body.insert("debit_account_id".into(), json!(args.from));
-    body.insert("credit_account_id".into(), json!(args.to));
-    body.insert("amount".into(), json!(args.amount));
-    if let Some(ledger) = args.ledger {
-        body.insert("ledger".into(), json!(ledger));
+/// What is sent.
+#[derive(Serialize)]
+struct NewTransfer<'a> {
+    id: &'a str,
+    debit_account_id: &'a str,
+    credit_account_id: &'a str,
+    amount: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ledger: Option<u32>,
+    code: u16,
+    flags: &'a [String],
+    #[serde(flatten)]
+    reference: &'a ReferenceArgs,
+}
+
+fn body<'a>(args: &'a CreateArgs, id: &'a str) -> NewTransfer<'a> {
+    NewTransfer {
+        id,
+        debit_account_id: &args.from,
+        credit_account_id: &args.to,
+        amount: &args.amount,
+        ledger: args.ledger,
+        code: args.code,
+        flags: &args.flags,
+        reference: &args.reference,
     }
-    body.insert("code".into(), json!(args.code));
-    if !args.flags.is_empty() {
-        body.insert("flags".into(), json!(args.flags));
-    }
-    args.reference.add_to(&mut body);
-    Value::Object(body)
 }
 
 fn get(args: &GetArgs) -> Outcome {
-    let path = format!("/v1/transfers/{}", client::in_path(&args.id));
+    let path = format!("/v1/transfers/{}", http::encode(&args.id));
     let answer = args.server.client()?.get(&path)?.accepted()?;
     show(&answer, args.output)
 }
@@ -188,7 +201,7 @@ fn list(args: &ListArgs) -> Outcome {
         .with("from", args.since.as_ref())
         .with("to", args.until.as_ref());
     let path = match &args.account {
-        Some(account) => format!("/v1/accounts/{}/transfers", client::in_path(account)),
+        Some(account) => format!("/v1/accounts/{}/transfers", http::encode(account)),
         None => "/v1/transfers".to_owned(),
     };
     let answer = args.server.client()?.get(&args.page.query(query).of(&path))?.accepted()?;
@@ -221,6 +234,7 @@ fn table(page: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use serde_json::json;
 
     use super::*;
 
@@ -240,11 +254,8 @@ mod tests {
         let line =
             "create --from 1 --to 2 --amount 10.00 --ledger 3 --flags linked --user-data-32 9";
         let TransferVerb::Create(args) = parse(line).unwrap() else { panic!("create") };
-        let expected = json!({
-            "id":"5","debit_account_id":"1","credit_account_id":"2","amount":"10.00","ledger":3,"code":1,
-            "flags":["linked"],"user_data_32":9
-        });
-        assert_eq!(body(&args, "5"), expected);
+        let expected = r#"{"id":"5","debit_account_id":"1","credit_account_id":"2","amount":"10.00","ledger":3,"code":1,"flags":["linked"],"user_data_32":9}"#;
+        assert_eq!(serde_json::to_string(&body(&args, "5")).unwrap(), expected);
     }
 
     #[test]

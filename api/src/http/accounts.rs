@@ -2,8 +2,8 @@
 
 use actix_web::http::StatusCode;
 use florin_actors::Source;
-use florin_engine::{AccountId, Code, Command, CommandKey, KeyRule, LedgerId};
-use florin_persistence::store::{AccountFilter, TimeRange};
+use florin_engine::{AccountId, Command, CommandKey, KeyRule};
+use florin_persistence::store::AccountFilter;
 
 use super::answers::shown_account;
 use super::body::Bound;
@@ -11,6 +11,7 @@ use super::error::ApiError;
 use super::exchange::{Exchange, Reply};
 use super::lists::{page, shown, unlisted};
 use super::openapi;
+use super::query::Properties;
 use super::submit::Subject;
 use super::transfers::results;
 use super::wire::changes::{NewMetadata, NewOverdraftLimit};
@@ -35,8 +36,7 @@ pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: NewAccount<'_> = read(&body, Place::Object)?;
-    let account =
-        asked.decode().map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let account = asked.decode()?;
     let id = account.id;
     let key = exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.account(&account))?;
     let command = Command::CreateAccounts(vec![account]);
@@ -99,7 +99,7 @@ pub(crate) async fn set_overdraft_limit(exchange: &mut Exchange) -> Result<Reply
     let id = AccountId(exchange.path_id()?);
     let body = exchange.json_body(Bound::Single).await?;
     let asked: NewOverdraftLimit<'_> = read(&body, Place::Object)?;
-    let set = asked.decode(id).map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let set = asked.decode(id)?;
     let key = exchange.key(KeyRule::Accepted, |fingerprint| {
         fingerprint.overdraft_limit(set.overdraft_limit);
     })?;
@@ -122,8 +122,7 @@ pub(crate) async fn replace_metadata(exchange: &mut Exchange) -> Result<Reply, A
     let id = AccountId(exchange.path_id()?);
     let body = exchange.json_body(Bound::Single).await?;
     let asked: NewMetadata<'_> = read(&body, Place::Object)?;
-    let replace =
-        asked.decode(id).map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let replace = asked.decode(id)?;
     let key = exchange.key(KeyRule::Accepted, |fingerprint| {
         fingerprint.metadata(replace.metadata.as_ref());
     })?;
@@ -152,9 +151,7 @@ async fn change(
 )]
 pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let id = exchange.path_id()?;
-    let mut query = exchange.query()?;
-    let min_seq = exchange.min_seq(&mut query)?;
-    query.finish()?;
+    let min_seq = exchange.only_min_seq()?;
     let found = exchange.state.ledger.account(AccountId(id), min_seq).await?;
     let account = found.value.as_ref().ok_or(ApiError::AccountNotFound { id, seq: found.seq })?;
     let scale = exchange.answers().scale(account.account.ledger)?;
@@ -173,15 +170,10 @@ pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
 )]
 pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
-    let filter = AccountFilter {
-        ledger: query.integer("ledger", u64::from(u32::MAX))?.map(|id| LedgerId(id as u32)),
-        code: query.integer("code", u64::from(u16::MAX))?.map(|code| Code(code as u16)),
-        user_data_128: query.data_128("user_data_128")?,
-        user_data_64: query.integer("user_data_64", u64::MAX)?,
-        user_data_32: query.integer("user_data_32", u64::from(u32::MAX))?.map(|it| it as u32),
-        time: TimeRange { from: query.time("from")?, to: query.time("to")? },
-        metadata: query.metadata()?,
-    };
+    let Properties { ledger, code, user_data_128, user_data_64, user_data_32, time, metadata } =
+        query.properties()?;
+    let filter =
+        AccountFilter { ledger, code, user_data_128, user_data_64, user_data_32, time, metadata };
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;

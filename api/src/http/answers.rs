@@ -3,13 +3,14 @@
 //! The first answer and its replay by `Idempotency-Key` are made here by the same functions from the same record, so they are
 //! the same. A replay by id is another thing: it shows what was created, without the accounts of that moment.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use florin_actors::{Answer, FoundAccount, FoundTransaction, FoundTransfer, Replay};
 use florin_engine::{
     Account, AccountAfter, AccountId, CreateLedger, Event, ItemOutcome, JournalSeq, LedgerId,
-    OpenAccount, Record, Rejection, Scale, Timestamp, TransferFlags, TransferId, TransferPosted,
+    OpenAccount, Record, Rejection, Scale, Settlement, Timestamp, TransferId, TransferPosted,
     TransferStatus, WHOLE_TRANSACTION,
 };
 
@@ -122,7 +123,7 @@ impl Answers<'_> {
     /// The answer to a ledger.
     pub(crate) fn ledger(self, asked: &CreateLedger, answer: &Answer) -> Result<Reply, ApiError> {
         let id = asked.id;
-        let located = format!("/v1/ledgers/{}", id.0);
+        let location = located("/v1/ledgers/", u128::from(id.0));
         match self.single(answer, u128::from(id.0)).map_err(without_index)? {
             Single::Created(record) => {
                 let created = record.events.iter().find_map(|event| match event {
@@ -131,7 +132,7 @@ impl Answers<'_> {
                 });
                 let created = created.ok_or_else(|| broken("no ledger in the record"))?;
                 let reply = Reply::json(StatusCode::CREATED, &wire::Ledger::of(created, None))?;
-                Ok(reply.at(answer.seq).told(telling(answer)).located(located))
+                Ok(reply.at(answer.seq).told(telling(answer)).located(location))
             }
             Single::Exists => {
                 // A ledger never changes, so what was asked for is what is there.
@@ -147,14 +148,14 @@ impl Answers<'_> {
                     timestamp,
                 };
                 let reply = Reply::json(StatusCode::OK, &wire::Ledger::of(&ledger, None))?;
-                Ok(reply.at(answer.seq).told(Telling::Again).located(located))
+                Ok(reply.at(answer.seq).told(Telling::Again).located(location))
             }
         }
     }
 
     /// The answer to one account: as it begins, or as it is if it was there before.
     pub(crate) async fn account(self, id: AccountId, answer: &Answer) -> Result<Reply, ApiError> {
-        let located = format!("/v1/accounts/{}", Id(id.0));
+        let location = located("/v1/accounts/", id.0);
         match self.single(answer, id.0).map_err(without_index)? {
             Single::Created(record) => {
                 let created = record.events.iter().find_map(|event| match event {
@@ -164,7 +165,7 @@ impl Answers<'_> {
                 let created = created.ok_or_else(|| broken("no account in the record"))?;
                 let shown = wire::Account::created(created, self.scale(created.ledger)?);
                 let reply = Reply::json(StatusCode::CREATED, &shown)?;
-                Ok(reply.at(answer.seq).told(telling(answer)).located(located))
+                Ok(reply.at(answer.seq).told(telling(answer)).located(location))
             }
             Single::Exists => {
                 let read = self.ledger.account(id, None).await?;
@@ -172,7 +173,7 @@ impl Answers<'_> {
                 let scale = self.scale(found.account.ledger)?;
                 let shown = shown_account(&found, scale);
                 let reply = Reply::json(StatusCode::OK, &shown)?;
-                Ok(reply.at(answer.seq.max(read.seq)).told(Telling::Again).located(located))
+                Ok(reply.at(answer.seq.max(read.seq)).told(Telling::Again).located(location))
             }
         }
     }
@@ -242,18 +243,18 @@ impl Answers<'_> {
         match self.single(answer, id.0).map_err(without_index)? {
             Single::Created(record) => {
                 let posted = transfers(record).next().ok_or_else(|| broken("no transfer"))?;
-                let located = format!("/v1/transfers/{}", Id(posted.transfer.id.0));
-                let shown = self.created(posted, record)?.marked(self.mode.mark());
+                let location = located("/v1/transfers/", posted.transfer.id.0);
+                let shown = self.created(posted, None, record)?.marked(self.mode.mark());
                 let reply = Reply::json(self.mode.created(), &shown)?;
-                Ok(reply.at(answer.seq).told(telling(answer)).located_if(self.mode, located))
+                Ok(reply.at(answer.seq).told(telling(answer)).located_if(self.mode, location))
             }
             Single::Exists => {
                 // Boxed, so that the way of a first answer does not carry the room that reading takes.
                 let (found, seq) = Box::pin(self.first_transfer(id, answer)).await?;
                 let shown = self.found_transfer(&found)?.marked(self.mode.mark());
                 let reply = Reply::json(StatusCode::OK, &shown)?;
-                let located = format!("/v1/transfers/{}", Id(id.0));
-                Ok(reply.at(seq).told(Telling::Again).located(located))
+                let location = located("/v1/transfers/", id.0);
+                Ok(reply.at(seq).told(Telling::Again).located(location))
             }
         }
     }
@@ -268,8 +269,8 @@ impl Answers<'_> {
             Single::Exists => (StatusCode::OK, id, Telling::Again),
         };
         let shown = wire::ShortOutcome { txn_id: Id(id.0), status: wire::ShortStatus::Completed };
-        let located = format!("/v1/transfers/{}", Id(id.0));
-        Ok(Reply::json(status, &shown)?.at(answer.seq).told(telling).located(located))
+        let location = located("/v1/transfers/", id.0);
+        Ok(Reply::json(status, &shown)?.at(answer.seq).told(telling).located(location))
     }
 
     /// The answer to the short form of an account with its opening balance.
@@ -291,8 +292,8 @@ impl Answers<'_> {
             account_id: NumberId(id.0),
             balance: MoneyNumber(balance.display(scale)),
         };
-        let located = format!("/v1/accounts/{}", Id(id.0));
-        Ok(Reply::json(status, &shown)?.at(answer.seq).told(telling).located(located))
+        let location = located("/v1/accounts/", id.0);
+        Ok(Reply::json(status, &shown)?.at(answer.seq).told(telling).located(location))
     }
 
     /// The answer to a transaction: with its legs' accounts, or as it stands if it was there before.
@@ -313,13 +314,17 @@ impl Answers<'_> {
                     _ => None,
                 });
                 let created = created.ok_or_else(|| broken("no transaction in the record"))?;
-                let legs: Result<_, _> =
-                    transfers(record).map(|posted| self.created(posted, record)).collect();
+                // A later leg may have settled an earlier one.
+                let settled: HashMap<TransferId, Settlement> =
+                    transfers(record).filter_map(|leg| leg.transfer.settles()).collect();
+                let legs: Result<_, _> = transfers(record)
+                    .map(|leg| self.created(leg, settled.get(&leg.transfer.id).copied(), record))
+                    .collect();
                 let shown = wire::Transaction::of(created, legs?);
                 let shown = wire::Transaction { dry_run: self.mode.mark(), ..shown };
-                let located = format!("/v1/transactions/{}", Id(created.id.0));
+                let location = located("/v1/transactions/", created.id.0);
                 let reply = Reply::json(self.mode.created(), &shown)?;
-                Ok(reply.at(answer.seq).told(telling(answer)).located_if(self.mode, located))
+                Ok(reply.at(answer.seq).told(telling(answer)).located_if(self.mode, location))
             }
             Single::Exists => {
                 let read = Box::pin(self.ledger.transaction(id)).await;
@@ -328,8 +333,8 @@ impl Answers<'_> {
                 let shown = self.found_transaction(&found)?;
                 let shown = wire::Transaction { dry_run: self.mode.mark(), ..shown };
                 let reply = Reply::json(StatusCode::OK, &shown)?;
-                let located = format!("/v1/transactions/{}", Id(id.0));
-                Ok(reply.at(answer.seq.max(read.seq)).told(Telling::Again).located(located))
+                let location = located("/v1/transactions/", id.0);
+                Ok(reply.at(answer.seq.max(read.seq)).told(Telling::Again).located(location))
             }
         }
     }
@@ -364,21 +369,16 @@ impl Answers<'_> {
         Ok((transfer, answer.seq.max(read.seq)))
     }
 
-    /// A transfer as its record tells it, with its accounts as of just after the command.
+    /// A transfer as its record tells it, with its accounts as of just after the command, which may have settled it too.
     fn created<'a>(
         self,
         posted: &'a TransferPosted,
+        settlement: Option<Settlement>,
         record: &Record,
     ) -> Result<wire::Transfer<'a>, ApiError> {
         let scale = self.scale(posted.transfer.ledger)?;
         let after = |index: u32| record.accounts.get(index as usize);
         let transfer = &posted.transfer;
-        // A later leg of the same transaction may have settled it.
-        let settlement = transfers(record)
-            .filter_map(|later| later.transfer.settles())
-            .find_map(|(id, settlement)| (id == transfer.id).then_some(settlement));
-        let settlement =
-            if transfer.flags.contains(TransferFlags::PENDING) { settlement } else { None };
         let status = TransferStatus::of(transfer, settlement);
         Ok(wire::Transfer::of(transfer, status, scale).with_accounts(
             after(posted.debit_account),
@@ -392,6 +392,11 @@ impl Answers<'_> {
 pub(crate) fn shown_account(found: &FoundAccount, scale: Scale) -> wire::Account<'_> {
     let FoundAccount { account, metadata, external_id } = found;
     wire::Account::of(account, metadata.as_deref(), external_id.as_ref(), scale)
+}
+
+/// Where what has this id can be read.
+fn located(path: &str, id: u128) -> String {
+    Id(id).with_text(|id| [path, id].concat())
 }
 
 /// One thing alone has no index to tell.

@@ -50,9 +50,8 @@ impl Answers<'_> {
             let outcome = exceptions.next_if(|(at, _)| *at == index).map(|(_, outcome)| outcome);
             let (id, status, timestamp) = match outcome {
                 None => {
-                    let id =
+                    let (id, timestamp) =
                         decided.created().ok_or_else(|| broken("a created event is missing"))?;
-                    let timestamp = answer.timestamp.plus(u64::from(index));
                     summary.created += 1;
                     summary.first_timestamp.get_or_insert(Time(timestamp));
                     summary.last_timestamp = Some(Time(timestamp));
@@ -129,11 +128,13 @@ impl<'a> DecidedIds<'a> {
         DecidedIds { events: events.iter().peekable() }
     }
 
-    /// The id of the next thing created.
-    fn created(&mut self) -> Option<u128> {
+    /// The id of the next thing created, and its moment: an imported one has its own.
+    fn created(&mut self) -> Option<(u128, Timestamp)> {
         self.events.find_map(|event| match event {
-            Event::TransferPosted(posted) => Some(posted.transfer.id.0),
-            Event::AccountCreated(created) => Some(created.id.0),
+            Event::TransferPosted(posted) => {
+                Some((posted.transfer.id.0, posted.transfer.timestamp))
+            }
+            Event::AccountCreated(created) => Some((created.id.0, created.timestamp)),
             Event::LedgerCreated(_)
             | Event::TransactionCreated(_)
             | Event::IdBurned(_)

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::catalogue::{self, Code, Retry};
+use super::exchange::Mode;
 use super::wire::values::Id;
 use crate::keys::AuthFailure;
 
@@ -113,11 +114,11 @@ pub(crate) enum ApiError {
     /// Its sender may not come in.
     AuthFailure(AuthFailure),
     /// The path has other methods.
-    MethodNotAllowed { allow: &'static str },
+    MethodNotAllowed,
     /// A reader was sent a command.
     ReadOnly,
     /// A writer was asked for history.
-    WriteOnly { allow: &'static str },
+    WriteOnly,
     /// The writer can not be reached.
     WriterAway,
     /// The body did not arrive in time.
@@ -292,6 +293,13 @@ enum Named {
     ByTheRules(Rejection),
 }
 
+/// A field of the body, which is one thing and no batch.
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> ApiError {
+        ApiError::InvalidRequest { fault, index: None }
+    }
+}
+
 impl ApiError {
     fn named(&self) -> Named {
         Named::Here(match self {
@@ -317,9 +325,9 @@ impl ApiError {
                 | AuthFailure::WrongSecret => Code::InvalidApiKey,
                 AuthFailure::Scope { .. } => Code::Forbidden,
             },
-            ApiError::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            ApiError::MethodNotAllowed => Code::MethodNotAllowed,
             ApiError::ReadOnly => Code::ReadOnly,
-            ApiError::WriteOnly { .. } => Code::WriteOnly,
+            ApiError::WriteOnly => Code::WriteOnly,
             ApiError::WriterAway => Code::WriterAway,
             ApiError::RequestTimeout => Code::RequestTimeout,
             ApiError::RequestInProgress => Code::RequestInProgress,
@@ -361,20 +369,14 @@ impl ApiError {
     }
 
     /// What the client may do.
-    pub(crate) fn retry(&self) -> Retry {
+    pub(crate) fn retry(&self, mode: Mode) -> Retry {
         match self.named() {
             Named::Here(code) => code.retry(),
+            // What is only tried uses up no id: the same may go well later.
+            Named::ByTheRules(rejection) if mode == Mode::DryRun && rejection.is_transient() => {
+                Retry::After
+            }
             Named::ByTheRules(rejection) => catalogue::rejection_retry(rejection.code()),
-        }
-    }
-
-    /// The methods that there are instead.
-    pub(crate) fn allow(&self) -> Option<&'static str> {
-        match self {
-            ApiError::MethodNotAllowed { allow } => Some(allow),
-            ApiError::ReadOnly => Some("GET, HEAD"),
-            ApiError::WriteOnly { allow } => Some(allow),
-            _ => None,
         }
     }
 
@@ -403,8 +405,13 @@ impl ApiError {
         }
     }
 
-    /// The problem document of this error, for the request with this id at this path.
-    pub(crate) fn problem<'a>(&'a self, instance: &'a str, request_id: &'a str) -> Problem<'a> {
+    /// The problem document of this error, for the request with this id at this path and in this mode.
+    pub(crate) fn problem<'a>(
+        &'a self,
+        instance: &'a str,
+        request_id: &'a str,
+        mode: Mode,
+    ) -> Problem<'a> {
         let code = self.code();
         let figures = match self {
             ApiError::Rejected(refusal) => Figures::of(&refusal.rejection, refusal.scale),
@@ -418,7 +425,7 @@ impl ApiError {
             instance,
             code,
             request_id,
-            retry: self.retry(),
+            retry: self.retry(mode),
             errors: self.fault().map(std::slice::from_ref),
             index: self.index(),
             id: self.id().map(Id),
@@ -426,7 +433,7 @@ impl ApiError {
             requested: figures.requested,
             condition: figures.condition,
             found: figures.found,
-            dry_run: None,
+            dry_run: mode.mark(),
         }
     }
 
@@ -499,7 +506,6 @@ impl ApiError {
                     format!("This needs a key of scope {needs}; this one has {has}.").into()
                 }
             },
-            ApiError::MethodNotAllowed { allow } => format!("This path has only {allow}.").into(),
             ApiError::BodyBrokenOff => "The connection ended inside the body.".into(),
             ApiError::BodyTooLarge { bytes_max } => {
                 format!("The body is larger than {bytes_max} bytes.").into()

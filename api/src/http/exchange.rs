@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::State;
 use super::door::{Caller, Door};
-use super::error::{ApiError, Problem};
+use super::error::ApiError;
 use crate::keys::AuthFailure;
 use crate::telemetry::RouteMetrics;
 
@@ -103,6 +103,17 @@ pub(crate) enum Place {
     Process,
 }
 
+/// What is known of a route before any request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mounted {
+    /// What it speaks of.
+    pub(crate) place: Place,
+    /// What it asks of its callers.
+    pub(crate) door: Door,
+    /// The methods that this process serves at its path, for the header `Allow`.
+    pub(crate) allow: &'static str,
+}
+
 /// Whether an answer was given before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Telling {
@@ -131,8 +142,8 @@ pub(crate) struct Reply {
     pub(crate) location: Option<String>,
     /// `Link`.
     pub(crate) link: Option<String>,
-    /// What another process said.
-    pub(crate) passed_on: Vec<(HeaderName, HeaderValue)>,
+    /// Other headers, such as those that another process sent.
+    pub(crate) others: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Reply {
@@ -157,7 +168,7 @@ impl Reply {
             telling: Telling::First,
             location: None,
             link: None,
-            passed_on: Vec::new(),
+            others: Vec::new(),
         }
     }
 
@@ -211,7 +222,7 @@ impl Reply {
                 headers.insert(name, value);
             }
         }
-        for (name, value) in self.passed_on {
+        for (name, value) in self.others {
             headers.insert(name, value);
         }
         headers.insert(X_REQUEST_ID, request_id);
@@ -236,8 +247,7 @@ fn ledger_headers(headers: &mut HeaderMap, state: &State, place: Place, seq: Opt
 pub(crate) async fn serve<F>(
     state: Arc<State>,
     metrics: Arc<RouteMetrics>,
-    place: Place,
-    door: Door,
+    mounted: Mounted,
     handler: F,
     request: HttpRequest,
     payload: web::Payload,
@@ -256,7 +266,7 @@ where
         caller: Caller::Anyone,
         mode: Mode::Real,
     };
-    let outcome = match exchange.enter(door) {
+    let outcome = match exchange.enter(mounted.door) {
         Err(error) => Err(error),
         Ok(()) => {
             // A handler changes nothing that a panic could leave half done: the ledger is behind channels of its own.
@@ -279,8 +289,8 @@ where
         }
     };
     let response = match outcome {
-        Ok(reply) => reply.into_response(&exchange.state, place, request_id),
-        Err(error) => refuse(&exchange, place, &error, request_id),
+        Ok(reply) => reply.into_response(&exchange.state, mounted.place, request_id),
+        Err(error) => refuse(&exchange, mounted, &error, request_id),
     };
     metrics.record(response.status(), begun.elapsed());
     response
@@ -301,7 +311,7 @@ impl Exchange {
 
 fn refuse(
     exchange: &Exchange,
-    place: Place,
+    mounted: Mounted,
     error: &ApiError,
     request_id: HeaderValue,
 ) -> HttpResponse {
@@ -318,7 +328,7 @@ fn refuse(
             "a request could not be answered"
         );
     }
-    let problem = Problem { dry_run: mode.mark(), ..error.problem(request.path(), shown_id) };
+    let problem = error.problem(request.path(), shown_id, *mode);
     // A problem is made of texts and numbers only, which can always be written.
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut response = HttpResponse::new(status).set_body(Bytes::from(body));
@@ -329,13 +339,13 @@ fn refuse(
         ApiError::AuthFailure(failure) => {
             headers.insert(header::WWW_AUTHENTICATE, challenge(*failure));
         }
-        _ => ledger_headers(headers, state, place, error.seq()),
+        _ => ledger_headers(headers, state, mounted.place, error.seq()),
     }
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if let Some(allow) = error.allow() {
-        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, HeaderValue::from_static(mounted.allow));
     }
     headers.insert(X_REQUEST_ID, request_id);
     response.map_into_boxed_body()

@@ -121,16 +121,12 @@ pub(crate) async fn command(exchange: &mut Exchange) -> Result<Reply, ApiError> 
     let status = StatusCode::from_u16(answer.status);
     let status = status.map_err(|_| ApiError::OutcomeUnknown { id: None })?;
     let reply = Reply::of(status, answer.kind, Bytes::from(answer.body));
-    Ok(Reply { passed_on: answer.headers, ..reply })
+    Ok(Reply { others: answer.headers, ..reply })
 }
 
 /// Says that lists and history are served elsewhere.
-pub(crate) async fn history(exchange: &mut Exchange) -> Result<Reply, ApiError> {
-    let allow = match exchange.request.match_pattern().as_deref() {
-        Some("/v1/transfers" | "/v1/accounts" | "/v1/ledgers") => "POST",
-        _ => "",
-    };
-    Err(ApiError::WriteOnly { allow })
+pub(crate) async fn history(_: &mut Exchange) -> Result<Reply, ApiError> {
+    Err(ApiError::WriteOnly)
 }
 
 /// Before a connection stood nothing was sent; afterwards nobody knows.

@@ -7,9 +7,7 @@
 use actix_web::http::StatusCode;
 use florin_actors::Source;
 use florin_engine::{Account, AccountAfter, AccountId, JournalSeq, LedgerId};
-use florin_persistence::store::{
-    BalanceAt, BalanceFilter, OfAccount, PageRequest, Side, TimeRange,
-};
+use florin_persistence::store::{BalanceAt, BalanceFilter, OfAccount, PageRequest, Side};
 use serde_json::value::RawValue;
 
 use super::error::ApiError;
@@ -77,10 +75,7 @@ pub(crate) async fn transfers(exchange: &mut Exchange) -> Result<Reply, ApiError
 pub(crate) async fn balances(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.path_id()?;
     let mut query = exchange.query()?;
-    let filter = BalanceFilter {
-        time: TimeRange { from: query.time("from")?, to: query.time("to")? },
-        at: query.time("at")?,
-    };
+    let filter = BalanceFilter { time: query.time_range()?, at: query.time("at")? };
     let page = page(&mut query)?;
     let min_seq = exchange.min_seq(&mut query)?;
     query.finish()?;

@@ -6,6 +6,7 @@
 //! - the key's hash: XXH3-128 of its text, without quotes, with the seed [`KEY_SEED`];
 //! - the fingerprint: XXH3-64 of method, path and content, as `fingerprint` lays them out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
@@ -34,14 +35,14 @@ pub(crate) fn hash_of(headers: &HeaderMap) -> Result<Option<u128>, ApiError> {
 }
 
 /// The key's text, without quotes and escapes.
-fn read(value: &[u8]) -> Result<Vec<u8>, ApiError> {
+fn read(value: &[u8]) -> Result<Cow<'_, [u8]>, ApiError> {
     let invalid = |reason| ApiError::InvalidIdempotencyKey { reason };
     let text = match value {
-        [b'"', inside @ .., b'"'] => unescape(inside).ok_or_else(|| {
+        [b'"', inside @ .., b'"'] => Cow::Owned(unescape(inside).ok_or_else(|| {
             invalid("is not one text in quotes; a quote or backslash inside needs a backslash")
-        })?,
+        })?),
         [b'"', ..] => return Err(invalid("has no closing quote")),
-        bare => bare.to_vec(),
+        bare => Cow::Borrowed(bare),
     };
     if !(1..=KEY_CHARS_MAX).contains(&text.len()) {
         return Err(invalid("must have 1 to 255 characters"));
@@ -102,7 +103,7 @@ mod tests {
 
     fn check(value: &str, expected: &str) {
         let shown = match read(value.as_bytes()) {
-            Ok(text) => String::from_utf8(text).unwrap(),
+            Ok(text) => String::from_utf8(text.into_owned()).unwrap(),
             Err(ApiError::InvalidIdempotencyKey { reason }) => format!("400 {reason}"),
             Err(error) => format!("{error:?}"),
         };

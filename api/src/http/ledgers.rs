@@ -31,7 +31,7 @@ pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: NewLedger<'_> = read(&body, Place::Object)?;
-    let ledger = asked.decode().map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let ledger = asked.decode()?;
     let key = exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.ledger(&ledger))?;
     let subject = Subject::One(u128::from(ledger.id.0));
     let answer = exchange.submit(Command::CreateLedger(ledger.clone()), key, subject).await?;
@@ -69,9 +69,7 @@ pub(crate) async fn list(exchange: &mut Exchange) -> Result<Reply, ApiError> {
 )]
 pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let id = exchange.path_ledger()?;
-    let mut query = exchange.query()?;
-    let min_seq = exchange.min_seq(&mut query)?;
-    query.finish()?;
+    let min_seq = exchange.only_min_seq()?;
     exchange.state.ledger.until_stored(min_seq).await?;
     let found = exchange.state.ledger.store().ledger(id).await.map_err(|error| unlisted(&error))?;
     let stored = found.value.ok_or(ApiError::LedgerNotFound { id, seq: found.as_of })?;

@@ -74,9 +74,7 @@ pub(crate) async fn transfers(exchange: &mut Exchange) -> Result<Reply, ApiError
 async fn asked(
     exchange: &mut Exchange,
 ) -> Result<(Vec<u128>, Option<florin_engine::JournalSeq>), ApiError> {
-    let mut query = exchange.query()?;
-    let min_seq = exchange.min_seq(&mut query)?;
-    query.finish()?;
+    let min_seq = exchange.only_min_seq()?;
     let body = exchange.json_body(Bound::Batch).await?;
     let ids: IdsToFind<'_> = read(&body, Place::Object)?;
     Ok((ids.decode()?, min_seq))

@@ -296,9 +296,16 @@ impl Modify for Common {
                     Place::Ledger => &[400, 431, 500, 503],
                     Place::Process => &[400, 431, 500],
                 };
-                let reaches = path.ends_with("/statement") || path.ends_with("/balance");
-                let refused = if reaches { &[422][..] } else { &[] };
-                add_problems(operation, statuses.iter().chain(found).chain(refused));
+                add_problems(operation, statuses.iter().chain(found));
+                if place == Place::Ledger && !BY_ID.contains(&path.as_str()) {
+                    add_problems(operation, &[405]);
+                }
+                if path.ends_with("/statement") || path.ends_with("/balance") {
+                    add_problems(operation, &[422]);
+                }
+                if can_be_lost(path) {
+                    add_problems(operation, &[410]);
+                }
                 add_headers(operation, place, Reading::Yes);
                 add_parameter(operation, request_id_parameter());
             }
@@ -307,17 +314,44 @@ impl Modify for Common {
             {
                 add_door(operation, Door::Needs(Scope::Read));
                 add_problems(operation, &[400, 408, 413, 415, 431, 500, 503]);
+                if can_be_lost(path) {
+                    add_problems(operation, &[410]);
+                }
                 add_headers(operation, place, Reading::Yes);
                 add_parameter(operation, request_id_parameter());
             } else if let Some(operation) = &mut item.post {
                 add_door(operation, Door::Needs(Scope::Write));
-                let statuses = [400, 408, 409, 413, 415, 422, 431, 500, 503];
+                let statuses = [400, 405, 408, 409, 410, 413, 415, 422, 431, 500, 503];
                 add_problems(operation, statuses.iter().chain(found));
+                add_dry_run(operation);
                 add_headers(operation, place, Reading::No);
                 add_parameter(operation, request_id_parameter());
                 add_parameter(operation, key_parameter());
             }
         }
+    }
+}
+
+/// The reads that a process of role write answers too; it leaves the others to readers. A test compares it with the routes.
+const BY_ID: [&str; 4] =
+    ["/v1/accounts/{id}", "/v1/transfers/{id}", "/v1/transactions/{id}", "/balance/{account_id}"];
+
+/// Whether a read looks for what can be lost with a store.
+fn can_be_lost(path: &str) -> bool {
+    ["/v1/transfers/{id}", "/v1/transactions/{id}", "/v1/transfers/lookup"].contains(&path)
+}
+
+/// Says of a command that can be tried what is answered then.
+fn add_dry_run(operation: &mut Operation) {
+    let parameters = operation.parameters.iter().flatten();
+    let mut parameters = parameters.filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(parameter.name.as_str()),
+        RefOr::Ref(_) => None,
+    });
+    if parameters.any(|name| name == "dry_run")
+        && let Some(RefOr::T(told)) = operation.responses.responses.get_mut("200")
+    {
+        told.description.push_str("; with `dry_run`, what would be");
     }
 }
 
@@ -361,8 +395,10 @@ fn add_problems<'a>(operation: &mut Operation, statuses: impl IntoIterator<Item 
             401 => "No API key, or one that is not good",
             403 => "The scope of the API key is too small",
             404 => "It is not there",
+            405 => "A process of this role leaves it to others",
             408 => "It did not arrive in time",
             409 => "The id stands for something else, or the key's first request is still running",
+            410 => "What it was is lost with an earlier store",
             413 => "It is too large",
             415 => "It is not declared as JSON",
             422 => "The rules refuse it",
@@ -374,7 +410,10 @@ fn add_problems<'a>(operation: &mut Operation, statuses: impl IntoIterator<Item 
         let mut problem = ResponseBuilder::new()
             .description(description)
             .content("application/problem+json", content);
-        if *status == 503 {
+        if *status == 405 {
+            problem = problem.header("Allow", header("The methods that it serves", Type::String));
+        }
+        if matches!(status, 409 | 503) {
             let seconds = header("Seconds after which to try again", Type::Integer);
             problem = problem.header("Retry-After", seconds);
         }
@@ -394,6 +433,7 @@ fn header(description: &str, kind: Type) -> Header {
 }
 
 fn add_headers(operation: &mut Operation, place: Place, reading: Reading) {
+    let creates = operation.responses.responses.contains_key("201");
     for (status, response) in &mut operation.responses.responses {
         let RefOr::T(Response { headers, content, .. }) = response else { continue };
         let add = |headers: &mut BTreeMap<String, RefOr<Header>>, name: &str, header| {
@@ -417,8 +457,10 @@ fn add_headers(operation: &mut Operation, place: Place, reading: Reading) {
             Reading::No => {
                 let replayed = "`true` on the outcome of an earlier request";
                 add(headers, "Idempotent-Replayed", header(replayed, Type::String));
-                let location = "Where what was created can be read";
-                add(headers, "Location", header(location, Type::String));
+                if creates {
+                    let location = "Where what was created can be read";
+                    add(headers, "Location", header(location, Type::String));
+                }
             }
         }
     }

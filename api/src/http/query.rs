@@ -1,10 +1,11 @@
 //! Query parameters and path parts, read as strictly as bodies: an unknown or repeated one is refused.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use actix_web::http::header::HeaderName;
-use florin_engine::{JournalSeq, LedgerId, Timestamp};
-use florin_persistence::store::MetadataEquals;
+use florin_engine::{Code, JournalSeq, LedgerId, Timestamp};
+use florin_persistence::store::{MetadataEquals, TimeRange};
 
 use super::error::{ApiError, Fault, FaultCode};
 use super::exchange::Exchange;
@@ -24,6 +25,25 @@ const METADATA_MAX: usize = 8;
 pub(crate) struct Query<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     known: Vec<&'static str>,
+}
+
+/// What lists of accounts and of transfers can both be asked for.
+#[derive(Debug)]
+pub(crate) struct Properties {
+    /// Of this ledger.
+    pub(crate) ledger: Option<LedgerId>,
+    /// Of this code.
+    pub(crate) code: Option<Code>,
+    /// With this reference.
+    pub(crate) user_data_128: Option<u128>,
+    /// With this reference.
+    pub(crate) user_data_64: Option<u64>,
+    /// With this reference.
+    pub(crate) user_data_32: Option<u32>,
+    /// Decided in this range.
+    pub(crate) time: TimeRange,
+    /// With all of these entries of metadata.
+    pub(crate) metadata: Vec<MetadataEquals>,
 }
 
 impl<'a> Query<'a> {
@@ -84,6 +104,24 @@ impl<'a> Query<'a> {
     /// Takes out a time.
     pub(crate) fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, ApiError> {
         self.value(name, values::time_text)
+    }
+
+    /// Takes out `from` and `to`.
+    pub(crate) fn time_range(&mut self) -> Result<TimeRange, ApiError> {
+        Ok(TimeRange { from: self.time("from")?, to: self.time("to")? })
+    }
+
+    /// Takes out what all lists can be asked for.
+    pub(crate) fn properties(&mut self) -> Result<Properties, ApiError> {
+        Ok(Properties {
+            ledger: self.integer("ledger", u64::from(u32::MAX))?.map(|id| LedgerId(id as u32)),
+            code: self.integer("code", u64::from(u16::MAX))?.map(|code| Code(code as u16)),
+            user_data_128: self.data_128("user_data_128")?,
+            user_data_64: self.integer("user_data_64", u64::MAX)?,
+            user_data_32: self.integer("user_data_32", u64::from(u32::MAX))?.map(|it| it as u32),
+            time: self.time_range()?,
+            metadata: self.metadata()?,
+        })
     }
 
     /// Takes out what metadata has to have: each `metadata[KEY]=VALUE`.
@@ -191,14 +229,14 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 
-/// Percent-encodes a value for a link.
+/// Percent-encodes a part of a path or a query.
 pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            write!(encoded, "%{byte:02X}").expect("a string takes whatever is written");
         }
     }
     encoded
@@ -238,6 +276,14 @@ impl Exchange {
         decode(&text.replace('+', "%2B"))
             .map(|text| Cow::Owned(text.into_owned()))
             .ok_or_else(|| malformed(name))
+    }
+
+    /// The position that the answer has to cover, where the query can say nothing else.
+    pub(crate) fn only_min_seq(&self) -> Result<Option<JournalSeq>, ApiError> {
+        let mut query = self.query()?;
+        let min_seq = self.min_seq(&mut query)?;
+        query.finish()?;
+        Ok(min_seq)
     }
 
     /// The position that the answer has to cover: the parameter `min_seq` or the header `Florin-Min-Seq`.

@@ -48,9 +48,7 @@ async fn report<R: serde::Serialize>(
     show: impl Fn(&LedgerByCode, JournalSeq) -> Option<R>,
 ) -> Result<Reply, ApiError> {
     let id = exchange.path_ledger()?;
-    let mut query = exchange.query()?;
-    let min_seq = exchange.min_seq(&mut query)?;
-    query.finish()?;
+    let min_seq = exchange.only_min_seq()?;
     exchange.state.ledger.until_stored(min_seq).await?;
     let found = exchange.state.ledger.store().ledger_by_code(id).await;
     let found = found.map_err(|error| unlisted(&error))?;

@@ -3,12 +3,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use actix_web::http::Method;
 use actix_web::{HttpRequest, Route, guard, web};
 
 use super::door::Door;
 use super::error::ApiError;
-use super::exchange::{Exchange, Place, Reply, serve};
+use super::exchange::{Exchange, Mounted, Place, Reply, serve};
 use super::{
     History, Ledger, State, accounts, docs, forward, history, ledgers, lookup, ops, reports, short,
     statement, transactions, transfers,
@@ -27,19 +26,34 @@ pub(crate) struct Routes {
 struct Resource {
     path: &'static str,
     place: Place,
-    methods: Vec<Mounted>,
+    methods: Vec<Method>,
     other_methods: Arc<RouteMetrics>,
 }
 
 /// A method of a path.
-struct Mounted {
-    method: Method,
+struct Method {
+    kind: Kind,
     door: Door,
+    served: Served,
     mount: Mount,
 }
 
+/// The methods that there are. HEAD is GET without the body, which the server leaves out by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Get,
+    Post,
+}
+
+/// Whether this process does what a method asks, or says that processes of another role do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    Here,
+    Elsewhere,
+}
+
 /// Makes a route for one worker.
-type Mount = Box<dyn Fn() -> Route + Send + Sync>;
+type Mount = Box<dyn Fn(Mounted) -> Route + Send + Sync>;
 
 impl Routes {
     /// Every route with what it asks of its callers. The busiest stand first, since each pattern before
@@ -123,19 +137,18 @@ impl Routes {
     pub(crate) fn configure(&self, app: &mut web::ServiceConfig) {
         for resource in &self.resources {
             let mut service = web::resource(resource.path);
-            for mounted in &resource.methods {
-                service = service.route((mounted.mount)());
+            for method in &resource.methods {
+                service = service.route((method.mount)(resource.mounted(method.door)));
             }
-            let allow = resource.allow();
-            let refuse = async move |_: &mut Exchange| Err(ApiError::MethodNotAllowed { allow });
-            let metrics = &resource.other_methods;
-            let other = handler(&self.state, metrics, resource.place, resource.door(), refuse);
+            let refuse = async |_: &mut Exchange| Err(ApiError::MethodNotAllowed);
+            let mounted = resource.mounted(resource.door());
+            let other = handler(&self.state, &resource.other_methods, mounted, refuse);
             app.service(service.default_service(web::to(other)));
         }
         // What is not there has no position to tell.
         let refuse = async |_: &mut Exchange| Err(ApiError::RouteNotFound);
-        let door = Door::Needs(Scope::Read);
-        let unknown = handler(&self.state, &self.unknown, Place::Process, door, refuse);
+        let mounted = Mounted { place: Place::Process, door: Door::Needs(Scope::Read), allow: "" };
+        let unknown = handler(&self.state, &self.unknown, mounted, refuse);
         app.default_service(web::to(unknown));
     }
 
@@ -143,28 +156,50 @@ impl Routes {
     #[cfg(test)]
     pub(crate) fn listed(&self) -> Vec<(String, Door)> {
         let methods = |resource: &Resource| {
-            let name = |mounted: &Mounted| format!("{} {}", mounted.method, resource.path);
-            resource.methods.iter().map(|mounted| (name(mounted), mounted.door)).collect()
+            let name = |method: &Method| format!("{} {}", method.kind.name(), resource.path);
+            resource.methods.iter().map(|method| (name(method), method.door)).collect()
         };
         self.resources.iter().flat_map(|resource| -> Vec<_> { methods(resource) }).collect()
     }
 }
 
-impl Resource {
-    fn allow(&self) -> &'static str {
-        let has = |method| self.methods.iter().any(|mounted| mounted.method == method);
-        match (has(Method::GET), has(Method::POST)) {
-            (true, true) => "GET, HEAD, POST",
-            (true, false) => "GET, HEAD",
-            (false, _) => "POST",
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Get => "GET",
+            Kind::Post => "POST",
+        }
+    }
+
+    fn route(self) -> Route {
+        match self {
+            Kind::Get => web::route().guard(guard::Any(guard::Get()).or(guard::Head())),
+            Kind::Post => web::route().guard(guard::Post()),
         }
     }
 }
 
 impl Resource {
+    /// A route of this path, with this door.
+    fn mounted(&self, door: Door) -> Mounted {
+        Mounted { place: self.place, door, allow: self.allow() }
+    }
+
+    /// What this process serves here.
+    fn allow(&self) -> &'static str {
+        let served = self.methods.iter().filter(|method| method.served == Served::Here);
+        let serves = |kind| served.clone().any(|method| method.kind == kind);
+        match (serves(Kind::Get), serves(Kind::Post)) {
+            (true, true) => "GET, HEAD, POST",
+            (true, false) => "GET, HEAD",
+            (false, true) => "POST",
+            (false, false) => "",
+        }
+    }
+
     /// What is asked of those who use a method that is not there: as little as for any that is, and never more than to be known.
     fn door(&self) -> Door {
-        let doors = self.methods.iter().map(|mounted| mounted.door);
+        let doors = self.methods.iter().map(|method| method.door);
         doors.fold(Door::Needs(Scope::Read), Door::min)
     }
 }
@@ -181,10 +216,14 @@ impl Adding<'_> {
     where
         F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
     {
-        let route = || web::route().guard(guard::Post());
-        match self.state.ledger {
-            Ledger::Owner(_) => self.add(Method::POST, "POST", route, door, run),
-            Ledger::Reader(_) => self.add(Method::POST, "POST", route, door, forward::command),
+        match (&self.state.ledger, &self.state.config.writer) {
+            (Ledger::Owner(_), _) => self.add(Kind::Post, Served::Here, door, run),
+            (Ledger::Reader(_), Some(_)) => {
+                self.add(Kind::Post, Served::Here, door, forward::command)
+            }
+            (Ledger::Reader(_), None) => {
+                self.add(Kind::Post, Served::Elsewhere, door, forward::command)
+            }
         }
     }
 
@@ -193,7 +232,7 @@ impl Adding<'_> {
     where
         F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
     {
-        self.add(Method::POST, "POST", || web::route().guard(guard::Post()), door, run)
+        self.add(Kind::Post, Served::Here, door, run)
     }
 
     /// Lists and history, which a process that only takes commands leaves to readers.
@@ -203,35 +242,26 @@ impl Adding<'_> {
     {
         match self.state.config.history {
             History::Served => self.get(door, run),
-            History::Elsewhere => self.get(door, forward::history),
+            History::Elsewhere => self.add(Kind::Get, Served::Elsewhere, door, forward::history),
         }
     }
 
-    /// HEAD is GET without the body, which the server leaves out by itself.
     fn get<F>(self, door: Door, run: F) -> Self
     where
         F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
     {
-        let either = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-        self.add(Method::GET, "GET", either, door, run)
+        self.add(Kind::Get, Served::Here, door, run)
     }
 
-    fn add<F>(
-        self,
-        method: Method,
-        name: &'static str,
-        route: impl Fn() -> Route + Send + Sync + 'static,
-        door: Door,
-        run: F,
-    ) -> Self
+    fn add<F>(self, kind: Kind, served: Served, door: Door, run: F) -> Self
     where
         F: AsyncFn(&mut Exchange) -> Result<Reply, ApiError> + Copy + Send + Sync + 'static,
     {
         let state = Arc::clone(self.state);
-        let metrics = Arc::new(RouteMetrics::new(name, self.resource.path));
-        let place = self.resource.place;
-        let mount = Box::new(move || route().to(handler(&state, &metrics, place, door, run)));
-        self.resource.methods.push(Mounted { method, door, mount });
+        let metrics = Arc::new(RouteMetrics::new(kind.name(), self.resource.path));
+        let mount =
+            Box::new(move |mounted| kind.route().to(handler(&state, &metrics, mounted, run)));
+        self.resource.methods.push(Method { kind, door, served, mount });
         self
     }
 }
@@ -240,8 +270,7 @@ impl Adding<'_> {
 fn handler<F>(
     state: &Arc<State>,
     metrics: &Arc<RouteMetrics>,
-    place: Place,
-    door: Door,
+    mounted: Mounted,
     run: F,
 ) -> impl actix_web::Handler<
     (HttpRequest, web::Payload),
@@ -253,6 +282,6 @@ where
 {
     let (state, metrics) = (Arc::clone(state), Arc::clone(metrics));
     move |request: HttpRequest, payload: web::Payload| {
-        serve(Arc::clone(&state), Arc::clone(&metrics), place, door, run, request, payload)
+        serve(Arc::clone(&state), Arc::clone(&metrics), mounted, run, request, payload)
     }
 }

@@ -51,8 +51,7 @@ async fn transfer(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.no_query()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: ShortTransfer<'_> = read(&body, Place::Object)?;
-    let (transfer, naming) =
-        asked.decode().map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let (transfer, naming) = asked.decode()?;
     let id = transfer.id;
     let key =
         exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.transfer(&transfer, naming))?;
@@ -78,7 +77,7 @@ pub(crate) async fn open_account(exchange: &mut Exchange) -> Result<Reply, ApiEr
     exchange.no_query()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: ShortAccount<'_> = read(&body, Place::Object)?;
-    let open = asked.decode().map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let open = asked.decode()?;
     let key = exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.opening(&open))?;
     let subject = Subject::One(open.account.id.0);
     let answer = exchange.submit(Command::OpenAccount(open.clone()), key, subject).await?;
@@ -98,9 +97,7 @@ pub(crate) async fn balance(exchange: &mut Exchange) -> Result<Reply, ApiError> 
     let id = values::id_text(&text).map_err(|fault| {
         ApiError::InvalidParameter(Fault::new("account_id", fault.code, fault.detail))
     })?;
-    let mut query = exchange.query()?;
-    let min_seq = exchange.min_seq(&mut query)?;
-    query.finish()?;
+    let min_seq = exchange.only_min_seq()?;
     let found = exchange.state.ledger.account(AccountId(id), min_seq).await?;
     let FoundAccount { account, external_id, .. } =
         found.value.as_ref().ok_or(ApiError::AccountNotFound { id, seq: found.seq })?;
@@ -142,7 +139,7 @@ pub(crate) async fn transactions(exchange: &mut Exchange) -> Result<Reply, ApiEr
     let answers = exchange.answers();
     let lines = found.data.iter().map(|stored| {
         let scale = answers.scale(stored.transfer.ledger)?;
-        Ok(wire::ShortLine::of(&stored.transfer, scale))
+        Ok(wire::ShortLine::of(&stored.transfer, stored.status(), scale))
     });
     let lines: Vec<_> = lines.collect::<Result<_, ApiError>>()?;
     let reply = Reply::json(StatusCode::OK, &lines)?.at(found.as_of).sourced(Source::Store);

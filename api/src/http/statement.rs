@@ -5,10 +5,10 @@
 use std::fmt::Write;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, Accept, Header, HeaderValue, Quality};
 use florin_actors::Source;
 use florin_engine::{Account, JournalSeq, Scale, Timestamp};
-use florin_persistence::store::{Moment, PAGE_ROWS_MAX, Statement, StatementRequest, TimeRange};
+use florin_persistence::store::{Moment, PAGE_ROWS_MAX, Statement, StatementRequest};
 
 use super::error::{ApiError, Fault, FaultCode};
 use super::exchange::{Exchange, Reply};
@@ -80,7 +80,7 @@ enum Format {
 ///
 /// The opening balance, each transfer that moved posted money with the balance after it, and the closing balance: opening and all changes together are the
 /// closing, on whichever page. The first page settles where the statement ends; what is decided later is not in it. As JSON up to 1,000 lines a page; as CSV
-/// (`format=csv`, or `Accept: text/csv`) up to 10,000, and the header `Link` leads to the next page. The answer is 422 `out_of_reach` where opening or closing would
+/// (`format=csv`, or an `Accept` that prefers `text/csv`) up to 10,000, and the header `Link` leads to the next page. The answer is 422 `out_of_reach` where opening or closing would
 /// take looking through more than 100,000 transfers of an account without the flag `history`.
 #[utoipa::path(
     get,
@@ -95,17 +95,22 @@ enum Format {
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         openapi::MinSeqParam,
     ),
-    responses((status = 200, description = "A page of the statement", content(
-        (wire::StatementPage = "application/json"),
-        (String = "text/csv"),
-    ))),
+    responses((
+        status = 200,
+        description = "A page of the statement",
+        content((wire::StatementPage = "application/json"), (String = "text/csv")),
+        headers(
+            ("Link" = String, description = "Of a page as CSV: the next one, as `rel=\"next\"`, where there is one"),
+            ("Vary" = String, description = "`accept`: another one can get the other format"),
+        ),
+    )),
 )]
 pub(crate) async fn statement(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.path_id()?;
     let mut query = exchange.query()?;
     let formats = [("json", Format::Json), ("csv", Format::Csv)];
     let format = query.word("format", &formats)?.unwrap_or_else(|| accepted(exchange));
-    let time = TimeRange { from: query.time("from")?, to: query.time("to")? };
+    let time = query.time_range()?;
     let limit = match format {
         Format::Json => query.limit_within(LIMIT_DEFAULT, LIMIT_MAX)?,
         Format::Csv => query.limit_within(CSV_LINES_MAX, CSV_LINES_MAX)?,
@@ -116,25 +121,29 @@ pub(crate) async fn statement(exchange: &mut Exchange) -> Result<Reply, ApiError
     let account = exchange.history_in_path(min_seq).await?.account;
     exchange.state.ledger.until_stored(min_seq).await?;
     let request = StatementRequest { account: account.id, time, limit, cursor };
-    match format {
+    let mut reply = match format {
         Format::Json => {
             let (page, scale) = page(exchange, &account, &request).await?;
             let shown = wire::StatementPage::of(&account, time, &page, scale);
-            let reply = Reply::json(StatusCode::OK, &shown)?;
-            Ok(reply.at(page.as_of).sourced(Source::Store))
+            Reply::json(StatusCode::OK, &shown)?.at(page.as_of).sourced(Source::Store)
         }
-        Format::Csv => csv(exchange, &account, request).await,
-    }
+        Format::Csv => csv(exchange, &account, request).await?,
+    };
+    reply.others.push((header::VARY, HeaderValue::from_static("accept")));
+    Ok(reply)
 }
 
+/// The one of the two that the caller would rather have; JSON where that is neither.
 fn accepted(exchange: &Exchange) -> Format {
-    let accept = exchange.request.headers().get(header::ACCEPT);
-    let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let wants_csv = accept.split(',').any(|kind| {
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("text/csv")
-    });
-    if wants_csv { Format::Csv } else { Format::Json }
+    let Ok(mut accept) = Accept::parse(&exchange.request) else { return Format::Json };
+    accept.retain(|kind| kind.quality > Quality::ZERO);
+    let format = |kind: &str| match kind {
+        "text/csv" | "text/*" => Some(Format::Csv),
+        "application/json" | "application/*" | "*/*" => Some(Format::Json),
+        _ => None,
+    };
+    let ranked = accept.ranked();
+    ranked.iter().find_map(|kind| format(kind.essence_str())).unwrap_or(Format::Json)
 }
 
 /// A page as the store tells it, and the digits of its money.

@@ -15,8 +15,6 @@ use super::openapi::DOCUMENT;
 use super::*;
 use crate::keys::Scope;
 
-mod reversed;
-
 /// A ledger and its routes.
 struct Bank {
     _directory: tempfile::TempDir,
@@ -123,6 +121,12 @@ macro_rules! serve {
         let $app = init_service(App::new().configure(|app| routes.configure(app))).await;
     };
 }
+
+mod accepted;
+mod described;
+mod legs;
+mod reversed;
+mod statuses;
 
 #[actix_web::test]
 async fn every_body_is_read_strictly() {
@@ -321,9 +325,18 @@ async fn a_reader_answers_reads_as_the_owner_does_and_decides_nothing() {
             assert_eq!(there.header("florin-source"), "store", "{path}");
         }
     }
-    for path in ["/v1/transfers", "/v1/accounts/batch", "/account", "/transaction"] {
-        let told = ask(&reader, post(path, "{}").to_request()).await;
-        assert_eq!((told.summary().as_str(), told.header("allow")), ("405 read_only", "GET, HEAD"));
+    for (request, expected, allow) in [
+        (post("/v1/transfers", "{}"), "405 read_only", "GET, HEAD"),
+        (post("/v1/accounts/batch", "{}"), "405 read_only", ""),
+        (post("/account", "{}"), "405 read_only", ""),
+        (post("/transaction", "{}"), "405 read_only", ""),
+        (get("/transaction"), "405 method_not_allowed", ""),
+        (get("/v1/accounts/lookup"), "405 method_not_allowed", "POST"),
+        (TestRequest::put().uri("/v1/transfers"), "405 method_not_allowed", "GET, HEAD"),
+    ] {
+        let told = ask(&reader, request.to_request()).await;
+        let allowed = told.headers.get("allow").map(|allow| allow.to_str().unwrap());
+        assert_eq!((told.summary().as_str(), allowed), (expected, Some(allow)), "{}", told.text);
     }
     let told = ask(&reader, get(&format!("/v1/accounts/1?min_seq={}", newest + 1)).to_request());
     assert_eq!(told.await.summary(), "503 not_yet");
@@ -351,6 +364,10 @@ async fn a_writer_leaves_lists_to_readers() {
     ] {
         let told = ask(&app, get(path).to_request()).await;
         assert_eq!((told.summary().as_str(), told.header("allow")), (expected, allow), "{path}");
+    }
+    for (path, allow) in [("/v1/transfers", "POST"), ("/v1/transfers/1", "GET, HEAD")] {
+        let told = ask(&app, TestRequest::put().uri(path).to_request()).await;
+        assert_eq!((told.status, told.header("allow")), (405, allow), "{path}");
     }
     bank.florin.stop().await;
 }
@@ -408,10 +425,11 @@ async fn a_body_that_does_not_arrive_is_not_waited_for() {
     let payload = actix_web::web::Payload::from_request(&request, &mut never).await.unwrap();
     tokio::time::pause();
     let begun = tokio::time::Instant::now();
-    let (place, door) = (exchange::Place::Ledger, Door::Open);
+    let place = exchange::Place::Ledger;
+    let mounted = exchange::Mounted { place, door: Door::Open, allow: "POST" };
     let state = Arc::clone(&bank.state);
     let response =
-        exchange::serve(state, metrics, place, door, transfers::create, request, payload).await;
+        exchange::serve(state, metrics, mounted, transfers::create, request, payload).await;
     assert_eq!((response.status().as_u16(), begun.elapsed().as_secs()), (408, 30));
     bank.florin.stop().await;
 }
@@ -465,7 +483,9 @@ async fn a_panic_is_answered() {
     let panics = move |request, payload| {
         let run = async |_: &mut exchange::Exchange| panic!("made by this test");
         let (state, metrics) = (Arc::clone(&state), Arc::clone(&metrics));
-        exchange::serve(state, metrics, exchange::Place::Process, Door::Open, run, request, payload)
+        let place = exchange::Place::Process;
+        let mounted = exchange::Mounted { place, door: Door::Open, allow: "" };
+        exchange::serve(state, metrics, mounted, run, request, payload)
     };
     let app = init_service(App::new().default_service(actix_web::web::to(panics))).await;
     let told = ask(&app, get("/panic").to_request()).await;
@@ -543,192 +563,3 @@ async fn the_described_parameters_are_the_known_ones() {
     }
     bank.florin.stop().await;
 }
-
-#[actix_web::test]
-async fn the_description_shows_every_answer_as_it_is() {
-    serve!(bank, app);
-    let document: Value = serde_json::from_str(&DOCUMENT).unwrap();
-    let requests = [
-        post("/v1/ledgers", r#"{"id":2,"currency":"EUR","scale":2}"#),
-        post("/v1/accounts", r#"{"id":1,"flags":["history"],"metadata":{"a":[1.50]}}"#),
-        post("/v1/accounts", r#"{"id":2,"flags":["debits_must_not_exceed_credits"]}"#),
-        post("/v1/accounts/batch?results=all", r#"[{"id":1},{"id":3}]"#),
-        post("/v1/transfers", r#"{"debit_account_id":1,"credit_account_id":2,"amount":"7.00"}"#),
-        post("/v1/transfers", r#"{"debit_account_id":2,"credit_account_id":1,"amount":"9.00"}"#),
-        post(
-            "/v1/transfers/batch?results=all",
-            r#"[{"id":8,"debit_account_id":2,"credit_account_id":1,"amount":"9.00"},{"debit_account_id":1,"credit_account_id":2,"amount":1}]"#,
-        ),
-        post(
-            "/v1/transactions",
-            r#"{"id":5,"transfers":[{"id":6,"debit_account_id":1,"credit_account_id":2,"amount":1}]}"#,
-        ),
-        post("/v1/transfers/6/reverse", "{}"),
-        post("/v1/transactions/5/reverse", "{}"),
-        post("/v1/transfers/77/reverse", "{}"),
-        post("/v1/transactions/77/void", "{}"),
-        post(
-            "/v1/transfers?dry_run=true",
-            r#"{"debit_account_id":1,"credit_account_id":2,"amount":"7.00"}"#,
-        ),
-        post(
-            "/v1/transfers",
-            r#"{"debit_account_id":1,"credit_account_id":2,"amount":1,"conditions":[{"account_id":1,"version":{"lt":0}}]}"#,
-        ),
-        post(
-            "/v1/transfers/batch?dry_run=true",
-            r#"[{"debit_account_id":1,"credit_account_id":2,"amount":1,"conditions":[{"account_id":1,"balance":{"gt":1000}}]}]"#,
-        ),
-        post("/v1/accounts/2/overdraft_limit", r#"{"overdraft_limit":"5.00"}"#),
-        post("/v1/accounts/1/metadata", r#"{"metadata":{"b":2}}"#),
-        post("/v1/accounts/77/metadata", r#"{"metadata":{"b":2}}"#),
-        post("/transaction", r#"{"from":1,"to":2,"amount":1}"#),
-        post("/process_transaction", r#"{"from":1,"to":2,"amount":1}"#),
-        post("/account", r#"{"account_id":4,"balance":500}"#),
-        get("/v1/ledgers"),
-        get("/v1/ledgers/1"),
-        get("/v1/accounts"),
-        get("/v1/accounts/1"),
-        get("/v1/accounts/1/transfers?limit=1"),
-        get("/v1/accounts/1/balances"),
-        get("/v1/accounts/1/statement"),
-        get("/v1/accounts/1/balance?effective_at=2100-01-01T00:00:00Z"),
-        post("/v1/accounts/lookup", r#"{"ids":[1,99]}"#),
-        post("/v1/transfers/lookup", r#"{"ids":[6,99]}"#),
-        get("/v1/ledgers/1/trial-balance"),
-        get("/v1/ledgers/1/balance-sheet"),
-        get("/v1/transfers"),
-        get("/v1/transfers/6"),
-        get("/v1/transactions/5"),
-        get("/balance/4"),
-        get("/transactions?limit=2"),
-        get("/healthz"),
-        get("/readyz"),
-        get("/version"),
-    ];
-    for request in requests {
-        let request = request.to_request();
-        let method = request.method().as_str().to_lowercase();
-        let path = pattern(request.path());
-        let shown = format!("{method} {path}");
-        let told = ask(&app, request).await;
-        let response = &document["paths"][&path][&method]["responses"][told.status.to_string()];
-        assert!(response.is_object(), "{shown} has no {}: {}", told.status, told.text);
-        let schema = &response["content"][told.header("content-type")]["schema"];
-        assert!(schema.is_object(), "{shown} is {}: {response}", told.header("content-type"));
-        if let Err(difference) = schema::fits(&document, schema, &told.json(), "") {
-            panic!("{shown}: {difference}\n{}", told.text);
-        }
-    }
-    bank.florin.stop().await;
-}
-
-/// `/v1/accounts/1/transfers` → `/v1/accounts/{id}/transfers`.
-fn pattern(path: &str) -> String {
-    let name = if path.starts_with("/balance/") { "{account_id}" } else { "{id}" };
-    let part = |part: &str| match part.bytes().all(|byte| byte.is_ascii_digit()) {
-        true if !part.is_empty() => name.to_owned(),
-        _ => part.to_owned(),
-    };
-    path.split('/').map(part).collect::<Vec<_>>().join("/")
-}
-
-/// As much of JSON Schema as the description uses, and strict about fields that it does not name.
-mod schema {
-    use serde_json::Value;
-
-    pub(super) fn fits(
-        document: &Value,
-        schema: &Value,
-        value: &Value,
-        at: &str,
-    ) -> Result<(), String> {
-        if let Some(reference) = schema["$ref"].as_str() {
-            let target = document.pointer(reference.trim_start_matches('#'));
-            let target = target.ok_or_else(|| format!("{reference} leads nowhere"))?;
-            return fits(document, target, value, at);
-        }
-        for choice in ["oneOf", "anyOf"] {
-            if let Some(choices) = schema[choice].as_array() {
-                let fitting =
-                    choices.iter().filter(|schema| fits(document, schema, value, at).is_ok());
-                return match fitting.count() {
-                    0 => Err(format!("{at}: {value} is none of {choices:?}")),
-                    _ => Ok(()),
-                };
-            }
-        }
-        if let Some(parts) = schema["allOf"].as_array() {
-            return all_of(document, parts, value, at);
-        }
-        let kinds: Vec<&str> = match &schema["type"] {
-            Value::String(kind) => vec![kind],
-            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
-            _ => return Ok(()),
-        };
-        let kind = match value {
-            Value::Null => "null",
-            Value::Bool(_) => "boolean",
-            Value::Number(number) if number.is_f64() => "number",
-            Value::Number(_) => "integer",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
-        let is_number = kind == "integer" && kinds.contains(&"number");
-        if !kinds.contains(&kind) && !is_number {
-            return Err(format!("{at}: {value} is no {kinds:?}"));
-        }
-        if let Some(words) = schema["enum"].as_array()
-            && !words.contains(value)
-        {
-            return Err(format!("{at}: {value} is none of {} words", words.len()));
-        }
-        for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-            fits(document, &schema["items"], item, &format!("{at}[{index}]"))?;
-        }
-        match value.as_object() {
-            Some(fields) if !schema["properties"].is_null() => {
-                known_fields(document, &[schema], fields, at)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn all_of(document: &Value, parts: &[Value], value: &Value, at: &str) -> Result<(), String> {
-        let resolved: Vec<&Value> = parts
-            .iter()
-            .map(|part| match part["$ref"].as_str() {
-                Some(reference) => {
-                    document.pointer(reference.trim_start_matches('#')).unwrap_or(part)
-                }
-                None => part,
-            })
-            .collect();
-        let fields = value.as_object().ok_or_else(|| format!("{at}: {value} is no object"))?;
-        known_fields(document, &resolved, fields, at)
-    }
-
-    fn known_fields(
-        document: &Value,
-        parts: &[&Value],
-        fields: &serde_json::Map<String, Value>,
-        at: &str,
-    ) -> Result<(), String> {
-        for part in parts {
-            for needed in part["required"].as_array().into_iter().flatten() {
-                if !fields.contains_key(needed.as_str().unwrap_or_default()) {
-                    return Err(format!("{at}: {needed} is missing"));
-                }
-            }
-        }
-        for (name, field) in fields {
-            let described = parts.iter().find_map(|part| part["properties"].get(name));
-            let described = described.ok_or_else(|| format!("{at}.{name} is not described"))?;
-            fits(document, described, field, &format!("{at}.{name}"))?;
-        }
-        Ok(())
-    }
-}
-
-mod statuses;

@@ -141,7 +141,7 @@ async fn about_another(
     let other = TransferId(exchange.path_id()?);
     let body = exchange.json_body_if_any(Bound::Single).await?;
     let asked: SettleTransaction<'_> = read(&body, Place::Object)?;
-    let asked = asked.decode().map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let asked = asked.decode()?;
     let key = exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.settling(&asked))?;
     Ok((other, asked, key))
 }
@@ -160,9 +160,7 @@ fn legs(found: FoundTransaction) -> Vec<Transfer> {
 )]
 pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let id = exchange.path_id()?;
-    let mut query = exchange.query()?;
-    let min_seq = exchange.min_seq(&mut query)?;
-    query.finish()?;
+    let min_seq = exchange.only_min_seq()?;
     exchange.state.ledger.until_current(min_seq).await?;
     let found = exchange.state.ledger.transaction(TransferId(id)).await?;
     let transaction = found.value.ok_or(ApiError::TransactionNotFound { id, seq: found.seq })?;

@@ -1,10 +1,10 @@
 //! `/v1/transfers`: one movement of money, batches of them, and lists.
 
 use florin_engine::{
-    Amount, Code, Command, JournalSeq, KeyRule, LedgerId, Scale, TransferFlags, TransferId,
+    Amount, Command, JournalSeq, KeyRule, LedgerId, Scale, TransferFlags, TransferId,
     TransferStatus,
 };
-use florin_persistence::store::{PageRequest, TimeRange, TransferFilter};
+use florin_persistence::store::{PageRequest, TransferFilter};
 
 use super::answers::Answers;
 use super::batch::Results;
@@ -14,7 +14,7 @@ use super::exchange::{Exchange, Reply};
 use super::fresh::fresh_id;
 use super::lists::{page, shown, unlisted};
 use super::openapi::DryRunParam;
-use super::query::Query;
+use super::query::{Properties, Query};
 use super::submit::Subject;
 use super::wire::changes::NewReversal;
 use super::wire::conditions;
@@ -42,8 +42,7 @@ pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     exchange.read_mode()?;
     let body = exchange.json_body(Bound::Single).await?;
     let asked: NewTransfer<'_> = read(&body, Place::Object)?;
-    let (transfer, naming) =
-        asked.decode(fresh_id).map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let (transfer, naming) = asked.decode(fresh_id)?;
     let id = transfer.id;
     let key =
         exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.transfer(&transfer, naming))?;
@@ -91,9 +90,7 @@ async fn settle(exchange: &mut Exchange, flags: TransferFlags) -> Result<Reply, 
     let pending_id = TransferId(exchange.path_id()?);
     let body = exchange.json_body_if_any(Bound::Single).await?;
     let asked: SettleTransfer<'_> = read(&body, Place::Object)?;
-    let (transfer, naming) = asked
-        .decode(pending_id, flags)
-        .map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let (transfer, naming) = asked.decode(pending_id, flags)?;
     let id = transfer.id;
     let key =
         exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.transfer(&transfer, naming))?;
@@ -121,8 +118,7 @@ pub(crate) async fn reverse(exchange: &mut Exchange) -> Result<Reply, ApiError> 
     let reversed = TransferId(exchange.path_id()?);
     let body = exchange.json_body_if_any(Bound::Single).await?;
     let asked: NewReversal<'_> = read(&body, Place::Object)?;
-    let (mut reverse, naming) =
-        asked.decode(reversed).map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    let (mut reverse, naming) = asked.decode(reversed)?;
     let id = reverse.id;
     let key =
         exchange.key(KeyRule::Accepted, |fingerprint| fingerprint.reversal(&reverse, naming))?;
@@ -162,8 +158,7 @@ pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiEr
         named.push((naming == Naming::Named).then_some(transfer.id.0));
         transfers.push(transfer);
     }
-    conditions::bounded(&transfers)
-        .map_err(|fault| ApiError::InvalidRequest { fault, index: None })?;
+    conditions::bounded(&transfers)?;
     let key = exchange.key(KeyRule::Always, |fingerprint| {
         for (transfer, named) in transfers.iter().zip(&named) {
             fingerprint.transfer(transfer, Naming::of(named));
@@ -196,9 +191,7 @@ pub(crate) fn results(query: &mut Query<'_>) -> Result<Results, ApiError> {
 )]
 pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let id = exchange.path_id()?;
-    let mut query = exchange.query()?;
-    let min_seq = exchange.min_seq(&mut query)?;
-    query.finish()?;
+    let min_seq = exchange.only_min_seq()?;
     exchange.state.ledger.until_current(min_seq).await?;
     let found = exchange.state.ledger.transfer(TransferId(id)).await?;
     let transfer = found.value.ok_or(ApiError::TransferNotFound { id, seq: found.seq })?;
@@ -242,15 +235,17 @@ pub(crate) struct TransferQuery {
 impl TransferQuery {
     /// Takes the filters out of a query.
     pub(crate) fn take(query: &mut Query<'_>) -> Result<TransferQuery, ApiError> {
+        let Properties { ledger, code, user_data_128, user_data_64, user_data_32, time, metadata } =
+            query.properties()?;
         let filter = TransferFilter {
-            ledger: query.integer("ledger", u64::from(u32::MAX))?.map(|id| LedgerId(id as u32)),
-            code: query.integer("code", u64::from(u16::MAX))?.map(|code| Code(code as u16)),
-            user_data_128: query.data_128("user_data_128")?,
-            user_data_64: query.integer("user_data_64", u64::MAX)?,
-            user_data_32: query.integer("user_data_32", u64::from(u32::MAX))?.map(|it| it as u32),
-            time: TimeRange { from: query.time("from")?, to: query.time("to")? },
+            ledger,
+            code,
+            user_data_128,
+            user_data_64,
+            user_data_32,
+            time,
+            metadata,
             status: query.word("status", &STATUSES)?,
-            metadata: query.metadata()?,
             transaction: query.id("transaction_id")?.map(TransferId),
             ..TransferFilter::default()
         };

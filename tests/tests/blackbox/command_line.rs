@@ -1,7 +1,8 @@
 //! The verbs that a person uses, as far as a test can stand in for one.
 
-use florin_tests::bank::TestBank;
+use florin_tests::bank::{TestBank, transfer_with_id};
 use florin_tests::server::{TestServer, run};
+use serde_json::json;
 
 #[test]
 fn help_and_version_everywhere() {
@@ -59,6 +60,32 @@ fn health_follows_readiness() {
     server.stop();
     let ended = run(&["health", "--url", &url]);
     assert!(matches!(ended.code, Some(code) if code != 0), "{ended:?}");
+}
+
+#[test]
+fn metadata_is_sent_as_it_is_written() {
+    let bank = TestBank::with_accounts(&[1, 2]);
+    let url = bank.server.base();
+    let metadata = r#"{"z":0.10,"a":12345678901234567890.12345678901234567890}"#;
+    let account = ["account", "create", "--id", "7", "--metadata"];
+    let transfer = "transfer create --id 8 --from 1 --to 2 --amount 1 --metadata";
+    let transfer: Vec<&str> = transfer.split(' ').collect();
+    for (words, asked, mut body) in [
+        (&account[..], "/v1/accounts", json!({"id": "7"}).to_string()),
+        (&transfer[..], "/v1/transfers", transfer_with_id(8, 1, 2, "1.00").to_string()),
+    ] {
+        let sent = |metadata: &str| run(&[words, &[metadata, "--url", &url]].concat());
+        let twice = sent(r#"{"a":1,"a":2}"#);
+        assert_eq!(twice.code, Some(1), "{twice:?}");
+        assert!(twice.stderr.contains("twice"), "{twice:?}");
+        let created = sent(metadata);
+        assert_eq!(created.code, Some(0), "{created:?}");
+        // The same over HTTP, digit for digit.
+        body.pop();
+        body.push_str(&format!(",\"metadata\":{metadata}}}"));
+        let again = bank.check(&format!("POST {asked}"), body, "200 replayed");
+        assert!(again.body.contains(metadata), "{again:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Headers: positions, sources, request ids.
 
 use florin_tests::bank::{TestBank, transfer, transfer_with_id};
+use florin_tests::http::Content;
 use serde_json::json;
 
 #[test]
@@ -58,28 +59,40 @@ fn answers_of_the_ledger_carry_a_position_and_reads_their_source() {
     let transfer = made["id"].as_str().unwrap_or_default();
     let body = json!({"id": "500", "transfers": [florin_tests::bank::transfer(1, 2, "1.00")]});
     bank.check("POST /v1/transactions", body, "201");
-    for (path, sources) in [
-        ("/v1/ledgers".to_owned(), "store"),
-        ("/v1/ledgers/1".to_owned(), "store"),
-        ("/v1/accounts".to_owned(), "store"),
-        ("/v1/accounts/1".to_owned(), "memory store"),
-        ("/v1/accounts/1/transfers".to_owned(), "store"),
-        ("/v1/accounts/1/balances".to_owned(), "store"),
-        (format!("/v1/transfers/{transfer}"), "memory store"),
-        ("/v1/transfers".to_owned(), "store"),
-        ("/v1/transactions/500".to_owned(), "memory store"),
-        ("/balance/1".to_owned(), "memory"),
-        ("/transactions".to_owned(), "store"),
+    for (request, sources) in [
+        ("GET /v1/ledgers", "store"),
+        ("GET /v1/ledgers/1", "store"),
+        ("GET /v1/ledgers/1/trial-balance", "store"),
+        ("GET /v1/ledgers/1/balance-sheet", "store"),
+        ("GET /v1/accounts", "store"),
+        ("GET /v1/accounts/1", "memory store"),
+        ("GET /v1/accounts/1/transfers", "store"),
+        ("GET /v1/accounts/1/balances", "store"),
+        ("GET /v1/accounts/1/balance?at=2100-01-01T00:00:00Z", "store"),
+        ("GET /v1/accounts/1/statement", "store"),
+        ("GET /v1/accounts/1/statement?format=csv", "store"),
+        ("POST /v1/accounts/lookup", "memory"),
+        (&format!("GET /v1/transfers/{transfer}"), "memory store"),
+        ("GET /v1/transfers", "store"),
+        ("POST /v1/transfers/lookup", "memory store"),
+        ("GET /v1/transactions/500", "memory store"),
+        ("GET /balance/1", "memory"),
+        ("GET /transactions", "store"),
     ] {
-        let reply = bank.check(&format!("GET {path}"), (), "200");
-        assert!(reply.seq() > 0, "{path}");
+        let body = if request.starts_with("POST") {
+            Content::from(json!({"ids": ["1", transfer]}))
+        } else {
+            Content::None
+        };
+        let reply = bank.check(request, body, "200");
+        assert!(reply.seq() > 0, "{request}");
         let source = reply.header("florin-source").unwrap_or("none");
-        assert!(sources.split(' ').any(|known| known == source), "{path} came from {source}");
-        assert!(reply.header("florin-durability").is_none(), "{path}");
-        assert_eq!(
-            reply.header("content-type").map(|kind| kind.starts_with("application/json")),
-            Some(true)
-        );
+        assert!(sources.split(' ').any(|known| known == source), "{request} came from {source}");
+        assert!(reply.header("florin-durability").is_none(), "{request}");
+        let csv = request.contains("csv");
+        let kind = if csv { "text/csv" } else { "application/json" };
+        let shown = reply.header("content-type").unwrap_or_default();
+        assert!(shown.starts_with(kind), "{request} is {shown}");
     }
     // A read of one account at the owner never waits for the store.
     let reply = bank.check("GET /v1/accounts/1", (), "200");

@@ -20,6 +20,7 @@ mod ledgers;
 mod limits;
 mod lists;
 mod operations;
+mod out_of_reach;
 mod outages;
 mod problems;
 mod queries;

@@ -1,6 +1,9 @@
 //! The short forms, for the client that wants the least.
 
-use florin_tests::bank::{TestBank, id_of, with};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use florin_tests::bank::{TestBank, id_of, transfer_with_id, with};
 use florin_tests::compare::assert_includes;
 use serde_json::{Value, json};
 
@@ -144,6 +147,47 @@ fn transactions_are_listed_newest_first_with_a_link_to_the_next_page() {
     assert_includes(&reply.json(), &newest);
     assert_eq!(digits(&reply.body, "amount"), "5.00");
     assert_eq!(bank.check("GET /transactions", (), "200").json().as_array().map(Vec::len), Some(6));
+}
+
+#[test]
+fn the_list_tells_what_has_moved_from_what_has_not() {
+    let bank = TestBank::open();
+    bank.funded(1, "500.00");
+    bank.account(2);
+    let pending = |id: u128, timeout: u32| {
+        let changes = json!({"flags": ["pending"], "timeout": timeout});
+        bank.check("POST /v1/transfers", with(transfer_with_id(id, 1, 2, "5.00"), changes), "201");
+    };
+    pending(10, 0);
+    pending(11, 0);
+    pending(12, 0);
+    pending(13, 1);
+    bank.check("POST /v1/transfers/11/post", json!({"id": "21"}), "201");
+    bank.check("POST /v1/transfers/12/void", json!({"id": "22"}), "201");
+    bank.check("POST /transaction", json!({"txn_id": 23, "from": 1, "to": 2, "amount": 1}), "201");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while bank.get("/v1/transfers/13")["status"] != "expired" {
+        assert!(Instant::now() < deadline, "it does not expire");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let seq = bank.client().seen();
+    let list = bank.check(&format!("GET /transactions?limit=7&min_seq={seq}"), (), "200").json();
+    let shown: Vec<String> = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|line| format!("{} {}", id_of(line), line["status"].as_str().unwrap_or_default()))
+        .collect();
+    let expected = [
+        "23 completed",
+        "22 voided",
+        "21 completed",
+        "13 expired",
+        "12 voided",
+        "11 completed",
+        "10 pending",
+    ];
+    assert_eq!(shown, expected);
 }
 
 #[test]

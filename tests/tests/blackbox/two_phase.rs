@@ -254,11 +254,22 @@ fn imported_accounts_and_transfers_keep_their_moments() {
         {"id": "51", "flags": ["imported"], "timestamp": "2020-01-01T00:00:00.000000002Z"},
         {"id": "52", "timestamp": "2020-01-01T00:00:00.000000003Z"},
     ]);
-    let answer = bank.check("POST /v1/accounts/batch?results=all", imported, "200").json();
-    let statuses: Vec<&Value> =
-        answer["results"].as_array().into_iter().flatten().map(|one| &one["status"]).collect();
-    assert_eq!(statuses, ["created", "created", "imported_event_expected"], "{answer}");
-    assert_eq!(bank.get("/v1/accounts/50")["timestamp"], "2020-01-01T00:00:00.000000001Z");
+    let told = |answer: &Value| -> Vec<String> {
+        let results = answer["results"].as_array().into_iter().flatten();
+        results.map(|one| format!("{} {}", one["status"], one["timestamp"])).collect()
+    };
+    let asked = "POST /v1/accounts/batch?results=all";
+    let answer = bank.check(asked, imported.clone(), "200").json();
+    let (first, last) = ("2020-01-01T00:00:00.000000001Z", "2020-01-01T00:00:00.000000002Z");
+    let refused = "\"imported_event_expected\" null".to_owned();
+    let created = [format!("\"created\" \"{first}\""), format!("\"created\" \"{last}\"")];
+    assert_eq!(told(&answer), [&created[..], std::slice::from_ref(&refused)].concat(), "{answer}");
+    let ends = (&answer["first_timestamp"], &answer["last_timestamp"]);
+    assert_eq!(ends, (&json!(first), &json!(last)), "{answer}");
+    let again = bank.check(asked, imported, "200").json();
+    let exists = created.map(|one| one.replace("created", "exists"));
+    assert_eq!(told(&again), [&exists[..], &[refused]].concat(), "{again}");
+    assert_eq!(bank.get("/v1/accounts/50")["timestamp"], first);
     let changes = json!({"flags": ["imported"], "timestamp": "2020-01-01T00:00:01Z"});
     let old = with(transfer_with_id(60, 50, 51, "1.00"), changes);
     let moved = bank.check("POST /v1/transfers", old.clone(), "201").json();
@@ -267,7 +278,14 @@ fn imported_accounts_and_transfers_keep_their_moments() {
     let early = json!({"flags": ["imported"], "timestamp": "2020-01-01T00:00:00.5Z"});
     let early = with(transfer_with_id(61, 50, 51, "1.00"), early);
     bank.check("POST /v1/transfers", early, "422 imported_event_timestamp_must_not_regress");
-    assert_eq!(bank.ids("/v1/accounts/50/transfers"), ["60"]);
+    let later = json!({"flags": ["imported"], "timestamp": "2020-01-01T00:00:02Z"});
+    let answer = bank.batch(&[with(transfer_with_id(62, 50, 51, "1.00"), later)]);
+    let moment = json!("2020-01-01T00:00:02.000000000Z");
+    assert_eq!(
+        (&answer["results"][0]["timestamp"], &answer["first_timestamp"], &answer["last_timestamp"]),
+        (&moment, &moment, &moment)
+    );
+    assert_eq!(bank.ids("/v1/accounts/50/transfers"), ["62", "60"]);
     let mut bank = bank;
     bank.server.stop();
     bank.server.verify();

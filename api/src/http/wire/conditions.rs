@@ -1,6 +1,6 @@
 //! Conditions: what must hold of accounts for a transfer or a transaction to happen.
 
-use florin_engine::{AccountId, Comparison, Condition, CreateTransfer, Expected, SignedInput};
+use florin_engine::{AccountId, Comparison, Condition, CreateTransfer, Expected};
 use serde_json::value::RawValue;
 
 use super::input::needed;
@@ -120,7 +120,7 @@ fn condition(asked: &NewCondition<'_>) -> Result<Condition, Fault> {
     } else {
         let SumComparison { eq, gt, gte, lt, lte } =
             read(text, Place::Object).map_err(|error| inside(fault_of(error)))?;
-        let (comparison, sum) = compared([eq, gt, gte, lt, lte], sum).map_err(inside)?;
+        let (comparison, sum) = compared([eq, gt, gte, lt, lte], values::sum).map_err(inside)?;
         let is_balance = what == "balance";
         (comparison, if is_balance { Expected::Balance(sum) } else { Expected::Available(sum) })
     };
@@ -163,22 +163,6 @@ fn only_one<'a, const N: usize>(
             Err(Fault::new("", FaultCode::InvalidValue, detail))
         }
     }
-}
-
-/// Reads a sum digit for digit: an amount, with a minus before it where it is below zero.
-fn sum(raw: &RawValue) -> Result<SignedInput, ValueFault> {
-    let text = raw.get();
-    let read = match values::string(raw) {
-        Some(text) => SignedInput::parse(&text),
-        None if text.starts_with(|first: char| first.is_ascii_digit() || first == '-') => {
-            SignedInput::parse(text)
-        }
-        None => {
-            let detail = "must be a sum in major units, as a string or a number";
-            return Err(ValueFault::new(FaultCode::WrongType, detail));
-        }
-    };
-    read.map_err(values::amount_fault)
 }
 
 #[cfg(test)]

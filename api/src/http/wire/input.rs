@@ -419,14 +419,13 @@ pub(crate) struct DecodedTransaction {
 impl NewTransaction<'_> {
     /// The command that the body asks for.
     pub(crate) fn decode(&self) -> Result<DecodedTransaction, ApiError> {
-        let invalid = |fault| ApiError::InvalidRequest { fault, index: None };
-        let Name { id, external_id, naming } = name(self.id, "id", fresh_id).map_err(invalid)?;
-        let metadata = metadata_value(self.metadata).map_err(invalid)?;
-        let conditions = conditions::conditions(self.conditions).map_err(invalid)?;
+        let Name { id, external_id, naming } = name(self.id, "id", fresh_id)?;
+        let metadata = metadata_value(self.metadata)?;
+        let conditions = conditions::conditions(self.conditions)?;
         let legs = self.transfers.map_or("null", RawValue::get);
         if legs == "null" {
             let missing = Fault::new("transfers", FaultCode::MissingField, "is missing");
-            return Err(invalid(missing));
+            return Err(missing.into());
         }
         let Events(legs): Events<NewTransfer<'_>> =
             read(legs.as_bytes(), Place::Field("transfers"))?;
@@ -439,7 +438,7 @@ impl NewTransaction<'_> {
         }
         if legs.is_empty() {
             let empty = Fault::new("transfers", FaultCode::OutOfRange, "must have at least one");
-            return Err(invalid(empty));
+            return Err(empty.into());
         }
         let mut transfers = Vec::with_capacity(legs.len());
         let mut namings = Vec::with_capacity(legs.len());
@@ -455,7 +454,7 @@ impl NewTransaction<'_> {
             transfers.push(transfer);
             namings.push(naming);
         }
-        conditions::bounded(&transfers).map_err(invalid)?;
+        conditions::bounded(&transfers)?;
         let create = CreateTransaction { id, external_id, transfers, metadata, conditions };
         Ok(DecodedTransaction { create, naming, legs: namings })
     }
@@ -464,10 +463,9 @@ impl NewTransaction<'_> {
 impl IdsToFind<'_> {
     /// The ids, in their order.
     pub(crate) fn decode(&self) -> Result<Vec<u128>, ApiError> {
-        let invalid = |fault| ApiError::InvalidRequest { fault, index: None };
         let ids = self.ids.map_or("null", RawValue::get);
         if ids == "null" {
-            return Err(invalid(Fault::new("ids", FaultCode::MissingField, "is missing")));
+            return Err(Fault::new("ids", FaultCode::MissingField, "is missing").into());
         }
         let Events(ids): Events<&RawValue> = read(ids.as_bytes(), Place::Field("ids"))?;
         let id = |(index, raw): (u32, &&RawValue)| {

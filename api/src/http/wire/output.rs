@@ -581,6 +581,23 @@ pub(crate) struct ShortOutcome {
 pub(crate) enum ShortStatus {
     /// The money has moved.
     Completed,
+    /// The money is reserved.
+    Pending,
+    /// What was reserved was released; or this is what released it.
+    Voided,
+    /// What was reserved was released, since its time was over.
+    Expired,
+}
+
+impl From<TransferStatus> for ShortStatus {
+    fn from(status: TransferStatus) -> ShortStatus {
+        match status {
+            TransferStatus::Posted => ShortStatus::Completed,
+            TransferStatus::Pending => ShortStatus::Pending,
+            TransferStatus::Voided => ShortStatus::Voided,
+            TransferStatus::Expired => ShortStatus::Expired,
+        }
+    }
 }
 
 /// The short form of an account.
@@ -627,15 +644,19 @@ pub(crate) struct ShortLine<'a> {
 }
 
 impl<'a> ShortLine<'a> {
-    /// The short form of this transfer.
-    pub(crate) fn of(transfer: &'a florin_engine::Transfer, scale: Scale) -> ShortLine<'a> {
+    /// The short form of this transfer, and how it stands.
+    pub(crate) fn of(
+        transfer: &'a florin_engine::Transfer,
+        status: TransferStatus,
+        scale: Scale,
+    ) -> ShortLine<'a> {
         ShortLine {
             id: Id(transfer.id.0),
             external_id: transfer.external_id.as_ref().map(ExternalId::text),
             from: NumberId(transfer.debit_account_id.0),
             to: NumberId(transfer.credit_account_id.0),
             amount: MoneyNumber(transfer.amount.display(scale)),
-            status: ShortStatus::Completed,
+            status: status.into(),
         }
     }
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use florin_engine::{
-    AccountFlags, AmountInput, AmountTextError, ExternalId, MajorUnits, Timestamp, TransferFlags,
+    AccountFlags, AmountInput, AmountTextError, ExternalId, MajorUnits, SignedInput, Timestamp,
+    TransferFlags,
 };
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -165,20 +166,33 @@ pub(crate) fn bounded(text: &str, max: u64) -> Result<u64, ValueFault> {
 
 /// Reads an amount digit for digit from a JSON number or string; never through floating point.
 pub(crate) fn amount(raw: &RawValue) -> Result<AmountInput, ValueFault> {
-    let text = raw.get();
-    match string(raw) {
-        Some(text) => amount_text(&text),
-        None if text.starts_with(|first: char| first.is_ascii_digit() || first == '-') => {
-            amount_text(text)
-        }
-        None => Err(ValueFault::new(
-            FaultCode::WrongType,
-            "must be an amount in major units, as a string or a number",
-        )),
-    }
+    let detail = "must be an amount in major units, as a string or a number";
+    digits(raw, AmountInput::parse, detail)
 }
 
-/// Reads an amount as it stands in a query or a string.
+/// Reads a sum as an amount, with a minus before it where it is below zero.
+pub(crate) fn sum(raw: &RawValue) -> Result<SignedInput, ValueFault> {
+    let detail = "must be a sum in major units, as a string or a number";
+    digits(raw, SignedInput::parse, detail)
+}
+
+fn digits<T>(
+    raw: &RawValue,
+    parse: impl FnOnce(&str) -> Result<T, AmountTextError>,
+    detail: &'static str,
+) -> Result<T, ValueFault> {
+    let text = raw.get();
+    let read = match string(raw) {
+        Some(text) => parse(&text),
+        None if text.starts_with(|first: char| first.is_ascii_digit() || first == '-') => {
+            parse(text)
+        }
+        None => return Err(ValueFault::new(FaultCode::WrongType, detail)),
+    };
+    read.map_err(amount_fault)
+}
+
+/// Reads an amount as it stands in a query.
 pub(crate) fn amount_text(text: &str) -> Result<AmountInput, ValueFault> {
     AmountInput::parse(text).map_err(amount_fault)
 }
@@ -293,11 +307,12 @@ impl FlagNames for TransferFlags {
 
 /// Reads flags: an array of names, each at most once.
 pub(crate) fn flags<F: FlagNames>(raw: &RawValue) -> Result<F, ValueFault> {
-    let names: Vec<String> = serde_json::from_str(raw.get())
-        .map_err(|_| ValueFault::new(FaultCode::WrongType, "must be an array of names of flags"))?;
+    let wrong_type = || ValueFault::new(FaultCode::WrongType, "must be an array of names of flags");
+    let names: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| wrong_type())?;
     let mut flags = F::none();
-    for name in &names {
-        let flag = F::names().iter().find(|(_, known)| known == name).ok_or_else(|| {
+    for name in names {
+        let name = string(name).ok_or_else(wrong_type)?;
+        let flag = F::names().iter().find(|(_, known)| *known == name).ok_or_else(|| {
             let known: Vec<_> = F::names().iter().map(|(_, known)| *known).collect();
             ValueFault::new(
                 FaultCode::UnknownFlag,
