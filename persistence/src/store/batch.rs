@@ -8,7 +8,8 @@ use florin_engine::{
     TransferId,
 };
 
-use super::rows::{BalanceAt, StoredAccount, StoredLedger};
+use super::rows::{BalanceAt, StoredAccount, StoredLedger, StoredTransaction};
+use super::span::Span;
 
 /// The rows of the records `after + 1 ..= upto`. Balances and totals are the newest only: what a batch overwrites itself is never written.
 #[derive(Clone, Debug)]
@@ -35,9 +36,22 @@ pub struct StoreBatch {
 #[derive(Clone, Debug)]
 pub(super) struct TransactionRow {
     pub(super) transaction: Transaction,
-    /// The last timestamp of its command: no leg stands later.
-    pub(super) last_timestamp: Timestamp,
+    /// The time of its first leg, which is its own past when that was imported. None stands for its own time.
+    pub(super) first_leg: Option<Timestamp>,
+    /// The time of its last leg; no other transfer stands between the two.
+    pub(super) last_leg: Timestamp,
     pub(super) seq: JournalSeq,
+}
+
+impl TransactionRow {
+    /// Where its legs stand, as far as that is in `span`.
+    pub(super) fn legs_in(&self, span: Span) -> Span {
+        span.within(self.first_leg.unwrap_or(self.transaction.timestamp).0, self.last_leg.0)
+    }
+
+    pub(super) fn stored(self) -> StoredTransaction {
+        StoredTransaction { transaction: self.transaction, seq: self.seq }
+    }
 }
 
 /// The metadata of an account, and the command that put it there or took it away.
@@ -106,7 +120,6 @@ impl StoreBatch {
         }
         self.upto = seq;
         self.timestamp = record.timestamp;
-        let last_timestamp = record.timestamp.plus(u64::from(record.asked.saturating_sub(1)));
         for event in &record.events {
             match event {
                 Event::LedgerCreated(ledger) => {
@@ -118,11 +131,14 @@ impl StoreBatch {
                     self.accounts.push((created.clone(), seq));
                 }
                 Event::TransferPosted(posted) => {
+                    self.push_leg(&posted.transfer);
                     self.push_transfer(posted.transfer.clone(), seq);
                 }
+                // Its legs follow.
                 Event::TransactionCreated(transaction) => self.transactions.push(TransactionRow {
                     transaction: transaction.clone(),
-                    last_timestamp,
+                    first_leg: None,
+                    last_leg: transaction.timestamp,
                     seq,
                 }),
                 // The exact index of decided ids keeps burned ones.
@@ -175,6 +191,15 @@ impl StoreBatch {
             && self.transactions.is_empty()
             && self.settlements.is_empty()
             && self.history.is_empty())
+    }
+
+    fn push_leg(&mut self, leg: &Transfer) {
+        if let Some(row) = self.transactions.last_mut()
+            && leg.transaction_id == Some(row.transaction.id)
+        {
+            row.first_leg.get_or_insert(leg.timestamp);
+            row.last_leg = leg.timestamp;
+        }
     }
 
     pub(super) fn push_transfer(&mut self, transfer: Transfer, seq: JournalSeq) {

@@ -199,12 +199,13 @@ pub(super) fn transaction(mut columns: impl Columns) -> Result<TransactionRow, S
     let timestamp = Timestamp(columns.u64("timestamp")?);
     let id = TransferId(columns.id("id")?);
     let transfers = columns.u32("transfers")?;
-    let last_timestamp = Timestamp(columns.u64("last_timestamp")?);
+    let first_leg = columns.optional_u64("first_timestamp")?.map(Timestamp);
+    let last_leg = Timestamp(columns.u64("last_timestamp")?);
     let seq = JournalSeq(columns.u64("seq")?);
     let metadata = columns.metadata()?;
     let external_id = columns.external_id(id.0)?;
     let transaction = Transaction { id, external_id, transfers, timestamp, metadata };
-    Ok(TransactionRow { transaction, last_timestamp, seq })
+    Ok(TransactionRow { transaction, first_leg, last_leg, seq })
 }
 
 pub(super) fn replaced_metadata(mut columns: impl Columns) -> Result<MetadataRow, StoreError> {

@@ -47,7 +47,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use florin_engine::{AccountId, JournalSeq, LedgerId, Timestamp, Transaction, TransferId};
+use florin_engine::{AccountId, JournalSeq, LedgerId, TransferId};
 use sqlx::postgres::{PgConnection, PgRow};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -59,7 +59,7 @@ use self::copy::Writer;
 pub(super) use self::export::PostgresExport;
 pub use self::options::{PostgresOptions, SCHEMA};
 use self::snapshot::{Readers, Snapshot, Sql};
-use super::batch::StoreBatch;
+use super::batch::{StoreBatch, TransactionRow};
 use super::columns::Columns;
 use super::decode;
 use super::error::StoreError;
@@ -280,9 +280,7 @@ impl Postgres {
         let read = self.read(async |snapshot| {
             let span = match filter.transaction {
                 None => Some(span),
-                Some(id) => find_transaction(snapshot, id).await?.map(|found| {
-                    span.within(found.stored.transaction.timestamp.0, found.last_timestamp)
-                }),
+                Some(id) => find_transaction(snapshot, id).await?.map(|found| found.legs_in(span)),
             };
             let Some(span) = span else { return Ok((Vec::new(), None, snapshot.checkpoint())) };
             let probe = async |lead: Lead| {
@@ -446,7 +444,7 @@ impl Postgres {
     ) -> Result<AsOf<Option<StoredTransaction>>, StoreError> {
         let read = self.read(async |snapshot| {
             let found = find_transaction(snapshot, id).await?;
-            Ok(AsOf { as_of: snapshot.checkpoint().seq, value: found.map(|found| found.stored) })
+            Ok(AsOf { as_of: snapshot.checkpoint().seq, value: found.map(TransactionRow::stored) })
         });
         read.await
     }
@@ -458,10 +456,8 @@ impl Postgres {
         let read = self.read(async |snapshot| {
             let mut rows = Vec::new();
             if let Some(found) = find_transaction(snapshot, id).await? {
-                let transaction = &found.stored.transaction;
-                let (count, first) = (transaction.transfers, transaction.timestamp.0);
-                let legs = queries::legs(id.0, count, first, found.last_timestamp);
-                rows = snapshot.fetch(legs).await?;
+                let (count, span) = (found.transaction.transfers, found.legs_in(Span::ALL));
+                rows = snapshot.fetch(queries::legs(id.0, count, span)).await?;
             }
             Ok(AsOf { as_of: snapshot.checkpoint().seq, value: all(&rows, decode::transfer)? })
         });
@@ -535,24 +531,10 @@ fn all<'r, T>(
     rows.iter().map(|row| decode(Reader::new(row))).collect()
 }
 
-struct FoundTransaction {
-    stored: StoredTransaction,
-    last_timestamp: u64,
-}
-
 async fn find_transaction(
     snapshot: &mut Snapshot,
     id: TransferId,
-) -> Result<Option<FoundTransaction>, StoreError> {
+) -> Result<Option<TransactionRow>, StoreError> {
     let rows = snapshot.fetch(queries::transaction(id.0)).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let mut columns = Reader::new(row);
-    let timestamp = Timestamp(columns.u64("timestamp")?);
-    let transfers = columns.u32("transfers")?;
-    let last_timestamp = columns.u64("last_timestamp")?;
-    let seq = JournalSeq(columns.u64("seq")?);
-    let metadata = columns.metadata()?;
-    let external_id = columns.external_id(id.0)?;
-    let transaction = Transaction { id, external_id, transfers, timestamp, metadata };
-    Ok(Some(FoundTransaction { stored: StoredTransaction { transaction, seq }, last_timestamp }))
+    rows.first().map(|row| decode::transaction(Reader::new(row))).transpose()
 }

@@ -1,6 +1,7 @@
 //! The store against a naive model in memory, in each database that it can be in.
 
 mod exactly_once;
+mod imported_legs;
 mod lists;
 mod postgres_server;
 mod postgres_views;

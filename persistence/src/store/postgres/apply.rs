@@ -412,6 +412,7 @@ async fn append_transactions(
         name: "transactions",
         columns: &[
             ("timestamp", Kind::Bigint),
+            ("first_timestamp", Kind::Bigint),
             ("last_timestamp", Kind::Bigint),
             ("seq", Kind::Bigint),
             ("transfers", Kind::Bigint),
@@ -427,8 +428,12 @@ async fn append_transactions(
     writer
         .append(&table, &batch.transactions, |given, row| {
             let transaction = &given.transaction;
-            row.bigint(bigint(transaction.timestamp.0, "timestamp")?)
-                .bigint(bigint(given.last_timestamp.0, "timestamp")?)
+            row.bigint(bigint(transaction.timestamp.0, "timestamp")?);
+            match given.first_leg {
+                Some(first) => row.bigint(bigint(first.0, "timestamp")?),
+                None => row.null(),
+            };
+            row.bigint(bigint(given.last_leg.0, "timestamp")?)
                 .bigint(bigint(given.seq.0, "seq")?)
                 .bigint(i64::from(transaction.transfers))
                 .integer(run)

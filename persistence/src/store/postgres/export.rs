@@ -8,7 +8,9 @@ use sqlx::postgres::PgRow;
 
 use super::columns::Reader;
 use super::connect::{Sessions, timed_out};
-use super::queries::{ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSFER_COLUMNS};
+use super::queries::{
+    ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSACTION_COLUMNS, TRANSFER_COLUMNS,
+};
 use super::snapshot::{Snapshot, Sql};
 use crate::store::batch::{MetadataRow, SettlementRow, TransactionRow};
 use crate::store::columns::Columns;
@@ -81,9 +83,8 @@ impl PostgresExport {
         &mut self,
     ) -> Result<Vec<TransactionRow>, StoreError> {
         let query =
-            "SELECT timestamp, id, transfers, last_timestamp, seq, metadata_text, metadata_digest, external_id
-            FROM transactions ORDER BY timestamp";
-        self.chunk("transactions_cursor", query, |row| decode::transaction(row)).await
+            format!("SELECT {TRANSACTION_COLUMNS} FROM transactions x ORDER BY x.timestamp");
+        self.chunk("transactions_cursor", &query, |row| decode::transaction(row)).await
     }
 
     pub(in crate::store) async fn expired(&mut self) -> Result<Vec<SettlementRow>, StoreError> {

@@ -36,6 +36,10 @@ pub(super) const TRANSFER_COLUMNS: &str =
     t.external_id,
     CASE WHEN t.flags & 10 = 0 THEN (SELECT o.id FROM transfers o WHERE o.reverses = t.id) END";
 
+pub(super) const TRANSACTION_COLUMNS: &str =
+    "x.timestamp, x.id, x.transfers, x.first_timestamp, x.last_timestamp, x.seq,
+    x.metadata_text, x.metadata_digest, x.external_id";
+
 pub(super) const ACCOUNT_COLUMNS: &str =
     "a.timestamp, a.id, a.ledger, a.code, a.user_data_128, a.user_data_64,
     a.user_data_32, a.metadata_text, a.metadata_digest, a.seq, b.flags, b.overdraft_limit, b.version,
@@ -589,18 +593,17 @@ pub(super) fn transfers_by_id(ids: &[u128]) -> Sql {
 
 /// The one transaction of an id, looked for in the newest run first.
 pub(super) fn transaction(id: u128) -> Sql {
-    let mut sql = Sql::new(
-        "SELECT t.timestamp, t.transfers, t.last_timestamp, t.seq, t.metadata_text, t.metadata_digest, t.external_id
-         FROM runs r CROSS JOIN LATERAL (
-            SELECT * FROM transactions t WHERE t.run = r.run AND t.id = ",
+    let mut sql = Sql::new("SELECT ");
+    sql.push(TRANSACTION_COLUMNS).push(
+        " FROM runs r CROSS JOIN LATERAL (
+            SELECT * FROM transactions x WHERE x.run = r.run AND x.id = ",
     );
-    sql.bind(Value::id(id)).push(" LIMIT 1) t ORDER BY r.run DESC LIMIT 1");
+    sql.bind(Value::id(id)).push(" LIMIT 1) x ORDER BY r.run DESC LIMIT 1");
     sql
 }
 
 /// All legs of a transaction, in their order.
-pub(super) fn legs(id: u128, count: u32, first: u64, last: u64) -> Sql {
-    let span = Span::ALL.within(first, last);
+pub(super) fn legs(id: u128, count: u32, span: Span) -> Sql {
     let mut sql = Sql::new("SELECT ");
     sql.push(TRANSFER_COLUMNS).push(" FROM transfers t WHERE t.timestamp BETWEEN ");
     sql.bind(span.first).push(" AND ").bind(span.last);

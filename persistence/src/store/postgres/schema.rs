@@ -8,7 +8,7 @@ use super::connect::database_error;
 use crate::store::error::StoreError;
 
 /// The newest schema version that this program knows.
-pub(super) const KNOWN: i64 = 7;
+pub(super) const KNOWN: i64 = 8;
 
 fn migrations() -> Migrator {
     let migration = |version, name: &'static str, sql: &'static str| {
@@ -26,9 +26,14 @@ fn migrations() -> Migrator {
             include_str!("../../../migrations/postgres/0006_external_ids.sql"),
         ),
         migration(
-            KNOWN,
+            7,
             "replaced_metadata",
             include_str!("../../../migrations/postgres/0007_replaced_metadata.sql"),
+        ),
+        migration(
+            KNOWN,
+            "imported_legs",
+            include_str!("../../../migrations/postgres/0008_imported_legs.sql"),
         ),
     ])
 }

@@ -355,19 +355,22 @@ async fn insert_transactions(
 ) -> Result<(), StoreError> {
     let insert = Insert {
         head: "INSERT OR FAIL INTO transactions
-               (timestamp, id, transfers, last_timestamp, metadata, metadata_digest, seq, external_id) VALUES ",
-        columns: 8,
+               (timestamp, id, transfers, first_timestamp, last_timestamp, metadata, metadata_digest, seq,
+                external_id) VALUES ",
+        columns: 9,
         tail: "",
         doing: "inserting transactions",
     };
     insert
         .run(connection, &batch.transactions, |row, values| {
             let transaction = &row.transaction;
+            let first = row.first_leg.map(|first| integer(first.0, "timestamp")).transpose()?;
             values
                 .add(integer(transaction.timestamp.0, "timestamp")?)
                 .add(columns::id(transaction.id.0))
                 .add(transaction.transfers)
-                .add(integer(row.last_timestamp.0, "timestamp")?)
+                .add(first.unwrap_or(Column::Null))
+                .add(integer(row.last_leg.0, "timestamp")?)
                 .add(columns::metadata_text(transaction.metadata.as_ref()))
                 .add(columns::metadata_digest(transaction.metadata.as_ref()))
                 .add(integer(row.seq.0, "seq")?)

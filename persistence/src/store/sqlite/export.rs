@@ -6,7 +6,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::columns::{Reader, integer};
 use super::connect::{self, database_error};
-use super::queries::{ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSFER_COLUMNS};
+use super::queries::{
+    ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSACTION_COLUMNS, TRANSFER_COLUMNS,
+};
 use super::snapshot::{self, Sql};
 use crate::store::batch::{MetadataRow, SettlementRow, TransactionRow};
 use crate::store::columns::Columns;
@@ -100,10 +102,8 @@ impl SqliteExport {
     pub(in crate::store) async fn transactions(
         &mut self,
     ) -> Result<Vec<TransactionRow>, StoreError> {
-        let columns =
-            "timestamp, id, transfers, last_timestamp, seq, metadata, metadata_digest, external_id";
-        let from = " FROM transactions WHERE timestamp > ? ORDER BY timestamp LIMIT ?";
-        let sql = after(columns, from, self.transactions_after)?;
+        let from = " FROM transactions x WHERE x.timestamp > ? ORDER BY x.timestamp LIMIT ?";
+        let sql = after(TRANSACTION_COLUMNS, from, self.transactions_after)?;
         let rows = self.rows(sql, |row| decode::transaction(row)).await?;
         self.transactions_after =
             rows.last().map_or(self.transactions_after, |row| row.transaction.timestamp.0);

@@ -29,6 +29,10 @@ pub(super) const TRANSFER_COLUMNS: &str =
     CASE WHEN NOT t.flags & 10 THEN (
         SELECT o.id FROM transfers o INDEXED BY transfers_by_reverses WHERE o.reverses = t.id) END";
 
+pub(super) const TRANSACTION_COLUMNS: &str =
+    "x.timestamp, x.id, x.transfers, x.first_timestamp, x.last_timestamp, x.seq,
+    x.metadata, x.metadata_digest, x.external_id";
+
 pub(super) const ACCOUNT_COLUMNS: &str =
     "a.timestamp, a.id, a.ledger, a.code, a.user_data_128, a.user_data_64,
     a.user_data_32, a.metadata, a.metadata_digest, a.seq, b.flags, b.overdraft_limit, b.version,
@@ -505,9 +509,15 @@ pub(super) fn transfer_at(timestamp: i64) -> Sql {
     sql
 }
 
+/// The one transaction of a timestamp.
+pub(super) fn transaction_at(timestamp: i64) -> Sql {
+    let mut sql = Sql::new("SELECT ");
+    sql.push(TRANSACTION_COLUMNS).push(" FROM transactions x WHERE x.timestamp = ?");
+    sql.with(timestamp)
+}
+
 /// All legs of a transaction, in their order.
-pub(super) fn legs(id: u128, count: u32, first: u64, last: u64) -> Sql {
-    let span = Span::ALL.within(first, last);
+pub(super) fn legs(id: u128, count: u32, span: Span) -> Sql {
     let mut sql = Sql::new("SELECT ");
     sql.push(TRANSFER_COLUMNS);
     sql.push(" FROM transfers t WHERE t.timestamp BETWEEN ? AND ? AND t.transaction_id = ?");
