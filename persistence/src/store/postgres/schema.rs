@@ -8,7 +8,7 @@ use super::connect::database_error;
 use crate::store::error::StoreError;
 
 /// The newest schema version that this program knows.
-pub(super) const KNOWN: i64 = 8;
+pub(super) const KNOWN: i64 = 9;
 
 fn migrations() -> Migrator {
     let migration = |version, name: &'static str, sql: &'static str| {
@@ -31,9 +31,14 @@ fn migrations() -> Migrator {
             include_str!("../../../migrations/postgres/0007_replaced_metadata.sql"),
         ),
         migration(
-            KNOWN,
+            8,
             "imported_legs",
             include_str!("../../../migrations/postgres/0008_imported_legs.sql"),
+        ),
+        migration(
+            KNOWN,
+            "what_views_say",
+            include_str!("../../../migrations/postgres/0009_what_views_say.sql"),
         ),
     ])
 }

@@ -51,6 +51,11 @@ fn migrations() -> Migrator {
             "imported_legs",
             include_str!("../../../migrations/sqlite/0008_imported_legs.sql"),
         ),
+        migration(
+            9,
+            "what_views_say",
+            include_str!("../../../migrations/sqlite/0009_what_views_say.sql"),
+        ),
     ])
 }
 

@@ -49,6 +49,7 @@ async fn legs_that_an_older_program_stored_are_found_again(kind: Kind) {
     drop(store);
     // What it knew of them was the time of their command.
     place.execute("UPDATE transactions SET last_timestamp = timestamp + transfers").await;
+    place.execute("DROP VIEW v_transactions").await;
     place.execute("ALTER TABLE transactions DROP COLUMN first_timestamp").await;
     place.execute("DELETE FROM _sqlx_migrations WHERE version >= 8").await;
     let store = place.open().await;

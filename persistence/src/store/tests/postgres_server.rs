@@ -228,8 +228,8 @@ async fn schemas_that_do_not_fit_are_refused_in_one_sentence() {
     let reader = Store::postgres_reader(options(server, &database)).unwrap();
     let store = postgres(options(server, &database));
     let _ =
-        server.psql(&database, "UPDATE florin._sqlx_migrations SET version = 99 WHERE version = 8");
-    let newer = "the store has schema version 99, and this program knows versions up to 8: use the newer program";
+        server.psql(&database, "UPDATE florin._sqlx_migrations SET version = 99 WHERE version = 9");
+    let newer = "the store has schema version 99, and this program knows versions up to 9: use the newer program";
     let error = store.claim(TakeOver::Force).await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().as_str()), (StoreErrorKind::Permanent, newer));
     assert_eq!(reader.checkpoint().await.unwrap_err().to_string(), newer);
@@ -238,7 +238,7 @@ async fn schemas_that_do_not_fit_are_refused_in_one_sentence() {
     assert_eq!(error.kind(), StoreErrorKind::Passing);
     assert_eq!(
         error.to_string(),
-        "the store has schema version 7, and this program needs version 8: its writer brings it up to date"
+        "the store has schema version 8, and this program needs version 9: its writer brings it up to date"
     );
 
     let (server, database) = shared();

@@ -198,6 +198,10 @@ impl World {
                 AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS,
             ]);
             let history = self.random.pick(&[AccountFlags::empty(), AccountFlags::HISTORY]);
+            let imported = match id.is_multiple_of(3) {
+                true => AccountFlags::IMPORTED,
+                false => AccountFlags::empty(),
+            };
             let created = AccountCreated {
                 id: AccountId(*id),
                 external_id: EXTERNAL_IDS.map(named).into_iter().find(|named| named.id() == *id),
@@ -208,7 +212,7 @@ impl World {
                     LedgerId(u32::MAX),
                 ]),
                 code: self.random.pick(&[Code(1), Code(2), Code(u16::MAX)]),
-                flags: limit.with(history),
+                flags: limit.with(history).with(imported),
                 overdraft_limit: amount(self.random.pick(&AMOUNTS)),
                 user_data_128: self.reference_128(),
                 user_data_64: self.reference_64(),
