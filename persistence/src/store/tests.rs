@@ -2,6 +2,7 @@
 
 mod exactly_once;
 mod imported_legs;
+mod keyed_export;
 mod lists;
 mod postgres_server;
 mod postgres_views;

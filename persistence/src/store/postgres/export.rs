@@ -6,7 +6,8 @@ use std::time::Duration;
 use florin_engine::JournalSeq;
 use sqlx::postgres::PgRow;
 
-use super::columns::Reader;
+use super::all;
+use super::columns::{Reader, bigint};
 use super::connect::{Sessions, timed_out};
 use super::queries::{
     ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSACTION_COLUMNS, TRANSFER_COLUMNS,
@@ -16,7 +17,7 @@ use crate::store::batch::{MetadataRow, SettlementRow, TransactionRow};
 use crate::store::columns::Columns;
 use crate::store::decode;
 use crate::store::error::StoreError;
-use crate::store::export::CHUNK_ROWS;
+use crate::store::export::{CHUNK_ROWS, KEYED_BYTES, KEYED_CHUNK};
 use crate::store::rows::{BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransfer};
 
 /// How long the server may take for one chunk: the first of the history may have to be sorted.
@@ -27,6 +28,7 @@ const EXPORTING: &str = "reading the store as a whole";
 pub(in crate::store) struct PostgresExport {
     snapshot: Snapshot,
     declared: BTreeSet<&'static str>,
+    keyed_after: u64,
 }
 
 impl PostgresExport {
@@ -51,7 +53,8 @@ impl PostgresExport {
             Some(row) => Reader::new(row).u64("transfers")?,
             None => 0,
         };
-        Ok((PostgresExport { snapshot, declared: BTreeSet::new() }, checkpoint, total))
+        let export = PostgresExport { snapshot, declared: BTreeSet::new(), keyed_after: 0 };
+        Ok((export, checkpoint, total))
     }
 
     pub(in crate::store) async fn ledgers(&mut self) -> Result<Vec<StoredLedger>, StoreError> {
@@ -101,8 +104,13 @@ impl PostgresExport {
     pub(in crate::store) async fn keyed(
         &mut self,
     ) -> Result<Vec<(JournalSeq, Box<[u8]>)>, StoreError> {
-        let query = "SELECT seq, record FROM keyed_records ORDER BY seq";
-        self.chunk("keyed_cursor", query, |row| decode::keyed(row)).await
+        let mut sql = Sql::new(KEYED_CHUNK);
+        sql.place(bigint(self.keyed_after, "seq")?);
+        sql.place(CHUNK_ROWS);
+        sql.place(KEYED_BYTES);
+        let rows = all(&self.fetch(sql).await?, decode::keyed)?;
+        self.keyed_after = rows.last().map_or(self.keyed_after, |(seq, _)| seq.0);
+        Ok(rows)
     }
 
     pub(in crate::store) async fn end(&mut self) -> Result<(), StoreError> {
@@ -119,7 +127,7 @@ impl PostgresExport {
             self.fetch(Sql::new(&format!("DECLARE {cursor} NO SCROLL CURSOR FOR {query}"))).await?;
         }
         let rows = self.fetch(Sql::new(&format!("FETCH {CHUNK_ROWS} FROM {cursor}"))).await?;
-        rows.iter().map(|row| decode(Reader::new(row))).collect()
+        all(&rows, decode)
     }
 
     async fn fetch(&mut self, sql: Sql) -> Result<Vec<PgRow>, StoreError> {

@@ -14,7 +14,7 @@ use crate::store::batch::{MetadataRow, SettlementRow, TransactionRow};
 use crate::store::columns::Columns;
 use crate::store::decode;
 use crate::store::error::StoreError;
-use crate::store::export::CHUNK_ROWS;
+use crate::store::export::{CHUNK_ROWS, KEYED_BYTES, KEYED_CHUNK};
 use crate::store::rows::{BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransfer};
 
 const EXPORTING: &str = "reading the store as a whole";
@@ -149,10 +149,9 @@ impl SqliteExport {
     pub(in crate::store) async fn keyed(
         &mut self,
     ) -> Result<Vec<(JournalSeq, Box<[u8]>)>, StoreError> {
-        let from = " FROM keyed_records WHERE seq > ? ORDER BY seq LIMIT ?";
-        let rows = self
-            .rows(after("seq, record", from, self.keyed_after)?, |row| decode::keyed(row))
-            .await?;
+        let after = integer(self.keyed_after, "seq")?;
+        let sql = Sql::new(KEYED_CHUNK).with(after).with(CHUNK_ROWS).with(KEYED_BYTES);
+        let rows = self.rows(sql, |row| decode::keyed(row)).await?;
         self.keyed_after = rows.last().map_or(self.keyed_after, |(seq, _)| seq.0);
         Ok(rows)
     }
