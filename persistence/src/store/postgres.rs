@@ -54,7 +54,7 @@ use uuid::Uuid;
 
 use self::apply::Claim;
 use self::columns::Reader;
-use self::connect::{Sessions, within};
+use self::connect::{Sessions, within, within_store};
 use self::copy::Writer;
 pub(super) use self::export::PostgresExport;
 pub use self::options::{PostgresOptions, SCHEMA};
@@ -125,7 +125,8 @@ impl Postgres {
         let claimed = claim::claim(&self.sessions, directory, take_over).await?;
         writing.claim = Some(Claim { directory, epoch: claimed.epoch, sizes: self.sizes });
         let mut guard = claimed.guard;
-        let is_indexed = index_metadata::is_done(&mut guard).await?;
+        let limit = self.sessions.options.write_timeout;
+        let is_indexed = index_metadata::is_done(&mut guard, limit).await?;
         writing.guard = Some(guard);
         drop(writing);
         if !is_indexed {
@@ -194,6 +195,7 @@ impl Postgres {
         let done = work(&mut writer, &claim).await?;
         let commit = sqlx::raw_sql("COMMIT");
         within(limit, "committing a batch", commit.execute(&mut writer.connection)).await?;
+        writer.limit = limit;
         writing.committed = upto;
         writing.writer = Some(writer);
         Ok(done)
@@ -237,9 +239,7 @@ impl Postgres {
         let open = async || {
             let mut connection = self.sessions.connect_writer().await?;
             let share = claim::share_lock(&mut connection, claim.directory, claim.epoch);
-            tokio::time::timeout(limit, share)
-                .await
-                .unwrap_or_else(|_| Err(connect::timed_out(limit, "claiming the store")))?;
+            within_store(limit, "claiming the store", share).await?;
             Ok::<_, StoreError>(connection)
         };
         let writer = Writer::new(open().await?, limit);

@@ -4,6 +4,7 @@ mod exactly_once;
 mod imported_legs;
 mod keyed_export;
 mod lists;
+mod patience;
 mod postgres_server;
 mod postgres_views;
 mod rebuild;
