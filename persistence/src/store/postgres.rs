@@ -34,6 +34,7 @@ mod copy;
 mod export;
 mod index_metadata;
 mod jsonb;
+mod metadata;
 mod options;
 mod queries;
 mod rebuild;

@@ -8,6 +8,7 @@ mod patience;
 mod postgres_server;
 mod postgres_views;
 mod rebuild;
+mod replacements;
 mod sqlite_file;
 mod statements;
 mod world;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use florin_engine::{JournalSeq, Timestamp};
 use sqlx::postgres::PgConnection;
 
-use super::apply::{Claim, append_account_entries, append_transfer_entries, execute, fetch_all};
+use super::apply::{Claim, execute, fetch_all};
 use super::columns::{Reader, bigint};
 use super::connect::within;
 use super::copy::Writer;
+use super::metadata::{append_account_entries, append_transfer_entries};
 use super::snapshot::Sql;
 use crate::store::columns::Columns;
 use crate::store::entries::entries;
