@@ -31,7 +31,14 @@ pub struct StoreBatch {
     /// What stood there before, where it comes from another store.
     pub(super) replaced: Vec<MetadataRow>,
     pub(super) keyed: Vec<(JournalSeq, Box<[u8]>)>,
+    /// The bytes of metadata and keyed records, of which rows say nothing.
+    bytes: usize,
 }
+
+/// A batch of so many rows is applied most cheaply.
+const ROWS_TARGET: usize = 64_000;
+/// And so many bytes of metadata and keyed records are enough for one, whatever its rows.
+const BYTES_TARGET: usize = 16 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) struct TransactionRow {
@@ -102,6 +109,7 @@ impl StoreBatch {
             metadata: Vec::new(),
             replaced: Vec::new(),
             keyed: Vec::new(),
+            bytes: 0,
         }
     }
 
@@ -112,35 +120,41 @@ impl StoreBatch {
     pub fn push(
         &mut self,
         seq: JournalSeq,
-        record: &Record,
+        record: Record,
         keyed: Option<&[u8]>,
     ) -> Result<(), OutOfOrder> {
         if seq != self.upto.next() {
             return Err(OutOfOrder { upto: self.upto, given: seq });
         }
         self.upto = seq;
-        self.timestamp = record.timestamp;
-        for event in &record.events {
+        let Record { timestamp, events, accounts, ledgers, .. } = record;
+        self.timestamp = timestamp;
+        for event in events {
             match event {
                 Event::LedgerCreated(ledger) => {
                     self.totals.insert(ledger.id, LedgerTotals::default());
-                    self.ledgers.push((ledger.clone(), seq));
+                    self.ledgers.push((ledger, seq));
                 }
                 Event::AccountCreated(created) => {
-                    self.balances.insert(created.id, after_creation(created));
-                    self.accounts.push((created.clone(), seq));
+                    self.count_text(created.metadata.as_ref());
+                    self.balances.insert(created.id, after_creation(&created));
+                    self.accounts.push((created, seq));
                 }
                 Event::TransferPosted(posted) => {
+                    self.count_text(posted.transfer.metadata.as_ref());
                     self.push_leg(&posted.transfer);
-                    self.push_transfer(posted.transfer.clone(), seq);
+                    self.push_transfer(posted.transfer, seq);
                 }
                 // Its legs follow.
-                Event::TransactionCreated(transaction) => self.transactions.push(TransactionRow {
-                    transaction: transaction.clone(),
-                    first_leg: None,
-                    last_leg: transaction.timestamp,
-                    seq,
-                }),
+                Event::TransactionCreated(transaction) => {
+                    self.count_text(transaction.metadata.as_ref());
+                    self.transactions.push(TransactionRow {
+                        first_leg: None,
+                        last_leg: transaction.timestamp,
+                        transaction,
+                        seq,
+                    });
+                }
                 // The exact index of decided ids keeps burned ones.
                 Event::IdBurned(_) => {}
                 // What it released stands in the accounts after.
@@ -153,33 +167,35 @@ impl StoreBatch {
                 // Its account stands among those after.
                 Event::OverdraftLimitChanged(_) => {}
                 Event::MetadataReplaced(replaced) => {
+                    self.count_text(replaced.metadata.as_ref());
                     self.metadata.push(MetadataRow {
                         seq,
                         timestamp: replaced.timestamp,
-                        account: record.accounts[replaced.account as usize].id,
-                        metadata: replaced.metadata.clone(),
+                        account: accounts[replaced.account as usize].id,
+                        metadata: replaced.metadata,
                     });
                 }
             }
         }
-        for after in &record.accounts {
+        for after in accounts {
             if after.flags.contains(AccountFlags::HISTORY) {
                 self.history.push(BalanceAt {
                     account: after.id,
                     seq,
-                    timestamp: record.timestamp,
+                    timestamp,
                     flags: after.flags,
                     overdraft_limit: after.overdraft_limit,
                     version: after.version,
                     balances: after.balances,
                 });
             }
-            self.balances.insert(after.id, *after);
+            self.balances.insert(after.id, after);
         }
-        for ledger in &record.ledgers {
+        for ledger in ledgers {
             self.totals.insert(ledger.id, ledger.totals);
         }
         if let Some(bytes) = keyed {
+            self.bytes += bytes.len();
             self.keyed.push((seq, bytes.into()));
         }
         Ok(())
@@ -191,6 +207,10 @@ impl StoreBatch {
             && self.transactions.is_empty()
             && self.settlements.is_empty()
             && self.history.is_empty())
+    }
+
+    fn count_text(&mut self, metadata: Option<&Metadata>) {
+        self.bytes += metadata.map_or(0, |metadata| metadata.text.len());
     }
 
     fn push_leg(&mut self, leg: &Transfer) {
@@ -284,7 +304,13 @@ impl StoreBatch {
         self.upto == self.after && self.rows() == 0
     }
 
-    /// How many rows it writes, the measure of its size: a batch of some hundred thousand is applied most cheaply.
+    /// Whether it should be applied: more rows would be no cheaper, and more bytes take memory.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.rows() >= ROWS_TARGET || self.bytes >= BYTES_TARGET
+    }
+
+    /// How many rows it writes.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.ledgers.len()

@@ -1,5 +1,6 @@
 //! The store against a naive model in memory, in each database that it can be in.
 
+mod batches;
 mod exactly_once;
 mod imported_legs;
 mod keyed_export;

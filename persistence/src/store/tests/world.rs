@@ -566,7 +566,7 @@ impl World {
         let mut batch = StoreBatch::new(after);
         for (seq, record, key) in &self.records {
             if *seq > after && *seq <= upto {
-                batch.push(*seq, record, key.as_deref()).unwrap();
+                batch.push(*seq, record.clone(), key.as_deref()).unwrap();
             }
         }
         batch.set_frame_hash(frame_hash(upto));
