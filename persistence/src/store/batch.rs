@@ -8,6 +8,7 @@ use florin_engine::{
     TransferId,
 };
 
+use super::entries::entries;
 use super::rows::{BalanceAt, StoredAccount, StoredLedger, StoredTransaction};
 use super::span::Span;
 
@@ -201,6 +202,16 @@ impl StoreBatch {
         Ok(())
     }
 
+    /// What the metadata of its accounts is found by.
+    pub(super) fn account_entries(&self) -> Vec<(i64, Timestamp)> {
+        entries_of(self.accounts.iter().map(|(it, _)| (it.metadata.as_ref(), it.timestamp)))
+    }
+
+    /// What the metadata of its transfers is found by.
+    pub(super) fn transfer_entries(&self) -> Vec<(i64, Timestamp)> {
+        entries_of(self.transfers.iter().map(|(it, _)| (it.metadata.as_ref(), it.timestamp)))
+    }
+
     /// Whether it has rows that belong to a run.
     pub(super) fn needs_run(&self) -> bool {
         !(self.transfers.is_empty()
@@ -330,6 +341,19 @@ impl StoreBatch {
     pub fn transfers(&self) -> usize {
         self.transfers.len()
     }
+}
+
+/// The entries of each metadata with the time beside it, in the order of the lookups.
+pub(super) fn entries_of<'m>(
+    described: impl Iterator<Item = (Option<&'m Metadata>, Timestamp)>,
+) -> Vec<(i64, Timestamp)> {
+    let of_one = |(metadata, at): (Option<&Metadata>, Timestamp)| {
+        let entries = metadata.map(|metadata| entries(&metadata.text)).unwrap_or_default();
+        entries.into_iter().map(move |entry| (entry, at))
+    };
+    let mut entries: Vec<_> = described.flat_map(of_one).collect();
+    entries.sort_unstable();
+    entries
 }
 
 fn after_creation(created: &AccountCreated) -> AccountAfter {

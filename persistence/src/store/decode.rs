@@ -3,7 +3,7 @@
 use florin_engine::{
     Account, AccountFlags, AccountId, Balances, Code, Inherited, JournalSeq, Ledger, LedgerId,
     LedgerTotals, Scale, Settlement, Timestamp, Transaction, Transfer, TransferFlags, TransferId,
-    metadata_digest,
+    TransferStatus, metadata_digest,
 };
 
 use super::batch::{MetadataRow, SettlementRow, TransactionRow};
@@ -97,6 +97,16 @@ pub(super) fn settlement_number(settlement: Settlement) -> u32 {
         Settlement::Posted => 1,
         Settlement::Voided => 2,
         Settlement::Expired => 3,
+    }
+}
+
+/// How queries tell how a transfer stands: as its settlement is kept, and 0 while it is open.
+pub(super) fn status_number(status: TransferStatus) -> u32 {
+    match status {
+        TransferStatus::Pending => 0,
+        TransferStatus::Posted => settlement_number(Settlement::Posted),
+        TransferStatus::Voided => settlement_number(Settlement::Voided),
+        TransferStatus::Expired => settlement_number(Settlement::Expired),
     }
 }
 

@@ -373,11 +373,8 @@ impl Postgres {
         &self,
         id: AccountId,
     ) -> Result<AsOf<Option<StoredAccount>>, StoreError> {
-        let mut sql = Sql::new("SELECT ");
-        sql.push(queries::ACCOUNT_COLUMNS);
-        sql.push(" FROM accounts a JOIN balances b ON b.account_id = a.id WHERE a.id = ");
-        sql.bind(binary::Value::id(id.0));
-        self.first(sql, |columns| decode::account(columns)).await
+        let AsOf { as_of, mut value } = self.accounts_by_id(&[id]).await?;
+        Ok(AsOf { as_of, value: value.pop() })
     }
 
     pub(super) async fn accounts_by_id(

@@ -358,15 +358,8 @@ impl Sqlite {
         &self,
         id: AccountId,
     ) -> Result<AsOf<Option<StoredAccount>>, StoreError> {
-        let mut sql = Sql::new("SELECT ");
-        sql.push(queries::ACCOUNT_COLUMNS);
-        sql.push(" FROM accounts a CROSS JOIN balances b ON b.account_id = a.id WHERE a.id = ?");
-        sql.bind(columns::id(id.0));
-        let (rows, checkpoint) = self.read(sql).await?;
-        Ok(AsOf {
-            as_of: checkpoint.seq,
-            value: rows.first().map(Reader::new).map(decode::account).transpose()?,
-        })
+        let AsOf { as_of, mut value } = self.accounts_by_id(&[id]).await?;
+        Ok(AsOf { as_of, value: value.pop() })
     }
 
     pub(super) async fn accounts_by_id(

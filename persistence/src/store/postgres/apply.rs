@@ -10,16 +10,13 @@ use super::columns::{Reader, bigint};
 use super::connect::within;
 use super::copy::{Table, Writer};
 use super::jsonb;
-use super::metadata::{
-    append_account_entries, append_transfer_entries, entries_of_transfers, replace_metadata,
-};
+use super::metadata::{append_account_entries, append_transfer_entries, replace_metadata};
 use super::snapshot::Sql;
 use crate::store::Sizes;
 use crate::store::batch::StoreBatch;
 use crate::store::blocks::blocks;
 use crate::store::columns::Columns;
 use crate::store::decode::settlement_number;
-use crate::store::entries::entries;
 use crate::store::error::StoreError;
 use crate::store::rows::BalanceAt;
 
@@ -42,7 +39,8 @@ pub(super) async fn write(
     append_accounts(writer, batch).await?;
     if let Some(run) = choose_run(writer, claim, batch).await? {
         append_transfers(writer, run, &batch.transfers).await?;
-        append_transfer_entries(writer, entries_of_transfers(run, &batch.transfers)).await?;
+        let entries = batch.transfer_entries().into_iter().map(|(entry, at)| (run, entry, at));
+        append_transfer_entries(writer, entries.collect()).await?;
         append_transactions(writer, run, batch).await?;
         append_settlements(writer, run, batch).await?;
         append_history(writer, run, batch).await?;
@@ -184,11 +182,7 @@ async fn append_accounts(writer: &mut Writer, batch: &StoreBatch) -> Result<(), 
             Ok(())
         })
         .await?;
-    let entries = batch.accounts.iter().flat_map(|(account, _)| {
-        let text = account.metadata.as_ref().map(|metadata| &*metadata.text);
-        text.map(entries).unwrap_or_default().into_iter().map(|entry| (entry, account.timestamp))
-    });
-    append_account_entries(writer, entries.collect()).await
+    append_account_entries(writer, batch.account_entries()).await
 }
 
 /// The caller's references; zero is NULL, so that no index holds it.

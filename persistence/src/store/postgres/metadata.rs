@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use florin_engine::{AccountId, JournalSeq, Metadata, Timestamp, Transfer};
+use florin_engine::{AccountId, Metadata, Timestamp};
 use sqlx::postgres::PgRow;
 
 use super::apply::{execute, fetch_all, metadata};
@@ -10,9 +10,8 @@ use super::binary::{Array, Binary, Kind};
 use super::columns::{Reader, bigint};
 use super::copy::{Table, Writer};
 use super::snapshot::Sql;
-use crate::store::batch::{MetadataRow, StoreBatch};
+use crate::store::batch::{MetadataRow, StoreBatch, entries_of};
 use crate::store::columns::Columns;
-use crate::store::entries::entries;
 use crate::store::error::StoreError;
 
 /// What the metadata of accounts is found by.
@@ -49,21 +48,6 @@ pub(super) async fn append_transfer_entries(
             Ok(())
         })
         .await
-}
-
-/// The entries of the transfers' metadata, in the order of their index.
-pub(super) fn entries_of_transfers(
-    run: i32,
-    transfers: &[(Transfer, JournalSeq)],
-) -> Vec<(i32, i64, Timestamp)> {
-    let with_metadata = transfers.iter().filter_map(|(transfer, _)| {
-        let metadata = transfer.metadata.as_ref()?;
-        let at = transfer.timestamp;
-        Some(entries(&metadata.text).into_iter().map(move |entry| (run, entry, at)))
-    });
-    let mut entries: Vec<_> = with_metadata.flatten().collect();
-    entries.sort_unstable();
-    entries
 }
 
 /// What stands as the metadata of an account, and the time under which it is found.
@@ -125,12 +109,7 @@ async fn descriptions(
 
 /// What their metadata is found by.
 fn entries_of_accounts(accounts: &Descriptions) -> Vec<(i64, Timestamp)> {
-    let of_account = |Described { created, metadata }: &Described| {
-        let entries = metadata.as_ref().map(|metadata| entries(&metadata.text)).unwrap_or_default();
-        let created = *created;
-        entries.into_iter().map(move |entry| (entry, created))
-    };
-    accounts.values().flat_map(of_account).collect()
+    entries_of(accounts.values().map(|it| (it.metadata.as_ref(), it.created)))
 }
 
 async fn remove_account_entries(

@@ -9,13 +9,14 @@
 //! planner then, and no other index has the order. (Comparing whole keys, `(ledger, timestamp) <= ($1, $2)`, pins the index too, but a scan by it ends only
 //! where the first column does: for an account with few transfers it read all that a run has in the index before it.)
 
-use florin_engine::{AccountId, Code, LedgerId, TransferStatus};
+use florin_engine::{AccountId, Code, LedgerId};
 
 use super::binary::{Array, Kind, Value};
 use super::columns::Reader;
 use super::snapshot::Sql;
 use crate::store::Sizes;
 use crate::store::columns::Columns as _;
+use crate::store::decode::status_number;
 use crate::store::entries::MetadataEquals;
 use crate::store::error::StoreError;
 use crate::store::filter::{AccountFilter, BalanceFilter, OfAccount, Side, TransferFilter};
@@ -355,15 +356,6 @@ fn transfer_conditions(filter: &TransferFilter, sql: &mut Sql) -> String {
         conditions.add(sql, STATUS, status_number(*status));
     }
     conditions.0
-}
-
-fn status_number(status: TransferStatus) -> u16 {
-    match status {
-        TransferStatus::Pending => 0,
-        TransferStatus::Posted => 1,
-        TransferStatus::Voided => 2,
-        TransferStatus::Expired => 3,
-    }
 }
 
 fn references(

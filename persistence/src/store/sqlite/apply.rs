@@ -62,7 +62,7 @@ pub(super) async fn write(
     insert_transactions(connection, batch).await?;
     if let Some(run) = claim_run(connection, claim, batch).await? {
         fill_lookups(connection, run, batch).await?;
-        insert_entries(connection, run, &batch.transfers).await?;
+        insert_transfer_entries(connection, run, batch.transfer_entries()).await?;
         insert_settlements(connection, run, batch).await?;
         insert_history(connection, run, batch).await?;
     }
@@ -169,11 +169,7 @@ async fn insert_accounts(
             Ok(())
         })
         .await?;
-    let entries = batch.accounts.iter().flat_map(|(account, _)| {
-        let text = account.metadata.as_ref().map(|metadata| &*metadata.text);
-        text.map(entries).unwrap_or_default().into_iter().map(|entry| (entry, account.timestamp))
-    });
-    insert_account_entries(connection, entries.collect()).await
+    insert_account_entries(connection, batch.account_entries()).await
 }
 
 /// What the metadata of accounts is found by.
@@ -197,18 +193,6 @@ pub(super) async fn insert_account_entries(
 }
 
 /// What the metadata of transfers is found by.
-async fn insert_entries(
-    connection: &mut SqliteConnection,
-    run: i64,
-    transfers: &[(Transfer, JournalSeq)],
-) -> Result<(), StoreError> {
-    let with_metadata = transfers.iter().filter_map(|(transfer, _)| {
-        let metadata = transfer.metadata.as_ref()?;
-        Some(entries(&metadata.text).into_iter().map(|entry| (entry, transfer.timestamp)))
-    });
-    insert_transfer_entries(connection, run, with_metadata.flatten().collect()).await
-}
-
 pub(super) async fn insert_transfer_entries(
     connection: &mut SqliteConnection,
     run: i64,

@@ -3,12 +3,13 @@
 //! SQLite knows nothing of how many rows a filter leaves, so what leads a list is chosen before (`crate::store::lead`), and pinned here with CROSS JOIN
 //! and INDEXED BY. Whatever leads, rows come out in the order of time without sorting, so that a page costs what its rows cost, not what the list would.
 
-use florin_engine::{AccountId, Code, LedgerId, TransferStatus};
+use florin_engine::{AccountId, Code, LedgerId};
 
 use super::columns::{self, Column, Reader};
 use super::snapshot::Sql;
 use crate::store::Sizes;
 use crate::store::columns::Columns as _;
+use crate::store::decode::status_number;
 use crate::store::entries::MetadataEquals;
 use crate::store::error::StoreError;
 use crate::store::filter::{AccountFilter, BalanceFilter, OfAccount, Side, TransferFilter};
@@ -223,15 +224,6 @@ fn transfer_conditions(filter: &TransferFilter, sql: &mut Sql) {
     }));
     conditions.extend(status.map(|status| (STATUS, Column::from(status_number(status)))));
     push_conditions(sql, conditions);
-}
-
-fn status_number(status: TransferStatus) -> u32 {
-    match status {
-        TransferStatus::Pending => 0,
-        TransferStatus::Posted => 1,
-        TransferStatus::Voided => 2,
-        TransferStatus::Expired => 3,
-    }
 }
 
 fn push_conditions(sql: &mut Sql, conditions: Vec<(&str, Column)>) {
