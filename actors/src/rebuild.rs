@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use crate::options::StoreChoice;
 use crate::recovery::{FrameError, OpenError, hash_seed, load, replay_frame};
 use crate::verify::{TransferSums, VerifyError, pages};
-use crate::write_behind::{BATCH_ROWS_TARGET, NoRows, push};
+use crate::write_behind::{NoRows, push};
 
 /// Batches that are read ahead of the store.
 const BATCHES_AHEAD: usize = 2;
@@ -313,7 +313,7 @@ impl Rebuild<'_> {
                 external_id: None,
                 seq: before,
             });
-            if batch.rows() >= BATCH_ROWS_TARGET {
+            if batch.is_full() {
                 self.store.apply(&batch).await?;
                 batch = StoreBatch::new(JournalSeq::NONE);
             }
@@ -504,7 +504,7 @@ impl Gather {
             })?;
         }
         self.batch.set_frame_hash(*frame.hash().as_bytes());
-        if self.batch.rows() >= BATCH_ROWS_TARGET { self.send() } else { Ok(()) }
+        if self.batch.is_full() { self.send() } else { Ok(()) }
     }
 
     fn send(&mut self) -> Result<(), RebuildError> {

@@ -21,8 +21,6 @@ use crate::metrics;
 use crate::recovery::OpenError;
 use crate::shared::Shared;
 
-/// A batch takes no further frames beyond so many rows.
-pub(crate) const BATCH_ROWS_TARGET: usize = 64_000;
 /// A batch begins so many times as long after the one before as that one took, within these bounds, unless someone waits for it or
 /// much waits in the journal: a larger batch costs less a row, since it writes each balance once. A quiet ledger's store is hardly behind.
 const BATCH_REST: u32 = 10;
@@ -141,7 +139,7 @@ pub(crate) enum NoRows {
 pub(crate) fn push(batch: &mut StoreBatch, seq: u64, bytes: &[u8]) -> Result<(), NoRows> {
     let record = record::decode(bytes).map_err(|source| NoRows::Decode { seq, source })?;
     let keyed = record.key.is_some().then_some(bytes);
-    Ok(batch.push(JournalSeq(seq), &record, keyed)?)
+    Ok(batch.push(JournalSeq(seq), record, keyed)?)
 }
 
 /// The task's own state.
@@ -322,7 +320,7 @@ impl WriteBehindTask {
         self.gathered_bytes = 0;
         let mut batch = StoreBatch::new(self.applied);
         let mut next_yield = YIELD_ROWS;
-        while batch.rows() < BATCH_ROWS_TARGET {
+        while !batch.is_full() {
             let Some(frame) = self.cursor.next_frame(upto.0)? else { break };
             for (seq, bytes) in frame.records() {
                 if seq <= self.applied.0 {

@@ -186,11 +186,11 @@ async fn main() -> Result<(), Failure> {
         totals: LedgerTotals::default(),
     };
     let mut batch = StoreBatch::new(JournalSeq::NONE);
-    batch.push(batch.upto().next(), &source.ledger()?, None)?;
+    batch.push(batch.upto().next(), source.ledger()?, None)?;
     let began = Instant::now();
     for first in (0..accounts).step_by(8190) {
         let record = source.create_accounts(COMMAND.min(accounts - first));
-        batch.push(batch.upto().next(), &record, None)?;
+        batch.push(batch.upto().next(), record, None)?;
     }
     store.apply(&batch).await?;
     let rate = accounts as f64 / began.elapsed().as_secs_f64();
@@ -204,7 +204,7 @@ async fn main() -> Result<(), Failure> {
         let record = source.transfers(count)?;
         done += count;
         let began = Instant::now();
-        batch.push(batch.upto().next(), &record, None)?;
+        batch.push(batch.upto().next(), record, None)?;
         if batch.transfers() as u64 >= batch_transfers || done == transfers {
             store.apply(&batch).await?;
             batch = StoreBatch::new(batch.upto());

@@ -17,6 +17,7 @@
 mod batch;
 mod blocks;
 mod columns;
+mod cursor;
 mod decode;
 mod entries;
 mod error;

@@ -5,13 +5,15 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// What becomes of the next message that holds the words, and of its connection, which ends then.
+/// What becomes of the next message that holds the words, and of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// The server never gets it.
+    /// The server never gets it, and the connection ends.
     Before,
-    /// The server gets it, and its answer is lost.
+    /// The server gets it, its answer is lost, and the connection ends.
     After,
+    /// The server never gets it, and nobody is told: the connection does not end, as where a network is cut.
+    Silence,
 }
 
 /// A proxy in front of a port of this machine. Its threads end with their connections, and with the test process.
@@ -81,6 +83,12 @@ fn pass_on(client: TcpStream, server: TcpStream, plan: &Arc<Mutex<Plan>>) {
             let is_it = |bytes: &[u8]| message.windows(bytes.len()).any(|window| window == bytes);
             let Some((_, cut)) = plan.next.take_if(|(bytes, _)| is_it(bytes)) else { return true };
             plan.cuts += 1;
+            drop(plan);
+            if cut == Cut::Silence {
+                loop {
+                    thread::park();
+                }
+            }
             *is_lost.lock().unwrap_or_else(PoisonError::into_inner) = cut == Cut::After;
             cut == Cut::After
         });

@@ -8,7 +8,9 @@ use florin_engine::{
     TransferId,
 };
 
-use super::rows::{BalanceAt, StoredAccount, StoredLedger};
+use super::entries::entries;
+use super::rows::{BalanceAt, StoredAccount, StoredLedger, StoredTransaction};
+use super::span::Span;
 
 /// The rows of the records `after + 1 ..= upto`. Balances and totals are the newest only: what a batch overwrites itself is never written.
 #[derive(Clone, Debug)]
@@ -30,14 +32,34 @@ pub struct StoreBatch {
     /// What stood there before, where it comes from another store.
     pub(super) replaced: Vec<MetadataRow>,
     pub(super) keyed: Vec<(JournalSeq, Box<[u8]>)>,
+    /// The bytes of metadata and keyed records, of which rows say nothing.
+    bytes: usize,
 }
+
+/// A batch of so many rows is applied most cheaply.
+const ROWS_TARGET: usize = 64_000;
+/// And so many bytes of metadata and keyed records are enough for one, whatever its rows.
+const BYTES_TARGET: usize = 16 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) struct TransactionRow {
     pub(super) transaction: Transaction,
-    /// The last timestamp of its command: no leg stands later.
-    pub(super) last_timestamp: Timestamp,
+    /// The time of its first leg, which is its own past when that was imported. None stands for its own time.
+    pub(super) first_leg: Option<Timestamp>,
+    /// The time of its last leg; no other transfer stands between the two.
+    pub(super) last_leg: Timestamp,
     pub(super) seq: JournalSeq,
+}
+
+impl TransactionRow {
+    /// Where its legs stand, as far as that is in `span`.
+    pub(super) fn legs_in(&self, span: Span) -> Span {
+        span.within(self.first_leg.unwrap_or(self.transaction.timestamp).0, self.last_leg.0)
+    }
+
+    pub(super) fn stored(self) -> StoredTransaction {
+        StoredTransaction { transaction: self.transaction, seq: self.seq }
+    }
 }
 
 /// The metadata of an account, and the command that put it there or took it away.
@@ -88,6 +110,7 @@ impl StoreBatch {
             metadata: Vec::new(),
             replaced: Vec::new(),
             keyed: Vec::new(),
+            bytes: 0,
         }
     }
 
@@ -98,33 +121,41 @@ impl StoreBatch {
     pub fn push(
         &mut self,
         seq: JournalSeq,
-        record: &Record,
+        record: Record,
         keyed: Option<&[u8]>,
     ) -> Result<(), OutOfOrder> {
         if seq != self.upto.next() {
             return Err(OutOfOrder { upto: self.upto, given: seq });
         }
         self.upto = seq;
-        self.timestamp = record.timestamp;
-        let last_timestamp = record.timestamp.plus(u64::from(record.asked.saturating_sub(1)));
-        for event in &record.events {
+        let Record { timestamp, events, accounts, ledgers, .. } = record;
+        self.timestamp = timestamp;
+        for event in events {
             match event {
                 Event::LedgerCreated(ledger) => {
                     self.totals.insert(ledger.id, LedgerTotals::default());
-                    self.ledgers.push((ledger.clone(), seq));
+                    self.ledgers.push((ledger, seq));
                 }
                 Event::AccountCreated(created) => {
-                    self.balances.insert(created.id, after_creation(created));
-                    self.accounts.push((created.clone(), seq));
+                    self.count_text(created.metadata.as_ref());
+                    self.balances.insert(created.id, after_creation(&created));
+                    self.accounts.push((created, seq));
                 }
                 Event::TransferPosted(posted) => {
-                    self.push_transfer(posted.transfer.clone(), seq);
+                    self.count_text(posted.transfer.metadata.as_ref());
+                    self.push_leg(&posted.transfer);
+                    self.push_transfer(posted.transfer, seq);
                 }
-                Event::TransactionCreated(transaction) => self.transactions.push(TransactionRow {
-                    transaction: transaction.clone(),
-                    last_timestamp,
-                    seq,
-                }),
+                // Its legs follow.
+                Event::TransactionCreated(transaction) => {
+                    self.count_text(transaction.metadata.as_ref());
+                    self.transactions.push(TransactionRow {
+                        first_leg: None,
+                        last_leg: transaction.timestamp,
+                        transaction,
+                        seq,
+                    });
+                }
                 // The exact index of decided ids keeps burned ones.
                 Event::IdBurned(_) => {}
                 // What it released stands in the accounts after.
@@ -137,36 +168,48 @@ impl StoreBatch {
                 // Its account stands among those after.
                 Event::OverdraftLimitChanged(_) => {}
                 Event::MetadataReplaced(replaced) => {
+                    self.count_text(replaced.metadata.as_ref());
                     self.metadata.push(MetadataRow {
                         seq,
                         timestamp: replaced.timestamp,
-                        account: record.accounts[replaced.account as usize].id,
-                        metadata: replaced.metadata.clone(),
+                        account: accounts[replaced.account as usize].id,
+                        metadata: replaced.metadata,
                     });
                 }
             }
         }
-        for after in &record.accounts {
+        for after in accounts {
             if after.flags.contains(AccountFlags::HISTORY) {
                 self.history.push(BalanceAt {
                     account: after.id,
                     seq,
-                    timestamp: record.timestamp,
+                    timestamp,
                     flags: after.flags,
                     overdraft_limit: after.overdraft_limit,
                     version: after.version,
                     balances: after.balances,
                 });
             }
-            self.balances.insert(after.id, *after);
+            self.balances.insert(after.id, after);
         }
-        for ledger in &record.ledgers {
+        for ledger in ledgers {
             self.totals.insert(ledger.id, ledger.totals);
         }
         if let Some(bytes) = keyed {
+            self.bytes += bytes.len();
             self.keyed.push((seq, bytes.into()));
         }
         Ok(())
+    }
+
+    /// What the metadata of its accounts is found by.
+    pub(super) fn account_entries(&self) -> Vec<(i64, Timestamp)> {
+        entries_of(self.accounts.iter().map(|(it, _)| (it.metadata.as_ref(), it.timestamp)))
+    }
+
+    /// What the metadata of its transfers is found by.
+    pub(super) fn transfer_entries(&self) -> Vec<(i64, Timestamp)> {
+        entries_of(self.transfers.iter().map(|(it, _)| (it.metadata.as_ref(), it.timestamp)))
     }
 
     /// Whether it has rows that belong to a run.
@@ -175,6 +218,19 @@ impl StoreBatch {
             && self.transactions.is_empty()
             && self.settlements.is_empty()
             && self.history.is_empty())
+    }
+
+    fn count_text(&mut self, metadata: Option<&Metadata>) {
+        self.bytes += metadata.map_or(0, |metadata| metadata.text.len());
+    }
+
+    fn push_leg(&mut self, leg: &Transfer) {
+        if let Some(row) = self.transactions.last_mut()
+            && leg.transaction_id == Some(row.transaction.id)
+        {
+            row.first_leg.get_or_insert(leg.timestamp);
+            row.last_leg = leg.timestamp;
+        }
     }
 
     pub(super) fn push_transfer(&mut self, transfer: Transfer, seq: JournalSeq) {
@@ -259,7 +315,13 @@ impl StoreBatch {
         self.upto == self.after && self.rows() == 0
     }
 
-    /// How many rows it writes, the measure of its size: a batch of some hundred thousand is applied most cheaply.
+    /// Whether it should be applied: more rows would be no cheaper, and more bytes take memory.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.rows() >= ROWS_TARGET || self.bytes >= BYTES_TARGET
+    }
+
+    /// How many rows it writes.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.ledgers.len()
@@ -279,6 +341,19 @@ impl StoreBatch {
     pub fn transfers(&self) -> usize {
         self.transfers.len()
     }
+}
+
+/// The entries of each metadata with the time beside it, in the order of the lookups.
+pub(super) fn entries_of<'m>(
+    described: impl Iterator<Item = (Option<&'m Metadata>, Timestamp)>,
+) -> Vec<(i64, Timestamp)> {
+    let of_one = |(metadata, at): (Option<&Metadata>, Timestamp)| {
+        let entries = metadata.map(|metadata| entries(&metadata.text)).unwrap_or_default();
+        entries.into_iter().map(move |entry| (entry, at))
+    };
+    let mut entries: Vec<_> = described.flat_map(of_one).collect();
+    entries.sort_unstable();
+    entries
 }
 
 fn after_creation(created: &AccountCreated) -> AccountAfter {

@@ -3,7 +3,7 @@
 use florin_engine::{
     Account, AccountFlags, AccountId, Balances, Code, Inherited, JournalSeq, Ledger, LedgerId,
     LedgerTotals, Scale, Settlement, Timestamp, Transaction, Transfer, TransferFlags, TransferId,
-    metadata_digest,
+    TransferStatus, metadata_digest,
 };
 
 use super::batch::{MetadataRow, SettlementRow, TransactionRow};
@@ -97,6 +97,16 @@ pub(super) fn settlement_number(settlement: Settlement) -> u32 {
         Settlement::Posted => 1,
         Settlement::Voided => 2,
         Settlement::Expired => 3,
+    }
+}
+
+/// How queries tell how a transfer stands: as its settlement is kept, and 0 while it is open.
+pub(super) fn status_number(status: TransferStatus) -> u32 {
+    match status {
+        TransferStatus::Pending => 0,
+        TransferStatus::Posted => settlement_number(Settlement::Posted),
+        TransferStatus::Voided => settlement_number(Settlement::Voided),
+        TransferStatus::Expired => settlement_number(Settlement::Expired),
     }
 }
 
@@ -199,12 +209,13 @@ pub(super) fn transaction(mut columns: impl Columns) -> Result<TransactionRow, S
     let timestamp = Timestamp(columns.u64("timestamp")?);
     let id = TransferId(columns.id("id")?);
     let transfers = columns.u32("transfers")?;
-    let last_timestamp = Timestamp(columns.u64("last_timestamp")?);
+    let first_leg = columns.optional_u64("first_timestamp")?.map(Timestamp);
+    let last_leg = Timestamp(columns.u64("last_timestamp")?);
     let seq = JournalSeq(columns.u64("seq")?);
     let metadata = columns.metadata()?;
     let external_id = columns.external_id(id.0)?;
     let transaction = Transaction { id, external_id, transfers, timestamp, metadata };
-    Ok(TransactionRow { transaction, last_timestamp, seq })
+    Ok(TransactionRow { transaction, first_leg, last_leg, seq })
 }
 
 pub(super) fn replaced_metadata(mut columns: impl Columns) -> Result<MetadataRow, StoreError> {

@@ -15,6 +15,15 @@ use super::sqlite::SqliteExport;
 
 /// So many rows of a table are read at a time; few in tests, so that chunks end everywhere.
 pub(super) const CHUNK_ROWS: i64 = if cfg!(test) { 7 } else { 8192 };
+/// Of keyed records a chunk ends beyond so many bytes, since one that creates a large batch has half a million.
+pub(super) const KEYED_BYTES: i64 = if cfg!(test) { 100 } else { 16 << 20 };
+/// The keyed records after $1: at most $2, and none beyond the first $3 bytes.
+pub(super) const KEYED_CHUNK: &str =
+    "SELECT seq, record FROM keyed_records WHERE seq > $1 AND seq <= (
+        SELECT max(seq) FROM (
+            SELECT seq, sum(bytes) OVER (ORDER BY seq) - bytes AS ahead FROM (
+                SELECT seq, length(record) AS bytes FROM keyed_records WHERE seq > $1 ORDER BY seq LIMIT $2) AS next) AS summed
+        WHERE ahead < $3) ORDER BY seq";
 /// A batch ends beyond so many rows.
 const BATCH_ROWS_TARGET: usize = if cfg!(test) { 30 } else { 32_000 };
 

@@ -7,8 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use florin_engine::JournalSeq;
-use xxhash_rust::xxh3::xxh3_64;
 
+use super::cursor;
 use super::rows::Checkpoint;
 
 /// The most rows of a page.
@@ -149,8 +149,7 @@ pub enum CursorError {
 }
 
 const CURSOR_VERSION: u8 = 1;
-const CURSOR_BODY: usize = 19;
-const CURSOR_BYTES: usize = CURSOR_BODY + 4;
+const CURSOR_BYTES: usize = 19;
 
 impl Cursor {
     fn to_bytes(self) -> [u8; CURSOR_BYTES] {
@@ -162,16 +161,14 @@ impl Cursor {
             Order::OldestFirst => 1,
         };
         bytes[3..11].copy_from_slice(&self.list.filter_digest.to_be_bytes());
-        bytes[11..CURSOR_BODY].copy_from_slice(&self.position.to_be_bytes());
-        let check = xxh3_64(&bytes[..CURSOR_BODY]).to_be_bytes();
-        bytes[CURSOR_BODY..].copy_from_slice(&check[..4]);
+        bytes[11..].copy_from_slice(&self.position.to_be_bytes());
         bytes
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        cursor::write(f, &self.to_bytes())
     }
 }
 
@@ -179,43 +176,23 @@ impl FromStr for Cursor {
     type Err = CursorError;
 
     fn from_str(text: &str) -> Result<Cursor, CursorError> {
-        let digits: Vec<u8> = text
-            .chars()
-            .map(|digit| match digit {
-                '0'..='9' => Ok(digit as u8 - b'0'),
-                'a'..='f' => Ok(digit as u8 - b'a' + 10),
-                _ => Err(CursorError::Damaged),
-            })
-            .collect::<Result<_, _>>()?;
-        if digits.len() < 2 || !digits.len().is_multiple_of(2) {
-            return Err(CursorError::Damaged);
-        }
-        let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-        let (body, check) =
-            bytes.split_at_checked(bytes.len().saturating_sub(4)).ok_or(CursorError::Damaged)?;
-        if check != &xxh3_64(body).to_be_bytes()[..4] {
-            return Err(CursorError::Damaged);
-        }
-        if body.first() != Some(&CURSOR_VERSION) {
-            return Err(CursorError::OtherVersion);
-        }
-        let body: &[u8; CURSOR_BODY] = body.try_into().map_err(|_| CursorError::Damaged)?;
-        let kind = match body[1] {
+        let bytes: [u8; CURSOR_BYTES] = cursor::read(text, CURSOR_VERSION)?;
+        let kind = match bytes[1] {
             1 => ListKind::Transfers,
             2 => ListKind::Accounts,
             3 => ListKind::Balances,
             4 => ListKind::Ledgers,
             _ => return Err(CursorError::Damaged),
         };
-        let order = match body[2] {
+        let order = match bytes[2] {
             0 => Order::NewestFirst,
             1 => Order::OldestFirst,
             _ => return Err(CursorError::Damaged),
         };
         let number = |at: usize| {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&body[at..at + 8]);
-            u64::from_be_bytes(bytes)
+            let mut number = [0; 8];
+            number.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_be_bytes(number)
         };
         Ok(Cursor { order, list: List { kind, filter_digest: number(3) }, position: number(11) })
     }
@@ -259,9 +236,7 @@ mod tests {
     fn another_version_says_so() {
         let mut bytes = cursor().to_bytes();
         bytes[0] = CURSOR_VERSION + 1;
-        let check = xxh3_64(&bytes[..CURSOR_BODY]).to_be_bytes();
-        bytes[CURSOR_BODY..].copy_from_slice(&check[..4]);
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = fmt::from_fn(|f| cursor::write(f, &bytes)).to_string();
         assert_eq!(text.parse::<Cursor>(), Err(CursorError::OtherVersion));
     }
 

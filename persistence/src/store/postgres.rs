@@ -34,6 +34,7 @@ mod copy;
 mod export;
 mod index_metadata;
 mod jsonb;
+mod metadata;
 mod options;
 mod queries;
 mod rebuild;
@@ -47,19 +48,19 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use florin_engine::{AccountId, JournalSeq, LedgerId, Timestamp, Transaction, TransferId};
+use florin_engine::{AccountId, JournalSeq, LedgerId, TransferId};
 use sqlx::postgres::{PgConnection, PgRow};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::apply::Claim;
 use self::columns::Reader;
-use self::connect::{Sessions, within};
+use self::connect::{Sessions, within, within_store};
 use self::copy::Writer;
 pub(super) use self::export::PostgresExport;
 pub use self::options::{PostgresOptions, SCHEMA};
 use self::snapshot::{Readers, Snapshot, Sql};
-use super::batch::StoreBatch;
+use super::batch::{StoreBatch, TransactionRow};
 use super::columns::Columns;
 use super::decode;
 use super::error::StoreError;
@@ -125,7 +126,8 @@ impl Postgres {
         let claimed = claim::claim(&self.sessions, directory, take_over).await?;
         writing.claim = Some(Claim { directory, epoch: claimed.epoch, sizes: self.sizes });
         let mut guard = claimed.guard;
-        let is_indexed = index_metadata::is_done(&mut guard).await?;
+        let limit = self.sessions.options.write_timeout;
+        let is_indexed = index_metadata::is_done(&mut guard, limit).await?;
         writing.guard = Some(guard);
         drop(writing);
         if !is_indexed {
@@ -194,6 +196,7 @@ impl Postgres {
         let done = work(&mut writer, &claim).await?;
         let commit = sqlx::raw_sql("COMMIT");
         within(limit, "committing a batch", commit.execute(&mut writer.connection)).await?;
+        writer.limit = limit;
         writing.committed = upto;
         writing.writer = Some(writer);
         Ok(done)
@@ -237,9 +240,7 @@ impl Postgres {
         let open = async || {
             let mut connection = self.sessions.connect_writer().await?;
             let share = claim::share_lock(&mut connection, claim.directory, claim.epoch);
-            tokio::time::timeout(limit, share)
-                .await
-                .unwrap_or_else(|_| Err(connect::timed_out(limit, "claiming the store")))?;
+            within_store(limit, "claiming the store", share).await?;
             Ok::<_, StoreError>(connection)
         };
         let writer = Writer::new(open().await?, limit);
@@ -280,9 +281,7 @@ impl Postgres {
         let read = self.read(async |snapshot| {
             let span = match filter.transaction {
                 None => Some(span),
-                Some(id) => find_transaction(snapshot, id).await?.map(|found| {
-                    span.within(found.stored.transaction.timestamp.0, found.last_timestamp)
-                }),
+                Some(id) => find_transaction(snapshot, id).await?.map(|found| found.legs_in(span)),
             };
             let Some(span) = span else { return Ok((Vec::new(), None, snapshot.checkpoint())) };
             let probe = async |lead: Lead| {
@@ -374,11 +373,8 @@ impl Postgres {
         &self,
         id: AccountId,
     ) -> Result<AsOf<Option<StoredAccount>>, StoreError> {
-        let mut sql = Sql::new("SELECT ");
-        sql.push(queries::ACCOUNT_COLUMNS);
-        sql.push(" FROM accounts a JOIN balances b ON b.account_id = a.id WHERE a.id = ");
-        sql.bind(binary::Value::id(id.0));
-        self.first(sql, |columns| decode::account(columns)).await
+        let AsOf { as_of, mut value } = self.accounts_by_id(&[id]).await?;
+        Ok(AsOf { as_of, value: value.pop() })
     }
 
     pub(super) async fn accounts_by_id(
@@ -446,7 +442,7 @@ impl Postgres {
     ) -> Result<AsOf<Option<StoredTransaction>>, StoreError> {
         let read = self.read(async |snapshot| {
             let found = find_transaction(snapshot, id).await?;
-            Ok(AsOf { as_of: snapshot.checkpoint().seq, value: found.map(|found| found.stored) })
+            Ok(AsOf { as_of: snapshot.checkpoint().seq, value: found.map(TransactionRow::stored) })
         });
         read.await
     }
@@ -458,10 +454,8 @@ impl Postgres {
         let read = self.read(async |snapshot| {
             let mut rows = Vec::new();
             if let Some(found) = find_transaction(snapshot, id).await? {
-                let transaction = &found.stored.transaction;
-                let (count, first) = (transaction.transfers, transaction.timestamp.0);
-                let legs = queries::legs(id.0, count, first, found.last_timestamp);
-                rows = snapshot.fetch(legs).await?;
+                let (count, span) = (found.transaction.transfers, found.legs_in(Span::ALL));
+                rows = snapshot.fetch(queries::legs(id.0, count, span)).await?;
             }
             Ok(AsOf { as_of: snapshot.checkpoint().seq, value: all(&rows, decode::transfer)? })
         });
@@ -535,24 +529,10 @@ fn all<'r, T>(
     rows.iter().map(|row| decode(Reader::new(row))).collect()
 }
 
-struct FoundTransaction {
-    stored: StoredTransaction,
-    last_timestamp: u64,
-}
-
 async fn find_transaction(
     snapshot: &mut Snapshot,
     id: TransferId,
-) -> Result<Option<FoundTransaction>, StoreError> {
+) -> Result<Option<TransactionRow>, StoreError> {
     let rows = snapshot.fetch(queries::transaction(id.0)).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let mut columns = Reader::new(row);
-    let timestamp = Timestamp(columns.u64("timestamp")?);
-    let transfers = columns.u32("transfers")?;
-    let last_timestamp = columns.u64("last_timestamp")?;
-    let seq = JournalSeq(columns.u64("seq")?);
-    let metadata = columns.metadata()?;
-    let external_id = columns.external_id(id.0)?;
-    let transaction = Transaction { id, external_id, transfers, timestamp, metadata };
-    Ok(Some(FoundTransaction { stored: StoredTransaction { transaction, seq }, last_timestamp }))
+    rows.first().map(|row| decode::transaction(Reader::new(row))).transpose()
 }

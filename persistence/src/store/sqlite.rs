@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use florin_engine::{AccountId, JournalSeq, LedgerId, Timestamp, Transaction, TransferId};
+use florin_engine::{AccountId, JournalSeq, LedgerId, TransferId};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use tokio::sync::Mutex;
@@ -37,7 +37,7 @@ pub(super) use self::export::SqliteExport;
 use self::queries::Kind;
 use self::snapshot::{Readers, Snapshot, Sql};
 use super::IDS_AT_ONCE;
-use super::batch::StoreBatch;
+use super::batch::{StoreBatch, TransactionRow};
 use super::columns::Columns;
 use super::decode;
 use super::error::StoreError;
@@ -242,7 +242,7 @@ impl Sqlite {
             None => None,
         };
         if let Some(found) = &legs_of {
-            span = span.within(found.stored.transaction.timestamp.0, found.last_timestamp);
+            span = found.legs_in(span);
         }
         if filter.transaction.is_none() || legs_of.is_some() {
             let chosen = self.lead(&mut snapshot, filter, page.order, span).await?;
@@ -358,15 +358,8 @@ impl Sqlite {
         &self,
         id: AccountId,
     ) -> Result<AsOf<Option<StoredAccount>>, StoreError> {
-        let mut sql = Sql::new("SELECT ");
-        sql.push(queries::ACCOUNT_COLUMNS);
-        sql.push(" FROM accounts a CROSS JOIN balances b ON b.account_id = a.id WHERE a.id = ?");
-        sql.bind(columns::id(id.0));
-        let (rows, checkpoint) = self.read(sql).await?;
-        Ok(AsOf {
-            as_of: checkpoint.seq,
-            value: rows.first().map(Reader::new).map(decode::account).transpose()?,
-        })
+        let AsOf { as_of, mut value } = self.accounts_by_id(&[id]).await?;
+        Ok(AsOf { as_of, value: value.pop() })
     }
 
     pub(super) async fn accounts_by_id(
@@ -448,7 +441,7 @@ impl Sqlite {
         let found = find_transaction(&mut snapshot, id).await?;
         let checkpoint = snapshot.checkpoint();
         snapshot.end().await?;
-        Ok(AsOf { as_of: checkpoint.seq, value: found.map(|found| found.stored) })
+        Ok(AsOf { as_of: checkpoint.seq, value: found.map(TransactionRow::stored) })
     }
 
     pub(super) async fn transfers_of_transaction(
@@ -458,9 +451,8 @@ impl Sqlite {
         let mut snapshot = self.readers.snapshot().await?;
         let mut rows = Vec::new();
         if let Some(found) = find_transaction(&mut snapshot, id).await? {
-            let transaction = &found.stored.transaction;
-            let (count, first) = (transaction.transfers, transaction.timestamp.0);
-            rows = snapshot.fetch(queries::legs(id.0, count, first, found.last_timestamp)).await?;
+            let (count, span) = (found.transaction.transfers, found.legs_in(Span::ALL));
+            rows = snapshot.fetch(queries::legs(id.0, count, span)).await?;
         }
         let checkpoint = snapshot.checkpoint();
         snapshot.end().await?;
@@ -545,32 +537,14 @@ async fn find_decided(
     i64::try_from(timestamp).map(Some).map_err(|_| StoreError::Unreadable { what: "timestamp" })
 }
 
-struct FoundTransaction {
-    stored: StoredTransaction,
-    last_timestamp: u64,
-}
-
 async fn find_transaction(
     snapshot: &mut Snapshot<'_>,
     id: TransferId,
-) -> Result<Option<FoundTransaction>, StoreError> {
+) -> Result<Option<TransactionRow>, StoreError> {
     let Some(timestamp) = find_decided(snapshot, id, Kind::Transaction).await? else {
         return Ok(None);
     };
-    let sql = Sql::new(
-        "SELECT transfers, last_timestamp, seq, metadata, metadata_digest, external_id
-         FROM transactions WHERE timestamp = ?",
-    )
-    .with(timestamp);
-    let rows = snapshot.fetch(sql).await?;
+    let rows = snapshot.fetch(queries::transaction_at(timestamp)).await?;
     let row = rows.first().ok_or(StoreError::Unreadable { what: "a transaction's row" })?;
-    let mut columns = Reader::new(row);
-    let transfers = columns.u32("transfers")?;
-    let last_timestamp = columns.u64("last_timestamp")?;
-    let seq = JournalSeq(columns.u64("seq")?);
-    let metadata = columns.metadata()?;
-    let external_id = columns.external_id(id.0)?;
-    let timestamp = Timestamp(timestamp.unsigned_abs());
-    let transaction = Transaction { id, external_id, transfers, timestamp, metadata };
-    Ok(Some(FoundTransaction { stored: StoredTransaction { transaction, seq }, last_timestamp }))
+    decode::transaction(Reader::new(row)).map(Some)
 }

@@ -16,6 +16,7 @@ use florin_engine::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::cursor;
 use super::error::StoreError;
 use super::filter::{Side, TimeRange};
 use super::page::{CursorError, Order, PAGE_ROWS_MAX};
@@ -381,8 +382,7 @@ pub struct StatementCursor {
 }
 
 const CURSOR_VERSION: u8 = 1;
-const CURSOR_BODY: usize = 1 + 3 * 8 + 3 * 2 * 12;
-const CURSOR_BYTES: usize = CURSOR_BODY + 4;
+const CURSOR_BYTES: usize = 1 + 3 * 8 + 3 * 2 * 12;
 
 impl fmt::Display for StatementCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -395,9 +395,7 @@ impl fmt::Display for StatementCursor {
             bytes.extend_from_slice(&posted.debits.to_le_bytes());
             bytes.extend_from_slice(&posted.credits.to_le_bytes());
         }
-        let check = xxh3_64(&bytes).to_le_bytes();
-        bytes.extend_from_slice(&check[..4]);
-        bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        cursor::write(f, &bytes)
     }
 }
 
@@ -405,33 +403,14 @@ impl FromStr for StatementCursor {
     type Err = CursorError;
 
     fn from_str(text: &str) -> Result<StatementCursor, CursorError> {
-        let digit = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
+        let bytes: [u8; CURSOR_BYTES] = cursor::read(text, CURSOR_VERSION)?;
+        let wide = |at: usize, length: usize| {
+            let mut wide = [0; 16];
+            wide[..length].copy_from_slice(&bytes[at..at + length]);
+            u128::from_le_bytes(wide)
         };
-        let byte = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?);
-        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
-        let bytes = bytes.ok_or(CursorError::Damaged)?;
-        let (body, check) =
-            bytes.split_at_checked(bytes.len().saturating_sub(4)).ok_or(CursorError::Damaged)?;
-        if check != &xxh3_64(body).to_le_bytes()[..4] {
-            return Err(CursorError::Damaged);
-        }
-        if body.first() != Some(&CURSOR_VERSION) {
-            return Err(CursorError::OtherVersion);
-        }
-        let body: &[u8; CURSOR_BODY] = body.try_into().map_err(|_| CursorError::Damaged)?;
-        let number = |at: usize| {
-            let mut bytes = [0; 16];
-            bytes[..8].copy_from_slice(&body[at..at + 8]);
-            u128::from_le_bytes(bytes) as u64
-        };
-        let amount = |at: usize| {
-            let mut bytes = [0; 16];
-            bytes[..12].copy_from_slice(&body[at..at + 12]);
-            Amount::try_new(u128::from_le_bytes(bytes)).unwrap_or(Amount::MAX)
-        };
+        let number = |at: usize| wide(at, 8) as u64;
+        let amount = |at: usize| Amount::try_new(wide(at, 12)).unwrap_or(Amount::MAX);
         let posted = |at: usize| Posted { debits: amount(at), credits: amount(at + 12) };
         Ok(StatementCursor {
             digest: number(1),

@@ -1,10 +1,15 @@
 //! The store against a naive model in memory, in each database that it can be in.
 
+mod batches;
 mod exactly_once;
+mod imported_legs;
+mod keyed_export;
 mod lists;
+mod patience;
 mod postgres_server;
 mod postgres_views;
 mod rebuild;
+mod replacements;
 mod sqlite_file;
 mod statements;
 mod world;

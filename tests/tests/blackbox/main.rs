@@ -15,6 +15,7 @@ mod durability;
 mod external_ids;
 mod extremes;
 mod headers;
+mod imports;
 mod keys;
 mod ledgers;
 mod limits;

@@ -1,8 +1,6 @@
 //! Applying a batch: all its rows and the checkpoint, in one SQL transaction.
 
-use florin_engine::{
-    AccountAfter, ExternalId, Inherited, JournalSeq, Metadata, Timestamp, Transfer,
-};
+use florin_engine::{AccountAfter, ExternalId, Inherited, JournalSeq, Metadata, Transfer};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgQueryResult, PgRow};
 use uuid::Uuid;
@@ -12,13 +10,13 @@ use super::columns::{Reader, bigint};
 use super::connect::within;
 use super::copy::{Table, Writer};
 use super::jsonb;
+use super::metadata::{append_account_entries, append_transfer_entries, replace_metadata};
 use super::snapshot::Sql;
 use crate::store::Sizes;
-use crate::store::batch::{MetadataRow, StoreBatch};
+use crate::store::batch::StoreBatch;
 use crate::store::blocks::blocks;
 use crate::store::columns::Columns;
 use crate::store::decode::settlement_number;
-use crate::store::entries::entries;
 use crate::store::error::StoreError;
 use crate::store::rows::BalanceAt;
 
@@ -41,7 +39,8 @@ pub(super) async fn write(
     append_accounts(writer, batch).await?;
     if let Some(run) = choose_run(writer, claim, batch).await? {
         append_transfers(writer, run, &batch.transfers).await?;
-        append_transfer_entries(writer, entries_of(run, &batch.transfers)).await?;
+        let entries = batch.transfer_entries().into_iter().map(|(entry, at)| (run, entry, at));
+        append_transfer_entries(writer, entries.collect()).await?;
         append_transactions(writer, run, batch).await?;
         append_settlements(writer, run, batch).await?;
         append_history(writer, run, batch).await?;
@@ -183,59 +182,7 @@ async fn append_accounts(writer: &mut Writer, batch: &StoreBatch) -> Result<(), 
             Ok(())
         })
         .await?;
-    let entries = batch.accounts.iter().flat_map(|(account, _)| {
-        let text = account.metadata.as_ref().map(|metadata| &*metadata.text);
-        text.map(entries).unwrap_or_default().into_iter().map(|entry| (entry, account.timestamp))
-    });
-    append_account_entries(writer, entries.collect()).await
-}
-
-/// What the metadata of accounts is found by.
-pub(super) async fn append_account_entries(
-    writer: &mut Writer,
-    entries: Vec<(i64, Timestamp)>,
-) -> Result<(), StoreError> {
-    let table = Table {
-        name: "accounts_by_metadata",
-        columns: &[("entry", Kind::Bigint), ("timestamp", Kind::Bigint)],
-        doing: "indexing metadata",
-    };
-    writer
-        .append(&table, &entries, |(entry, timestamp), row| {
-            row.bigint(*entry).bigint(bigint(timestamp.0, "timestamp")?);
-            Ok(())
-        })
-        .await
-}
-
-/// What the metadata of transfers is found by: run, entry and time.
-pub(super) async fn append_transfer_entries(
-    writer: &mut Writer,
-    entries: Vec<(i32, i64, Timestamp)>,
-) -> Result<(), StoreError> {
-    let table = Table {
-        name: "transfers_by_metadata",
-        columns: &[("entry", Kind::Bigint), ("timestamp", Kind::Bigint), ("run", Kind::Integer)],
-        doing: "indexing metadata",
-    };
-    writer
-        .append(&table, &entries, |(run, entry, timestamp), row| {
-            row.bigint(*entry).bigint(bigint(timestamp.0, "timestamp")?).integer(*run);
-            Ok(())
-        })
-        .await
-}
-
-/// The entries of the transfers' metadata, in the order of their index.
-fn entries_of(run: i32, transfers: &[(Transfer, JournalSeq)]) -> Vec<(i32, i64, Timestamp)> {
-    let with_metadata = transfers.iter().filter_map(|(transfer, _)| {
-        let metadata = transfer.metadata.as_ref()?;
-        let at = transfer.timestamp;
-        Some(entries(&metadata.text).into_iter().map(move |entry| (run, entry, at)))
-    });
-    let mut entries: Vec<_> = with_metadata.flatten().collect();
-    entries.sort_unstable();
-    entries
+    append_account_entries(writer, batch.account_entries()).await
 }
 
 /// The caller's references; zero is NULL, so that no index holds it.
@@ -293,7 +240,8 @@ fn external_id(row: &mut Binary, external_id: Option<&ExternalId>) {
     };
 }
 
-fn metadata(row: &mut Binary, metadata: Option<&Metadata>) {
+/// The digest and the text of metadata, and what `jsonb` can hold of it.
+pub(super) fn metadata(row: &mut Binary, metadata: Option<&Metadata>) {
     let Some(Metadata { text, digest }) = metadata else {
         row.null().null().null();
         return;
@@ -412,6 +360,7 @@ async fn append_transactions(
         name: "transactions",
         columns: &[
             ("timestamp", Kind::Bigint),
+            ("first_timestamp", Kind::Bigint),
             ("last_timestamp", Kind::Bigint),
             ("seq", Kind::Bigint),
             ("transfers", Kind::Bigint),
@@ -427,8 +376,12 @@ async fn append_transactions(
     writer
         .append(&table, &batch.transactions, |given, row| {
             let transaction = &given.transaction;
-            row.bigint(bigint(transaction.timestamp.0, "timestamp")?)
-                .bigint(bigint(given.last_timestamp.0, "timestamp")?)
+            row.bigint(bigint(transaction.timestamp.0, "timestamp")?);
+            match given.first_leg {
+                Some(first) => row.bigint(bigint(first.0, "timestamp")?),
+                None => row.null(),
+            };
+            row.bigint(bigint(given.last_leg.0, "timestamp")?)
                 .bigint(bigint(given.seq.0, "seq")?)
                 .bigint(i64::from(transaction.transfers))
                 .integer(run)
@@ -519,73 +472,6 @@ async fn append_keyed(writer: &mut Writer, batch: &StoreBatch) -> Result<(), Sto
     writer
         .append(&table, &batch.keyed, |(seq, record), row| {
             row.bigint(bigint(seq.0, "seq")?).bytea(record);
-            Ok(())
-        })
-        .await
-}
-
-/// Puts new metadata in the place of what stands there, which is kept: both parts of a statement see what was there before it.
-async fn replace_metadata(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
-    let doing = "replacing metadata";
-    for MetadataRow { seq, timestamp, account, metadata } in &batch.metadata {
-        let missing = StoreError::Unreadable { what: "metadata of an account that does not exist" };
-        let mut sql = Sql::new("SELECT timestamp, metadata_text FROM accounts WHERE id = ");
-        sql.bind(Value::id(account.0));
-        let rows = fetch_all(writer, doing, sql).await?;
-        let mut found = Reader::new(rows.first().ok_or(missing)?);
-        let created = Timestamp(found.u64("timestamp")?);
-        for entry in found.optional_text("metadata")?.as_deref().map(entries).unwrap_or_default() {
-            let mut sql = Sql::new("DELETE FROM accounts_by_metadata WHERE entry = ");
-            sql.bind(entry).push(" AND timestamp = ").bind(bigint(created.0, "timestamp")?);
-            execute(writer, doing, sql).await?;
-        }
-        let mut sql = Sql::new(
-            "WITH kept AS (
-                INSERT INTO replaced_metadata (seq, timestamp, account_id, metadata_digest, metadata_text, metadata)
-                SELECT ",
-        );
-        sql.bind(bigint(seq.0, "seq")?).push(", ").bind(bigint(timestamp.0, "timestamp")?);
-        let id = sql.place(Value::id(account.0));
-        sql.push(&format!(
-            ", id, metadata_digest, metadata_text, metadata FROM accounts WHERE id = {id})
-            UPDATE accounts SET metadata_digest = "
-        ));
-        match metadata {
-            None => {
-                sql.push("NULL, metadata_text = NULL, metadata = NULL");
-            }
-            Some(Metadata { text, digest }) => {
-                sql.bind(digest.cast_signed());
-                let place = sql.place(Value::text(text));
-                sql.push(&format!(", metadata_text = {place}, metadata = "));
-                let fits = jsonb::fits(text);
-                sql.push(&if fits { format!("{place}::jsonb") } else { "NULL".to_owned() });
-            }
-        }
-        sql.push(&format!(" WHERE id = {id}"));
-        execute(writer, doing, sql).await?;
-        let after = metadata.as_ref().map(|metadata| entries(&metadata.text)).unwrap_or_default();
-        let after = after.into_iter().map(|entry| (entry, created)).collect();
-        append_account_entries(writer, after).await?;
-    }
-    let table = Table {
-        name: "replaced_metadata",
-        columns: &[
-            ("seq", Kind::Bigint),
-            ("timestamp", Kind::Bigint),
-            ("account_id", Kind::Uuid),
-            ("metadata_digest", Kind::Bigint),
-            ("metadata_text", Kind::Text),
-            ("metadata", Kind::Jsonb),
-        ],
-        doing: "inserting replaced metadata",
-    };
-    writer
-        .append(&table, &batch.replaced, |replaced, row| {
-            row.bigint(bigint(replaced.seq.0, "seq")?)
-                .bigint(bigint(replaced.timestamp.0, "timestamp")?)
-                .id(replaced.account.0);
-            self::metadata(row, replaced.metadata.as_ref());
             Ok(())
         })
         .await

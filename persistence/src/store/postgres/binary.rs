@@ -189,10 +189,6 @@ impl Value {
         Value::one(Kind::Numeric, |field| field.numeric(value))
     }
 
-    pub(super) fn text(value: &str) -> Value {
-        Value::one(Kind::Text, |field| field.text(value))
-    }
-
     pub(super) fn bytea(value: &[u8]) -> Value {
         Value::one(Kind::Bytea, |field| field.bytea(value))
     }

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::connect::{Sessions, database_error, within};
+use super::connect::{Sessions, database_error, within, within_store};
+use super::options::PostgresOptions;
 use super::schema;
 use crate::store::TakeOver;
 use crate::store::error::StoreError;
@@ -56,11 +57,10 @@ pub(super) async fn claim(
 ) -> Result<Claimed, StoreError> {
     let limit = sessions.options.write_timeout;
     let mut guard = sessions.connect_writer().await?;
-    within_store(limit, inspect(&mut guard)).await?;
+    within_store(limit, CLAIMING, inspect(&mut guard)).await?;
     let give_up = Instant::now() + sessions.options.claim_timeout;
     loop {
-        let attempt = attempt(sessions, &mut guard, directory, take_over);
-        match within_store(limit, attempt).await? {
+        match attempt(sessions, &mut guard, directory, take_over).await? {
             Attempt::Claimed(epoch) => return Ok(Claimed { epoch, guard }),
             // Somebody claimed in between.
             Attempt::Outrun => {}
@@ -70,15 +70,6 @@ pub(super) async fn claim(
             Attempt::Held { .. } => tokio::time::sleep(POLL).await,
         }
     }
-}
-
-async fn within_store<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    tokio::time::timeout(limit, work)
-        .await
-        .unwrap_or_else(|_| Err(super::connect::timed_out(limit, CLAIMING)))
 }
 
 /// Refuses a database that can not hold a store; warns of a server that forgets.
@@ -116,30 +107,68 @@ async fn attempt(
     directory: Uuid,
     take_over: TakeOver,
 ) -> Result<Attempt, StoreError> {
-    let schema = &sessions.options.schema;
-    let failed = |source| database_error(CLAIMING, source);
+    let PostgresOptions { schema, write_timeout: limit, .. } = &sessions.options;
     // A refused claim changes nothing, so everything that refuses comes before the schema is touched.
-    let before = match schema::version(guard, schema).await? {
+    let found = within_store(*limit, CLAIMING, find(guard, schema, directory)).await?;
+    let held = within_store(*limit, CLAIMING, lock(guard, directory, found.epoch, take_over));
+    if let Some(who) = held.await? {
+        return Ok(Attempt::Held { who });
+    }
+    schema::migrate(guard, schema, found.version, *limit).await?;
+    within_store(*limit, CLAIMING, take(guard, directory, found.epoch)).await
+}
+
+/// What stands there before a claim.
+struct Found {
+    version: Option<i64>,
+    epoch: u64,
+}
+
+async fn find(
+    guard: &mut PgConnection,
+    schema: &str,
+    directory: Uuid,
+) -> Result<Found, StoreError> {
+    let version = schema::version(guard, schema).await?;
+    let epoch = match version {
         None => 0,
         Some(found) if found > schema::KNOWN => {
             return Err(StoreError::SchemaNewer { found, known: schema::KNOWN });
         }
         Some(_) => owner(guard, directory).await?,
     };
+    Ok(Found { version, epoch })
+}
+
+/// Takes the lock of the claim before, or says who has it.
+async fn lock(
+    guard: &mut PgConnection,
+    directory: Uuid,
+    before: u64,
+    take_over: TakeOver,
+) -> Result<Option<String>, StoreError> {
     let key = lock_key(directory, before);
     let free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
         .bind(key)
         .fetch_one(&mut *guard)
         .await
-        .map_err(failed)?;
+        .map_err(|source| database_error(CLAIMING, source))?;
     if !free {
         match take_over {
-            TakeOver::WhenFree => return Ok(Attempt::Held { who: holder(guard, key).await? }),
+            TakeOver::WhenFree => return holder(guard, key).await.map(Some),
             TakeOver::Force => end_sessions(guard, key).await,
         }
     }
-    schema::migrate(guard, schema).await?;
+    Ok(None)
+}
 
+/// Becomes the writer, unless somebody else did meanwhile.
+async fn take(
+    guard: &mut PgConnection,
+    directory: Uuid,
+    before: u64,
+) -> Result<Attempt, StoreError> {
+    let failed = |source| database_error(CLAIMING, source);
     let mut transaction = guard.begin().await.map_err(failed)?;
     sqlx::query(
         "INSERT INTO checkpoint (ledger_uuid, epoch, seq, frame_hash, timestamp, metadata_indexed)

@@ -18,6 +18,9 @@ const KEEPALIVES: [(&str, &str); 3] = [
 /// How long a statement waits for a row that another session holds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the server may take for a statement that reads whole tables, or changes them: nobody waits for those but who began them.
+pub(super) const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 20 } else { 3600 });
+
 /// How sessions of each kind are made.
 pub(super) struct Sessions {
     pub(super) writer: PgConnectOptions,
@@ -89,6 +92,15 @@ pub(super) async fn within<T>(
         Ok(done) => done.map_err(|source| database_error(doing, source)),
         Err(_) => Err(timed_out(limit, doing)),
     }
+}
+
+/// [`within`] for work that tells its errors apart itself.
+pub(super) async fn within_store<T>(
+    limit: Duration,
+    doing: &'static str,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(timed_out(limit, doing)))
 }
 
 /// The database did not answer in time.

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::binary::{Array, Binary, Kind};
-use super::connect::within;
+use super::connect::{PATIENCE, within};
 use super::snapshot::Sql;
 use crate::store::error::StoreError;
 
@@ -44,6 +44,15 @@ impl Writer {
     pub(super) fn new(connection: PgConnection, limit: Duration) -> Writer {
         let buffer = Binary::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
         Writer { connection, buffer, limit }
+    }
+
+    /// Lets the statements of this SQL transaction take as long as whole tables need. The caller has begun it, and sets the limit back.
+    pub(super) async fn be_patient(&mut self) -> Result<(), StoreError> {
+        let unlimited = sqlx::raw_sql("SET LOCAL statement_timeout = 0");
+        let unlimited = unlimited.execute(&mut self.connection);
+        within(self.limit, "beginning what reads whole tables", unlimited).await?;
+        self.limit = PATIENCE;
+        Ok(())
     }
 
     /// Appends `rows`, of which `encode` writes the fields of each in the order of the columns. After an error the connection is

@@ -4,27 +4,31 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use florin_engine::JournalSeq;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgConnection, PgRow};
 
-use super::columns::Reader;
-use super::connect::{Sessions, timed_out};
-use super::queries::{ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSFER_COLUMNS};
+use super::all;
+use super::columns::{Reader, bigint};
+use super::connect::{PATIENCE, Sessions, within_store};
+use super::queries::{
+    ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSACTION_COLUMNS, TRANSFER_COLUMNS,
+};
 use super::snapshot::{Snapshot, Sql};
 use crate::store::batch::{MetadataRow, SettlementRow, TransactionRow};
 use crate::store::columns::Columns;
 use crate::store::decode;
 use crate::store::error::StoreError;
-use crate::store::export::CHUNK_ROWS;
+use crate::store::export::{CHUNK_ROWS, KEYED_BYTES, KEYED_CHUNK};
 use crate::store::rows::{BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransfer};
 
-/// How long the server may take for one chunk: the first of the history may have to be sorted.
-const PATIENCE: Duration = Duration::from_secs(600);
 const EXPORTING: &str = "reading the store as a whole";
 
 /// One session in one read transaction.
 pub(in crate::store) struct PostgresExport {
     snapshot: Snapshot,
+    /// How long the server may take for what reads no table.
+    limit: Duration,
     declared: BTreeSet<&'static str>,
+    keyed_after: u64,
 }
 
 impl PostgresExport {
@@ -32,24 +36,12 @@ impl PostgresExport {
         sessions: &Sessions,
     ) -> Result<(PostgresExport, Checkpoint, u64), StoreError> {
         let connection = sessions.connect_reader().await?;
-        let mut snapshot = Snapshot::begin(connection, &sessions.options.schema).await?;
-        // A page follows an index, a whole table does not; and a chunk may wait for whoever takes the one before.
-        for setting in [
-            "SET LOCAL statement_timeout = 0",
-            "SET LOCAL idle_in_transaction_session_timeout = 0",
-            "SET LOCAL enable_sort = on",
-            "SET LOCAL enable_seqscan = on",
-        ] {
-            snapshot.run(setting).await?;
-        }
+        let (schema, limit) = (&sessions.options.schema, sessions.options.read_timeout);
+        let (snapshot, total) = within_store(limit, EXPORTING, begin(connection, schema)).await?;
         let checkpoint = snapshot.checkpoint();
-        let total = "SELECT coalesce(sum(transfers), 0)::bigint FROM runs";
-        let total = snapshot.fetch(Sql::new(total)).await?;
-        let total = match total.first() {
-            Some(row) => Reader::new(row).u64("transfers")?,
-            None => 0,
-        };
-        Ok((PostgresExport { snapshot, declared: BTreeSet::new() }, checkpoint, total))
+        let declared = BTreeSet::new();
+        let export = PostgresExport { snapshot, limit, declared, keyed_after: 0 };
+        Ok((export, checkpoint, total))
     }
 
     pub(in crate::store) async fn ledgers(&mut self) -> Result<Vec<StoredLedger>, StoreError> {
@@ -81,9 +73,8 @@ impl PostgresExport {
         &mut self,
     ) -> Result<Vec<TransactionRow>, StoreError> {
         let query =
-            "SELECT timestamp, id, transfers, last_timestamp, seq, metadata_text, metadata_digest, external_id
-            FROM transactions ORDER BY timestamp";
-        self.chunk("transactions_cursor", query, |row| decode::transaction(row)).await
+            format!("SELECT {TRANSACTION_COLUMNS} FROM transactions x ORDER BY x.timestamp");
+        self.chunk("transactions_cursor", &query, |row| decode::transaction(row)).await
     }
 
     pub(in crate::store) async fn expired(&mut self) -> Result<Vec<SettlementRow>, StoreError> {
@@ -100,12 +91,17 @@ impl PostgresExport {
     pub(in crate::store) async fn keyed(
         &mut self,
     ) -> Result<Vec<(JournalSeq, Box<[u8]>)>, StoreError> {
-        let query = "SELECT seq, record FROM keyed_records ORDER BY seq";
-        self.chunk("keyed_cursor", query, |row| decode::keyed(row)).await
+        let mut sql = Sql::new(KEYED_CHUNK);
+        sql.place(bigint(self.keyed_after, "seq")?);
+        sql.place(CHUNK_ROWS);
+        sql.place(KEYED_BYTES);
+        let rows = all(&self.fetch(sql).await?, decode::keyed)?;
+        self.keyed_after = rows.last().map_or(self.keyed_after, |(seq, _)| seq.0);
+        Ok(rows)
     }
 
     pub(in crate::store) async fn end(&mut self) -> Result<(), StoreError> {
-        self.snapshot.run("ROLLBACK").await
+        within_store(self.limit, EXPORTING, self.snapshot.run("ROLLBACK")).await
     }
 
     async fn chunk<T>(
@@ -118,11 +114,28 @@ impl PostgresExport {
             self.fetch(Sql::new(&format!("DECLARE {cursor} NO SCROLL CURSOR FOR {query}"))).await?;
         }
         let rows = self.fetch(Sql::new(&format!("FETCH {CHUNK_ROWS} FROM {cursor}"))).await?;
-        rows.iter().map(|row| decode(Reader::new(row))).collect()
+        all(&rows, decode)
     }
 
     async fn fetch(&mut self, sql: Sql) -> Result<Vec<PgRow>, StoreError> {
-        let fetched = tokio::time::timeout(PATIENCE, self.snapshot.fetch(sql)).await;
-        fetched.unwrap_or_else(|_| Err(timed_out(PATIENCE, EXPORTING)))
+        within_store(PATIENCE, EXPORTING, self.snapshot.fetch(sql)).await
     }
+}
+
+/// The read transaction, and how many transfers there are.
+async fn begin(connection: PgConnection, schema: &str) -> Result<(Snapshot, u64), StoreError> {
+    let mut snapshot = Snapshot::begin(connection, schema).await?;
+    // A page follows an index, a whole table does not; and a chunk may wait for whoever takes the one before.
+    for setting in [
+        "SET LOCAL statement_timeout = 0",
+        "SET LOCAL idle_in_transaction_session_timeout = 0",
+        "SET LOCAL enable_sort = on",
+        "SET LOCAL enable_seqscan = on",
+    ] {
+        snapshot.run(setting).await?;
+    }
+    let total = "SELECT coalesce(sum(transfers), 0)::bigint FROM runs";
+    let total = snapshot.fetch(Sql::new(total)).await?;
+    let total = total.first().map(|row| Reader::new(row).u64("transfers")).transpose()?;
+    Ok((snapshot, total.unwrap_or(0)))
 }

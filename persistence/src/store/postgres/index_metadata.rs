@@ -1,12 +1,15 @@
 //! Metadata that was stored before it had lookups gets them, once, when a newer program claims the store.
 
+use std::time::Duration;
+
 use florin_engine::{JournalSeq, Timestamp};
 use sqlx::postgres::PgConnection;
 
-use super::apply::{Claim, append_account_entries, append_transfer_entries, execute, fetch_all};
+use super::apply::{Claim, execute, fetch_all};
 use super::columns::{Reader, bigint};
-use super::connect::database_error;
+use super::connect::within;
 use super::copy::Writer;
+use super::metadata::{append_account_entries, append_transfer_entries};
 use super::snapshot::Sql;
 use crate::store::columns::Columns;
 use crate::store::entries::entries;
@@ -17,11 +20,12 @@ const DOING: &str = "indexing metadata";
 const CHUNK_ROWS: u32 = 4096;
 
 /// Whether nothing is left to do.
-pub(super) async fn is_done(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    sqlx::query_scalar("SELECT metadata_indexed FROM checkpoint")
-        .fetch_one(connection)
-        .await
-        .map_err(|source| database_error(DOING, source))
+pub(super) async fn is_done(
+    connection: &mut PgConnection,
+    limit: Duration,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query_scalar("SELECT metadata_indexed FROM checkpoint");
+    within(limit, DOING, done.fetch_one(connection)).await
 }
 
 /// The caller has begun the SQL transaction.
@@ -32,6 +36,8 @@ pub(super) async fn index(writer: &mut Writer, claim: &Claim) -> Result<(), Stor
     if execute(writer, DOING, sql).await?.rows_affected() != 1 {
         return Ok(());
     }
+    // Rows with metadata may be far apart.
+    writer.be_patient().await?;
     let mut at = -1;
     while let Some(chunk) = chunk(writer, "accounts", "0", at).await? {
         at = chunk.last;

@@ -9,13 +9,14 @@
 //! planner then, and no other index has the order. (Comparing whole keys, `(ledger, timestamp) <= ($1, $2)`, pins the index too, but a scan by it ends only
 //! where the first column does: for an account with few transfers it read all that a run has in the index before it.)
 
-use florin_engine::{AccountId, Code, LedgerId, TransferStatus};
+use florin_engine::{AccountId, Code, LedgerId};
 
 use super::binary::{Array, Kind, Value};
 use super::columns::Reader;
 use super::snapshot::Sql;
 use crate::store::Sizes;
 use crate::store::columns::Columns as _;
+use crate::store::decode::status_number;
 use crate::store::entries::MetadataEquals;
 use crate::store::error::StoreError;
 use crate::store::filter::{AccountFilter, BalanceFilter, OfAccount, Side, TransferFilter};
@@ -35,6 +36,10 @@ pub(super) const TRANSFER_COLUMNS: &str =
         ORDER BY r.run DESC LIMIT 1) END,
     t.external_id,
     CASE WHEN t.flags & 10 = 0 THEN (SELECT o.id FROM transfers o WHERE o.reverses = t.id) END";
+
+pub(super) const TRANSACTION_COLUMNS: &str =
+    "x.timestamp, x.id, x.transfers, x.first_timestamp, x.last_timestamp, x.seq,
+    x.metadata_text, x.metadata_digest, x.external_id";
 
 pub(super) const ACCOUNT_COLUMNS: &str =
     "a.timestamp, a.id, a.ledger, a.code, a.user_data_128, a.user_data_64,
@@ -353,15 +358,6 @@ fn transfer_conditions(filter: &TransferFilter, sql: &mut Sql) -> String {
     conditions.0
 }
 
-fn status_number(status: TransferStatus) -> u16 {
-    match status {
-        TransferStatus::Pending => 0,
-        TransferStatus::Posted => 1,
-        TransferStatus::Voided => 2,
-        TransferStatus::Expired => 3,
-    }
-}
-
 fn references(
     conditions: &mut Conditions,
     sql: &mut Sql,
@@ -589,18 +585,17 @@ pub(super) fn transfers_by_id(ids: &[u128]) -> Sql {
 
 /// The one transaction of an id, looked for in the newest run first.
 pub(super) fn transaction(id: u128) -> Sql {
-    let mut sql = Sql::new(
-        "SELECT t.timestamp, t.transfers, t.last_timestamp, t.seq, t.metadata_text, t.metadata_digest, t.external_id
-         FROM runs r CROSS JOIN LATERAL (
-            SELECT * FROM transactions t WHERE t.run = r.run AND t.id = ",
+    let mut sql = Sql::new("SELECT ");
+    sql.push(TRANSACTION_COLUMNS).push(
+        " FROM runs r CROSS JOIN LATERAL (
+            SELECT * FROM transactions x WHERE x.run = r.run AND x.id = ",
     );
-    sql.bind(Value::id(id)).push(" LIMIT 1) t ORDER BY r.run DESC LIMIT 1");
+    sql.bind(Value::id(id)).push(" LIMIT 1) x ORDER BY r.run DESC LIMIT 1");
     sql
 }
 
 /// All legs of a transaction, in their order.
-pub(super) fn legs(id: u128, count: u32, first: u64, last: u64) -> Sql {
-    let span = Span::ALL.within(first, last);
+pub(super) fn legs(id: u128, count: u32, span: Span) -> Sql {
     let mut sql = Sql::new("SELECT ");
     sql.push(TRANSFER_COLUMNS).push(" FROM transfers t WHERE t.timestamp BETWEEN ");
     sql.bind(span.first).push(" AND ").bind(span.last);

@@ -60,10 +60,15 @@ pub(super) async fn end(
     }
 }
 
+/// No transfer that was decided up to a position ($1) stands later than this: their times only increase. Found by looking at those after it.
+const LAST_KEPT: &str = "(SELECT coalesce(max(timestamp), -1) FROM transfers WHERE seq <= $1)";
+
 pub(super) async fn beyond(writer: &mut Writer, last: JournalSeq) -> Result<Beyond, StoreError> {
-    let mut sql = Sql::new(
-        "SELECT (SELECT count(*) FROM transfers WHERE seq > $1), (SELECT count(*) FROM accounts WHERE seq > $1)",
-    );
+    writer.be_patient().await?;
+    let mut sql = Sql::new(&format!(
+        "SELECT (SELECT count(*) FROM transfers WHERE seq > $1 AND timestamp > {LAST_KEPT}),
+            (SELECT count(*) FROM accounts WHERE seq > $1)"
+    ));
     sql.place(bigint(last.0, "seq")?);
     let row = fetch(writer, "looking at the store", sql).await?;
     let mut columns = Reader::new(&row);
@@ -72,10 +77,13 @@ pub(super) async fn beyond(writer: &mut Writer, last: JournalSeq) -> Result<Beyo
 
 /// Removes what was decided after the position of `to`.
 pub(super) async fn cut(writer: &mut Writer, to: &StoreBatch) -> Result<(), StoreError> {
-    // By position: the moments of what was imported say nothing of when it was decided.
+    writer.be_patient().await?;
+    // By position: the moment of what was imported is not that of its command.
+    let of_transfers = [
+        "DELETE FROM transfers_by_metadata m USING transfers t WHERE m.run = t.run AND m.timestamp = t.timestamp AND t.seq > $1 AND t.timestamp > ",
+        "DELETE FROM transfers WHERE seq > $1 AND timestamp > ",
+    ];
     let statements = [
-        "DELETE FROM transfers_by_metadata m USING transfers t WHERE m.run = t.run AND m.timestamp = t.timestamp AND t.seq > $1",
-        "DELETE FROM transfers WHERE seq > $1",
         "DELETE FROM transactions WHERE seq > $1",
         "DELETE FROM settlements WHERE seq > $1",
         "DELETE FROM balance_history WHERE seq > $1",
@@ -91,26 +99,37 @@ pub(super) async fn cut(writer: &mut Writer, to: &StoreBatch) -> Result<(), Stor
             WHERE r.account_id = a.id AND r.seq > $1 ORDER BY r.seq LIMIT 1)
          WHERE a.id IN (SELECT account_id FROM replaced_metadata WHERE seq > $1)",
     ];
-    cut_by(writer, to, &statements).await?;
+    let of_transfers = of_transfers.map(|text| format!("{text}{LAST_KEPT}"));
+    cut_by(writer, to, of_transfers.iter().map(String::as_str).chain(statements)).await?;
     index_restored(writer, to.upto).await?;
-    let statements = [
-        "DELETE FROM replaced_metadata WHERE seq > $1",
-        "DELETE FROM ledgers WHERE seq > $1",
-        "DELETE FROM amount_blocks b WHERE $1 >= 0 AND NOT EXISTS (
-            SELECT FROM transfers t WHERE t.ledger = b.ledger AND t.timestamp BETWEEN b.first_timestamp AND b.last_timestamp)",
+    // Only what has lost transfers is counted anew.
+    let blocks = format!(
+        "DELETE FROM amount_blocks b WHERE last_timestamp > {LAST_KEPT} AND NOT EXISTS (
+            SELECT FROM transfers t WHERE t.ledger = b.ledger AND t.timestamp BETWEEN b.first_timestamp AND b.last_timestamp)"
+    );
+    let last_blocks = format!(
         "UPDATE amount_blocks b SET (transfers, last_timestamp) = (
             SELECT count(*), max(t.timestamp) FROM transfers t
             WHERE t.ledger = b.ledger AND t.timestamp BETWEEN b.first_timestamp AND b.last_timestamp)
-         WHERE $1 >= 0 AND first_timestamp = (SELECT max(first_timestamp) FROM amount_blocks o WHERE o.ledger = b.ledger)",
-        "UPDATE runs r SET transfers = (SELECT count(*) FROM transfers t WHERE t.run = r.run) WHERE $1 >= 0",
+         WHERE last_timestamp > {LAST_KEPT}"
+    );
+    let runs = format!(
+        "UPDATE runs r SET transfers = (SELECT count(*) FROM transfers t WHERE t.run = r.run) WHERE last_timestamp > {LAST_KEPT}"
+    );
+    let statements = [
+        "DELETE FROM replaced_metadata WHERE seq > $1",
+        "DELETE FROM ledgers WHERE seq > $1",
+        &blocks,
+        &last_blocks,
+        &runs,
     ];
-    cut_by(writer, to, &statements).await
+    cut_by(writer, to, statements).await
 }
 
 async fn cut_by(
     writer: &mut Writer,
     to: &StoreBatch,
-    statements: &[&str],
+    statements: impl IntoIterator<Item = &str>,
 ) -> Result<(), StoreError> {
     for text in statements {
         let mut sql = Sql::new(text);

@@ -1,14 +1,16 @@
 //! The schema: which version is there, and how it is brought up to date.
 
+use std::time::Duration;
+
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
-use super::connect::database_error;
+use super::connect::{PATIENCE, database_error, within, within_store};
 use crate::store::error::StoreError;
 
 /// The newest schema version that this program knows.
-pub(super) const KNOWN: i64 = 7;
+pub(super) const KNOWN: i64 = 9;
 
 fn migrations() -> Migrator {
     let migration = |version, name: &'static str, sql: &'static str| {
@@ -26,9 +28,19 @@ fn migrations() -> Migrator {
             include_str!("../../../migrations/postgres/0006_external_ids.sql"),
         ),
         migration(
-            KNOWN,
+            7,
             "replaced_metadata",
             include_str!("../../../migrations/postgres/0007_replaced_metadata.sql"),
+        ),
+        migration(
+            8,
+            "imported_legs",
+            include_str!("../../../migrations/postgres/0008_imported_legs.sql"),
+        ),
+        migration(
+            KNOWN,
+            "what_views_say",
+            include_str!("../../../migrations/postgres/0009_what_views_say.sql"),
         ),
     ])
 }
@@ -59,9 +71,33 @@ pub(super) async fn version(
     }
 }
 
-/// Makes the schema, or brings it up to date.
-pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), StoreError> {
-    const MIGRATING: &str = "migrating the store";
+const MIGRATING: &str = "migrating the store";
+
+/// Makes the schema, or brings it up to date: `found` is which version stands there. An older one may take long, as what is new may be
+/// an index on all transfers, and is told from a server that is gone only after [`PATIENCE`]. After an error the connection must go.
+pub(super) async fn migrate(
+    connection: &mut PgConnection,
+    schema: &str,
+    found: Option<i64>,
+    limit: Duration,
+) -> Result<(), StoreError> {
+    let Some(found) = found.filter(|found| *found < KNOWN) else {
+        return within_store(limit, MIGRATING, run_migrations(connection, schema)).await;
+    };
+    tracing::info!(
+        found,
+        needed = KNOWN,
+        "the store's tables are brought up to date, which takes minutes where there are many transfers"
+    );
+    let set = async |connection: &mut PgConnection, sql| {
+        within(limit, MIGRATING, sqlx::raw_sql(sql).execute(connection)).await
+    };
+    set(connection, "SET statement_timeout = 0").await?;
+    within_store(PATIENCE, MIGRATING, run_migrations(connection, schema)).await?;
+    set(connection, "RESET statement_timeout").await.map(drop)
+}
+
+async fn run_migrations(connection: &mut PgConnection, schema: &str) -> Result<(), StoreError> {
     let failed = |source| database_error(MIGRATING, source);
     let there: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)",

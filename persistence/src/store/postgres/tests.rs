@@ -164,7 +164,7 @@ async fn each_list_follows_an_index_and_sorts_no_table() {
     }
     check(&store, queries::transfer(100), "transfers_by_id").await;
     check(&store, queries::transaction(100), "transactions_by_id").await;
-    check(&store, queries::legs(100, 4, 100, 103), "transfers_pkey").await;
+    check(&store, queries::legs(100, 4, Span { first: 100, last: 103 }), "transfers_pkey").await;
     let found = store.transfer(TransferId(7919)).await.unwrap();
     assert_eq!(found.value.map(|stored| stored.seq), Some(JournalSeq(1)));
 }

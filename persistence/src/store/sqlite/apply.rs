@@ -62,7 +62,7 @@ pub(super) async fn write(
     insert_transactions(connection, batch).await?;
     if let Some(run) = claim_run(connection, claim, batch).await? {
         fill_lookups(connection, run, batch).await?;
-        insert_entries(connection, run, &batch.transfers).await?;
+        insert_transfer_entries(connection, run, batch.transfer_entries()).await?;
         insert_settlements(connection, run, batch).await?;
         insert_history(connection, run, batch).await?;
     }
@@ -169,11 +169,7 @@ async fn insert_accounts(
             Ok(())
         })
         .await?;
-    let entries = batch.accounts.iter().flat_map(|(account, _)| {
-        let text = account.metadata.as_ref().map(|metadata| &*metadata.text);
-        text.map(entries).unwrap_or_default().into_iter().map(|entry| (entry, account.timestamp))
-    });
-    insert_account_entries(connection, entries.collect()).await
+    insert_account_entries(connection, batch.account_entries()).await
 }
 
 /// What the metadata of accounts is found by.
@@ -197,18 +193,6 @@ pub(super) async fn insert_account_entries(
 }
 
 /// What the metadata of transfers is found by.
-async fn insert_entries(
-    connection: &mut SqliteConnection,
-    run: i64,
-    transfers: &[(Transfer, JournalSeq)],
-) -> Result<(), StoreError> {
-    let with_metadata = transfers.iter().filter_map(|(transfer, _)| {
-        let metadata = transfer.metadata.as_ref()?;
-        Some(entries(&metadata.text).into_iter().map(|entry| (entry, transfer.timestamp)))
-    });
-    insert_transfer_entries(connection, run, with_metadata.flatten().collect()).await
-}
-
 pub(super) async fn insert_transfer_entries(
     connection: &mut SqliteConnection,
     run: i64,
@@ -355,19 +339,22 @@ async fn insert_transactions(
 ) -> Result<(), StoreError> {
     let insert = Insert {
         head: "INSERT OR FAIL INTO transactions
-               (timestamp, id, transfers, last_timestamp, metadata, metadata_digest, seq, external_id) VALUES ",
-        columns: 8,
+               (timestamp, id, transfers, first_timestamp, last_timestamp, metadata, metadata_digest, seq,
+                external_id) VALUES ",
+        columns: 9,
         tail: "",
         doing: "inserting transactions",
     };
     insert
         .run(connection, &batch.transactions, |row, values| {
             let transaction = &row.transaction;
+            let first = row.first_leg.map(|first| integer(first.0, "timestamp")).transpose()?;
             values
                 .add(integer(transaction.timestamp.0, "timestamp")?)
                 .add(columns::id(transaction.id.0))
                 .add(transaction.transfers)
-                .add(integer(row.last_timestamp.0, "timestamp")?)
+                .add(first.unwrap_or(Column::Null))
+                .add(integer(row.last_leg.0, "timestamp")?)
                 .add(columns::metadata_text(transaction.metadata.as_ref()))
                 .add(columns::metadata_digest(transaction.metadata.as_ref()))
                 .add(integer(row.seq.0, "seq")?)

@@ -46,6 +46,16 @@ fn migrations() -> Migrator {
             "replaced_metadata",
             include_str!("../../../migrations/sqlite/0007_replaced_metadata.sql"),
         ),
+        migration(
+            8,
+            "imported_legs",
+            include_str!("../../../migrations/sqlite/0008_imported_legs.sql"),
+        ),
+        migration(
+            9,
+            "what_views_say",
+            include_str!("../../../migrations/sqlite/0009_what_views_say.sql"),
+        ),
     ])
 }
 

@@ -6,13 +6,15 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::columns::{Reader, integer};
 use super::connect::{self, database_error};
-use super::queries::{ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSFER_COLUMNS};
+use super::queries::{
+    ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSACTION_COLUMNS, TRANSFER_COLUMNS,
+};
 use super::snapshot::{self, Sql};
 use crate::store::batch::{MetadataRow, SettlementRow, TransactionRow};
 use crate::store::columns::Columns;
 use crate::store::decode;
 use crate::store::error::StoreError;
-use crate::store::export::CHUNK_ROWS;
+use crate::store::export::{CHUNK_ROWS, KEYED_BYTES, KEYED_CHUNK};
 use crate::store::rows::{BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransfer};
 
 const EXPORTING: &str = "reading the store as a whole";
@@ -100,10 +102,8 @@ impl SqliteExport {
     pub(in crate::store) async fn transactions(
         &mut self,
     ) -> Result<Vec<TransactionRow>, StoreError> {
-        let columns =
-            "timestamp, id, transfers, last_timestamp, seq, metadata, metadata_digest, external_id";
-        let from = " FROM transactions WHERE timestamp > ? ORDER BY timestamp LIMIT ?";
-        let sql = after(columns, from, self.transactions_after)?;
+        let from = " FROM transactions x WHERE x.timestamp > ? ORDER BY x.timestamp LIMIT ?";
+        let sql = after(TRANSACTION_COLUMNS, from, self.transactions_after)?;
         let rows = self.rows(sql, |row| decode::transaction(row)).await?;
         self.transactions_after =
             rows.last().map_or(self.transactions_after, |row| row.transaction.timestamp.0);
@@ -149,10 +149,9 @@ impl SqliteExport {
     pub(in crate::store) async fn keyed(
         &mut self,
     ) -> Result<Vec<(JournalSeq, Box<[u8]>)>, StoreError> {
-        let from = " FROM keyed_records WHERE seq > ? ORDER BY seq LIMIT ?";
-        let rows = self
-            .rows(after("seq, record", from, self.keyed_after)?, |row| decode::keyed(row))
-            .await?;
+        let after = integer(self.keyed_after, "seq")?;
+        let sql = Sql::new(KEYED_CHUNK).with(after).with(CHUNK_ROWS).with(KEYED_BYTES);
+        let rows = self.rows(sql, |row| decode::keyed(row)).await?;
         self.keyed_after = rows.last().map_or(self.keyed_after, |(seq, _)| seq.0);
         Ok(rows)
     }

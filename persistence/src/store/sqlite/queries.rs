@@ -3,12 +3,13 @@
 //! SQLite knows nothing of how many rows a filter leaves, so what leads a list is chosen before (`crate::store::lead`), and pinned here with CROSS JOIN
 //! and INDEXED BY. Whatever leads, rows come out in the order of time without sorting, so that a page costs what its rows cost, not what the list would.
 
-use florin_engine::{AccountId, Code, LedgerId, TransferStatus};
+use florin_engine::{AccountId, Code, LedgerId};
 
 use super::columns::{self, Column, Reader};
 use super::snapshot::Sql;
 use crate::store::Sizes;
 use crate::store::columns::Columns as _;
+use crate::store::decode::status_number;
 use crate::store::entries::MetadataEquals;
 use crate::store::error::StoreError;
 use crate::store::filter::{AccountFilter, BalanceFilter, OfAccount, Side, TransferFilter};
@@ -28,6 +29,10 @@ pub(super) const TRANSFER_COLUMNS: &str =
     t.external_id,
     CASE WHEN NOT t.flags & 10 THEN (
         SELECT o.id FROM transfers o INDEXED BY transfers_by_reverses WHERE o.reverses = t.id) END";
+
+pub(super) const TRANSACTION_COLUMNS: &str =
+    "x.timestamp, x.id, x.transfers, x.first_timestamp, x.last_timestamp, x.seq,
+    x.metadata, x.metadata_digest, x.external_id";
 
 pub(super) const ACCOUNT_COLUMNS: &str =
     "a.timestamp, a.id, a.ledger, a.code, a.user_data_128, a.user_data_64,
@@ -219,15 +224,6 @@ fn transfer_conditions(filter: &TransferFilter, sql: &mut Sql) {
     }));
     conditions.extend(status.map(|status| (STATUS, Column::from(status_number(status)))));
     push_conditions(sql, conditions);
-}
-
-fn status_number(status: TransferStatus) -> u32 {
-    match status {
-        TransferStatus::Pending => 0,
-        TransferStatus::Posted => 1,
-        TransferStatus::Voided => 2,
-        TransferStatus::Expired => 3,
-    }
 }
 
 fn push_conditions(sql: &mut Sql, conditions: Vec<(&str, Column)>) {
@@ -505,9 +501,15 @@ pub(super) fn transfer_at(timestamp: i64) -> Sql {
     sql
 }
 
+/// The one transaction of a timestamp.
+pub(super) fn transaction_at(timestamp: i64) -> Sql {
+    let mut sql = Sql::new("SELECT ");
+    sql.push(TRANSACTION_COLUMNS).push(" FROM transactions x WHERE x.timestamp = ?");
+    sql.with(timestamp)
+}
+
 /// All legs of a transaction, in their order.
-pub(super) fn legs(id: u128, count: u32, first: u64, last: u64) -> Sql {
-    let span = Span::ALL.within(first, last);
+pub(super) fn legs(id: u128, count: u32, span: Span) -> Sql {
     let mut sql = Sql::new("SELECT ");
     sql.push(TRANSFER_COLUMNS);
     sql.push(" FROM transfers t WHERE t.timestamp BETWEEN ? AND ? AND t.transaction_id = ?");

@@ -72,10 +72,11 @@ pub(super) async fn end(
     claim: &Claim,
     history_from: JournalSeq,
 ) -> Result<(), StoreError> {
-    let sql = Sql::new("UPDATE checkpoint SET rebuilding = 0, history_from = ?")
-        .with(integer(history_from.0, "history_from")?);
-    let mut sql = sql;
-    sql.push(" WHERE ledger_uuid = ? AND epoch = ? AND rebuilding <> 0");
+    let sql = Sql::new(
+        "UPDATE checkpoint SET rebuilding = 0, history_from = ?
+         WHERE ledger_uuid = ? AND epoch = ? AND rebuilding <> 0",
+    )
+    .with(integer(history_from.0, "history_from")?);
     match execute(connection, "ending a rebuild", owned(sql, claim)?).await?.rows_affected() {
         1 => Ok(()),
         _ => Err(StoreError::NotClaimed),

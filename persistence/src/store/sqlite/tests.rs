@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use florin_engine::{AccountId, Amount, Code, LedgerId, TransferId, TransferStatus};
+use florin_engine::{AccountId, Amount, Code, LedgerId, Timestamp, TransferId, TransferStatus};
 use sqlx::AssertSqlSafe;
 
 use super::queries::{self, Kind};
@@ -148,7 +148,12 @@ async fn each_list_is_led_by_its_lookup_and_never_sorted() {
     }
     let by_id = "SEARCH k USING PRIMARY KEY (run=? AND id=?)";
     check(&store, queries::decided_id(1, Kind::Transfer), by_id).await;
-    check(&store, queries::legs(1, 2, 3, 4), "SEARCH t USING INTEGER PRIMARY KEY").await;
+    check(
+        &store,
+        queries::legs(1, 2, Span { first: 3, last: 4 }),
+        "SEARCH t USING INTEGER PRIMARY KEY",
+    )
+    .await;
 }
 
 #[tokio::test]

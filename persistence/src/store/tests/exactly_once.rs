@@ -99,10 +99,10 @@ async fn a_batch_takes_records_in_order_only() {
     let (world, _) = world_of(1, 2);
     let mut batch = StoreBatch::new(JournalSeq(5));
     let (_, record, _) = &world.records[0];
-    let refused = batch.push(JournalSeq(7), record, None);
+    let refused = batch.push(JournalSeq(7), record.clone(), None);
     assert_eq!(refused, Err(OutOfOrder { upto: JournalSeq(5), given: JournalSeq(7) }));
     assert!(batch.is_empty());
-    batch.push(JournalSeq(6), record, None).unwrap();
+    batch.push(JournalSeq(6), record.clone(), None).unwrap();
     assert_eq!((batch.after(), batch.upto()), (JournalSeq(5), JournalSeq(6)));
 }
 

@@ -228,17 +228,17 @@ async fn schemas_that_do_not_fit_are_refused_in_one_sentence() {
     let reader = Store::postgres_reader(options(server, &database)).unwrap();
     let store = postgres(options(server, &database));
     let _ =
-        server.psql(&database, "UPDATE florin._sqlx_migrations SET version = 9 WHERE version = 7");
-    let newer = "the store has schema version 9, and this program knows versions up to 7: use the newer program";
+        server.psql(&database, "UPDATE florin._sqlx_migrations SET version = 99 WHERE version = 9");
+    let newer = "the store has schema version 99, and this program knows versions up to 9: use the newer program";
     let error = store.claim(TakeOver::Force).await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().as_str()), (StoreErrorKind::Permanent, newer));
     assert_eq!(reader.checkpoint().await.unwrap_err().to_string(), newer);
-    let _ = server.psql(&database, "DELETE FROM florin._sqlx_migrations WHERE version = 9");
+    let _ = server.psql(&database, "DELETE FROM florin._sqlx_migrations WHERE version = 99");
     let error = reader.checkpoint().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Passing);
     assert_eq!(
         error.to_string(),
-        "the store has schema version 6, and this program needs version 7: its writer brings it up to date"
+        "the store has schema version 8, and this program needs version 9: its writer brings it up to date"
     );
 
     let (server, database) = shared();

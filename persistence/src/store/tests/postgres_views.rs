@@ -3,7 +3,10 @@
 use florin_engine::{Balances, Event, JournalSeq, LedgerId, MajorUnits, Timestamp, TransferId};
 use florin_tests::postgres::Postgres as Server;
 
-use super::sqlite_file::{external_ids, id_or_null, scale_of, shown_id, text_or_null};
+use super::sqlite_file::{
+    account_flag_names, external_ids, id_or_null, scale_of, shown_id, shown_transactions,
+    text_or_null,
+};
 use super::world::{AMOUNTS, IDS, World, amount, first_account_ids, flag_names};
 use super::{Kind, Place};
 
@@ -210,12 +213,6 @@ async fn accounts_read_as_money_with_balance_and_available() {
             let balance = account.balances.balance(account.flags);
             let available = account.balances.available(account.flags, account.overdraft_limit);
             negative += usize::from(balance.minor_units() < 0);
-            let flags = florin_engine::AccountFlags::NAMES
-                .iter()
-                .filter(|(flag, _)| account.flags.contains(*flag))
-                .map(|(_, name)| *name)
-                .collect::<Vec<_>>()
-                .join(" ");
             let expected = [
                 shown_id(account.id.0),
                 balance.display(scale).to_string(),
@@ -226,7 +223,7 @@ async fn accounts_read_as_money_with_balance_and_available() {
                 credits_posted.display(scale).to_string(),
                 account.overdraft_limit.display(scale).to_string(),
                 account.version.to_string(),
-                flags,
+                account_flag_names(account.flags),
             ];
             assert_eq!(*shown, expected, "{account:?}");
             compared += 1;
@@ -298,15 +295,9 @@ async fn ledgers_history_and_an_accounts_transfers_read_as_money() {
         assert!(!expected.is_empty());
         assert_eq!(shown, expected);
     }
-    let shown = psql.rows("SELECT id, transfers FROM florin.v_transactions ORDER BY timestamp");
-    let expected: Vec<_> = world
-        .transactions
-        .iter()
-        .map(|stored| {
-            vec![shown_id(stored.transaction.id.0), stored.transaction.transfers.to_string()]
-        })
-        .collect();
-    assert_eq!(shown, expected);
+    let shown =
+        psql.rows("SELECT id, transfers, status FROM florin.v_transactions ORDER BY timestamp");
+    assert_eq!(shown, shown_transactions(&world));
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use florin_engine::{
-    Balances, Event, ExternalId, JournalSeq, LedgerId, MajorUnits, Scale, Timestamp, TransferId,
+    AccountFlags, Balances, Event, ExternalId, JournalSeq, LedgerId, MajorUnits, Scale, Timestamp,
+    Transaction, TransferId, TransferStatus,
 };
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use super::world::{AMOUNTS, IDS, World, amount, first_account_ids, flag_names};
 use super::{DIRECTORY, SMALL, open, raw};
-use crate::store::{Store, StoreError, StoreErrorKind};
+use crate::store::{Store, StoreError, StoreErrorKind, StoredTransaction, StoredTransfer};
 
 /// The rows of a query, each column as SQLite's own text of it.
 async fn rows(connection: &mut SqliteConnection, sql: &str, columns: &[&str]) -> Vec<Vec<String>> {
@@ -68,6 +69,31 @@ async fn accounts_and_transactions_show_their_external_ids() {
         let from = format!("{view} WHERE external_id IS NOT NULL ORDER BY timestamp");
         assert_eq!(rows(&mut connection, &from, &["id", "external_id"]).await, expected, "{view}");
     }
+}
+
+/// The id of each transaction, how many legs it has, and how it stands, as API.md says it.
+pub(super) fn shown_transactions(world: &World) -> Vec<Vec<String>> {
+    let row = |stored: &StoredTransaction| {
+        let Transaction { id, transfers, .. } = stored.transaction;
+        let legs = world.transfers.iter().filter(|leg| leg.transfer.transaction_id == Some(id));
+        let legs: Vec<TransferStatus> = legs.map(StoredTransfer::status).collect();
+        let status = [TransferStatus::Pending, TransferStatus::Posted, TransferStatus::Expired]
+            .into_iter()
+            .find(|status| legs.contains(status))
+            .unwrap_or(TransferStatus::Voided);
+        vec![shown_id(id.0), transfers.to_string(), status.name().to_owned()]
+    };
+    let shown: Vec<Vec<String>> = world.transactions.iter().map(row).collect();
+    for status in ["pending", "posted", "voided"] {
+        assert!(shown.iter().any(|row| row[2] == status), "none is {status}");
+    }
+    shown
+}
+
+/// The flags as views show them.
+pub(super) fn account_flag_names(flags: AccountFlags) -> String {
+    let named = AccountFlags::NAMES.iter().filter(|(flag, _)| flags.contains(*flag));
+    named.map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn shown_id(id: u128) -> String {
@@ -288,6 +314,7 @@ async fn accounts_read_as_money_with_balance_and_available() {
                 "credits_posted",
                 "overdraft_limit",
                 "version",
+                "flags",
             ],
         )
         .await;
@@ -310,6 +337,7 @@ async fn accounts_read_as_money_with_balance_and_available() {
                 credits_posted.display(scale).to_string(),
                 account.overdraft_limit.display(scale).to_string(),
                 account.version.to_string(),
+                account_flag_names(account.flags),
             ];
             assert_eq!(*shown, expected, "{account:?}");
             compared += 1;
@@ -388,16 +416,9 @@ async fn ledgers_history_and_an_accounts_transfers_read_as_money() {
         .collect();
     assert!(!expected.is_empty());
     assert_eq!(shown, expected);
-    let shown =
-        rows(&mut connection, "v_transactions ORDER BY timestamp", &["id", "transfers"]).await;
-    let expected: Vec<_> = world
-        .transactions
-        .iter()
-        .map(|stored| {
-            vec![shown_id(stored.transaction.id.0), stored.transaction.transfers.to_string()]
-        })
-        .collect();
-    assert_eq!(shown, expected);
+    let columns = ["id", "transfers", "status"];
+    let shown = rows(&mut connection, "v_transactions ORDER BY timestamp", &columns).await;
+    assert_eq!(shown, shown_transactions(&world));
 }
 
 #[tokio::test]
@@ -457,7 +478,7 @@ async fn a_newer_schema_is_refused_in_one_sentence() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()).await);
     let mut connection = raw(directory.path()).await;
-    sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9, 'later', true, x'00', 0)")
+    sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (99, 'later', true, x'00', 0)")
         .execute(&mut connection)
         .await
         .unwrap();
@@ -466,7 +487,7 @@ async fn a_newer_schema_is_refused_in_one_sentence() {
     let error = refused(directory.path(), DIRECTORY).await;
     assert_eq!(
         error.to_string(),
-        "the store has schema version 9, and this program knows versions up to 7: use the newer program"
+        "the store has schema version 99, and this program knows versions up to 9: use the newer program"
     );
 }
 

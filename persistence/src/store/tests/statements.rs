@@ -174,7 +174,7 @@ impl Bank {
         let after = store.checkpoint().await.unwrap().seq;
         let mut batch = StoreBatch::new(after);
         for (index, record) in self.records.iter().enumerate().skip(after.0 as usize) {
-            batch.push(JournalSeq(index as u64 + 1), record, None).unwrap();
+            batch.push(JournalSeq(index as u64 + 1), record.clone(), None).unwrap();
         }
         store.apply(&batch).await.unwrap();
     }

@@ -198,6 +198,10 @@ impl World {
                 AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS,
             ]);
             let history = self.random.pick(&[AccountFlags::empty(), AccountFlags::HISTORY]);
+            let imported = match id.is_multiple_of(3) {
+                true => AccountFlags::IMPORTED,
+                false => AccountFlags::empty(),
+            };
             let created = AccountCreated {
                 id: AccountId(*id),
                 external_id: EXTERNAL_IDS.map(named).into_iter().find(|named| named.id() == *id),
@@ -208,7 +212,7 @@ impl World {
                     LedgerId(u32::MAX),
                 ]),
                 code: self.random.pick(&[Code(1), Code(2), Code(u16::MAX)]),
-                flags: limit.with(history),
+                flags: limit.with(history).with(imported),
                 overdraft_limit: amount(self.random.pick(&AMOUNTS)),
                 user_data_128: self.reference_128(),
                 user_data_64: self.reference_64(),
@@ -230,6 +234,10 @@ impl World {
         if self.next_seq().0.is_multiple_of(9) {
             self.replace_some_metadata();
         }
+        let has_every_id = self.transfers.len() + self.transactions.len() >= IDS.len();
+        if has_every_id && self.next_seq().0.is_multiple_of(13) {
+            self.import_transaction();
+        }
         if self.random.one_in(10) {
             let timestamp = self.tick();
             let burned = IdBurned { id: TransferId(1 << 100), rejection: 48, timestamp };
@@ -244,8 +252,32 @@ impl World {
         }
         let timestamp = self.tick();
         let count = 1 + self.random.below(12);
-        let mut events = Vec::new();
         let transaction = self.random.one_in(4).then(|| self.new_name());
+        self.create_transfers(timestamp, timestamp, count, transaction);
+    }
+
+    /// A transaction of what happened elsewhere: its legs stand a day before it, and nothing between.
+    fn import_transaction(&mut self) {
+        const DAY: u64 = 86_400_000_000_000;
+        // Apart from the others' randomness, as replacements are.
+        let own = Random::new(self.next_seq().0);
+        let random = std::mem::replace(&mut self.random, own);
+        let first = self.tick();
+        self.clock = first.plus(DAY);
+        let (timestamp, count, name) = (self.tick(), 1 + self.random.below(5), self.new_name());
+        self.create_transfers(timestamp, first, count, Some(name));
+        self.random = random;
+    }
+
+    /// Transfers from `first` on that are decided at `timestamp`, as a batch or as a transaction.
+    fn create_transfers(
+        &mut self,
+        timestamp: Timestamp,
+        first: Timestamp,
+        count: usize,
+        transaction: Option<(TransferId, Option<ExternalId>)>,
+    ) {
+        let mut events = Vec::new();
         let transaction_id = transaction.as_ref().map(|(id, _)| *id);
         if let Some(id) = transaction {
             let (id, external_id) = id;
@@ -257,7 +289,10 @@ impl World {
         }
         let mut touched: Vec<AccountId> = Vec::new();
         for index in 0..count {
-            let transfer = self.transfer(timestamp.plus(index as u64), transaction_id);
+            let mut transfer = self.transfer(first.plus(index as u64), transaction_id);
+            if first < timestamp {
+                transfer.flags = transfer.flags.with(TransferFlags::IMPORTED);
+            }
             let mut position = |id| {
                 let found = touched.iter().position(|touched| *touched == id);
                 let position = found.unwrap_or_else(|| {
@@ -531,7 +566,7 @@ impl World {
         let mut batch = StoreBatch::new(after);
         for (seq, record, key) in &self.records {
             if *seq > after && *seq <= upto {
-                batch.push(*seq, record, key.as_deref()).unwrap();
+                batch.push(*seq, record.clone(), key.as_deref()).unwrap();
             }
         }
         batch.set_frame_hash(frame_hash(upto));
