@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use florin_actors::{Florin, FoundAccount, FoundTransaction, FoundTransfer, Read, Reader, Source};
-use florin_engine::{AccountId, JournalSeq, LedgerId, Scale, TransferId};
+use florin_engine::{Account, AccountId, JournalSeq, LedgerId, Scale, TransferId};
 use florin_persistence::cache::CachedAccount;
 use florin_persistence::store::Store;
 
@@ -148,6 +148,12 @@ impl Ledger {
                 Ok((found, None))
             }
         }
+    }
+
+    /// An account as its owner told it, with what is said of it in words at that moment.
+    pub(crate) async fn in_words(&self, account: Account) -> Result<FoundAccount, ApiError> {
+        let florin = self.owner().ok_or(ApiError::ReadOnly)?;
+        florin.in_words(account).await.map_err(|error| unread(&error))
     }
 
     /// The metadata that an account had just after the command at `seq`. Only the owner tells.
