@@ -318,7 +318,8 @@ impl Rebuild<'_> {
                 batch = StoreBatch::new(JournalSeq::NONE);
             }
         }
-        batch.set_upto(before, Timestamp(0));
+        // Nothing that is lost is later.
+        batch.set_upto(before, self.end.timestamp);
         batch.set_frame_hash(*hash.as_bytes());
         Ok(self.store.apply(&batch).await?)
     }

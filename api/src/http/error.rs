@@ -158,7 +158,7 @@ pub(crate) enum ApiError {
     OutOfReach,
     /// The first outcome can not be shown now.
     HistoryAway { id: Option<u128> },
-    /// The first outcome was lost with an earlier store.
+    /// It was lost with an earlier store.
     HistoryLost { id: Option<u128> },
 }
 
@@ -293,6 +293,17 @@ enum Named {
 }
 
 impl ApiError {
+    /// This error, about this id where it is about one and does not say which.
+    pub(crate) fn about(self, about: u128) -> ApiError {
+        let id = Some(about);
+        match self {
+            ApiError::OutcomeUnknown { id: None } => ApiError::OutcomeUnknown { id },
+            ApiError::HistoryAway { id: None } => ApiError::HistoryAway { id },
+            ApiError::HistoryLost { id: None } => ApiError::HistoryLost { id },
+            error => error,
+        }
+    }
+
     fn named(&self) -> Named {
         Named::Here(match self {
             ApiError::MalformedJson { .. } | ApiError::BodyBrokenOff => Code::MalformedJson,
