@@ -410,7 +410,7 @@ fn without_index(error: ApiError) -> ApiError {
 /// The id was decided before; nothing is decided twice only because its outcome can not be shown now.
 fn first_outcome_away(error: ApiError, id: u128) -> ApiError {
     match error {
-        ApiError::StoreAway => ApiError::HistoryAway { id: Some(id) },
+        ApiError::StoreAway { .. } => ApiError::HistoryAway { id: Some(id) },
         error => error,
     }
 }

@@ -153,7 +153,7 @@ pub(crate) enum ApiError {
     /// The source does not cover `min_seq`.
     NotYet { asked: JournalSeq, reached: JournalSeq },
     /// The SQL store does not answer.
-    StoreAway,
+    StoreAway { id: Option<u128> },
     /// Too much would have to be looked through.
     OutOfReach,
     /// The first outcome can not be shown now.
@@ -298,6 +298,7 @@ impl ApiError {
         let id = Some(about);
         match self {
             ApiError::OutcomeUnknown { id: None } => ApiError::OutcomeUnknown { id },
+            ApiError::StoreAway { id: None } => ApiError::StoreAway { id },
             ApiError::HistoryAway { id: None } => ApiError::HistoryAway { id },
             ApiError::HistoryLost { id: None } => ApiError::HistoryLost { id },
             error => error,
@@ -346,7 +347,7 @@ impl ApiError {
             ApiError::Stopping => Code::Stopping,
             ApiError::OutcomeUnknown { .. } => Code::OutcomeUnknown,
             ApiError::NotYet { .. } => Code::NotYet,
-            ApiError::StoreAway => Code::StoreAway,
+            ApiError::StoreAway { .. } => Code::StoreAway,
             ApiError::OutOfReach => Code::OutOfReach,
             ApiError::HistoryAway { .. } => Code::HistoryAway,
             ApiError::HistoryLost { .. } => Code::HistoryLost,
@@ -393,7 +394,9 @@ impl ApiError {
     pub(crate) fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             ApiError::StorageFull => Some(10),
-            ApiError::Stopping | ApiError::StoreAway | ApiError::HistoryAway { .. } => Some(5),
+            ApiError::Stopping | ApiError::StoreAway { .. } | ApiError::HistoryAway { .. } => {
+                Some(5)
+            }
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             ApiError::RequestInProgress => Some(1),
             _ => None,
@@ -473,6 +476,7 @@ impl ApiError {
             ApiError::LedgerNotFound { id, .. } => Some(u128::from(id.0)),
             ApiError::Rejected(refusal) => refusal.id,
             ApiError::OutcomeUnknown { id }
+            | ApiError::StoreAway { id }
             | ApiError::HistoryAway { id }
             | ApiError::HistoryLost { id } => *id,
             _ => None,

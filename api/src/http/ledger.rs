@@ -124,7 +124,7 @@ impl Ledger {
         match self {
             Ledger::Owner(florin) => {
                 self.until_current(min_seq).await?;
-                let found = florin.account(id).await.map_err(|error| unread(&error))?;
+                let found = florin.account(id).await.map_err(|error| unread(&error).about(id.0))?;
                 Ok((found, None))
             }
             Ledger::Reader(reader) => {
@@ -144,7 +144,7 @@ impl Ledger {
                 self.until_stored(min_seq).await?;
                 // Boxed, as few come here, and it would make the future of every read ten times as large.
                 let found = Box::pin(reader.account(id, missed)).await;
-                let found = found.map_err(|error| unlisted(&error))?;
+                let found = found.map_err(|error| unlisted(&error).about(id.0))?;
                 Ok((found, None))
             }
         }
@@ -173,8 +173,12 @@ impl Ledger {
         id: TransferId,
     ) -> Result<Read<Option<FoundTransfer>>, ApiError> {
         match self {
-            Ledger::Owner(florin) => florin.transfer(id).await.map_err(|error| unread(&error)),
-            Ledger::Reader(reader) => reader.transfer(id).await.map_err(|error| unlisted(&error)),
+            Ledger::Owner(florin) => {
+                florin.transfer(id).await.map_err(|error| unread(&error).about(id.0))
+            }
+            Ledger::Reader(reader) => {
+                reader.transfer(id).await.map_err(|error| unlisted(&error).about(id.0))
+            }
         }
     }
 
@@ -210,9 +214,11 @@ impl Ledger {
         id: TransferId,
     ) -> Result<Read<Option<FoundTransaction>>, ApiError> {
         match self {
-            Ledger::Owner(florin) => florin.transaction(id).await.map_err(|error| unread(&error)),
+            Ledger::Owner(florin) => {
+                florin.transaction(id).await.map_err(|error| unread(&error).about(id.0))
+            }
             Ledger::Reader(reader) => {
-                reader.transaction(id).await.map_err(|error| unlisted(&error))
+                reader.transaction(id).await.map_err(|error| unlisted(&error).about(id.0))
             }
         }
     }

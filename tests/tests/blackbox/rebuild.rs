@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use florin_tests::bank::{TestBank, transfer, transfer_with_id, with};
+use florin_tests::http::Content;
 use florin_tests::postgres::Postgres;
 use florin_tests::server::{Ended, SMALL_SEGMENTS, TestServer, florin, run_command};
 use serde_json::{Value, json};
@@ -200,8 +201,20 @@ fn without_an_archive_history_begins_at_the_oldest_segment() {
     assert_eq!(bank.get("/v1/accounts/2")["user_data_64"], "7");
     what_was_held_then(&bank);
     // Nothing is decided twice, though what was decided can not be shown.
-    bank.check("GET /v1/transfers/801", (), "410 history_lost");
-    bank.check(&format!("GET /v1/transactions/{TRANSACTION}"), (), "410 history_lost");
+    // The id that it is about is the lost one, whatever was to be done with it.
+    for (request, id) in [
+        ("GET /v1/transfers/801".to_owned(), "801"),
+        ("POST /v1/transfers/801/reverse".to_owned(), "801"),
+        (format!("GET /v1/transactions/{TRANSACTION}"), TRANSACTION),
+        (format!("POST /v1/transactions/{TRANSACTION}/reverse"), TRANSACTION),
+    ] {
+        let body = match request.starts_with("GET") {
+            true => Content::None,
+            false => json!({"id": "4711"}).into(),
+        };
+        let reply = bank.check(&request, body, "410 history_lost");
+        assert_eq!(reply.json()["id"], id, "{reply:?}");
+    }
     for amount in ["0.07", "0.08"] {
         let again = transfer_with_id(801, 1, 2, amount);
         bank.check("POST /v1/transfers", again, "410 history_lost");

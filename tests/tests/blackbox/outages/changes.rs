@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use florin_tests::bank::transfer;
+use florin_tests::bank::{transfer, transfer_with_id};
 use florin_tests::postgres::Postgres;
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ fn a_busy_account_is_changed_while_the_store_is_away() {
     let bank = start(&postgres, &postgres.create_database());
     bank.account_with(json!({"id": "1"}), &["debits_must_not_exceed_credits"]);
     bank.account(2);
+    bank.check("POST /v1/transfers", transfer_with_id(77, 2, 1, "1.00"), "201");
     await_store(&bank, "ok");
     postgres.kill();
     let changed = |path: &str, body: Value| {
@@ -59,6 +60,8 @@ fn a_busy_account_is_changed_while_the_store_is_away() {
         done.store(true, Ordering::Relaxed);
     });
     // What it was the first time stands in the store.
+    let old = bank.check("GET /v1/transfers/77", (), "503 store_away").json();
+    assert_eq!(old["id"], "77", "{old}");
     let again = bank.check_with(LIMIT, &key, first.clone(), "503 history_away").json();
     assert_eq!(again["id"], "1", "{again}");
     postgres.start_again();
