@@ -16,7 +16,7 @@ use florin_persistence::snapshot::SnapshotHeader;
 use florin_persistence::snapshot::files::{self, SnapshotFileError};
 use florin_persistence::store::{
     AccountFilter, Checkpoint, Order, PAGE_ROWS_MAX, PageRequest, PostgresOptions, Store,
-    StoreError, TimeRange, TransferFilter,
+    StoreError, TableSums, TimeRange, TransferFilter,
 };
 
 use crate::commit::chain;
@@ -85,7 +85,7 @@ pub enum VerifyError {
 }
 
 /// Verifies the stopped data directory at `path`: checksums, hash chain, replay, conservation, the snapshot and the index against
-/// the journal, and the store against it at the position up to which it was filled: the embedded one, or `postgres`. A late store is
+/// the journal, and all that the store tells against it at the position up to which it was filled: the embedded one, or `postgres`. A late store is
 /// no fault.
 ///
 /// # Errors
@@ -135,6 +135,7 @@ pub async fn verify(
         checkpoint_hash: None,
         at_checkpoint: None,
         sums: TransferSums::default(),
+        tables: TableSums::default(),
     };
     let summary = verify_journal(
         &**directory.disk(),
@@ -168,6 +169,8 @@ struct Walk {
     at_checkpoint: Option<(HashMap<AccountId, Compared>, Vec<LedgerState>)>,
     /// The transfers of each record up to the checkpoint.
     sums: TransferSums,
+    /// What these records put into other tables.
+    tables: TableSums,
 }
 
 impl Walk {
@@ -180,6 +183,9 @@ impl Walk {
             self.check_index(JournalSeq(seq), &record)?;
             if seq <= self.checkpoint.seq.0 {
                 self.sums.add(JournalSeq(seq), &record);
+                let keyed = record.key.is_some().then_some(bytes);
+                let added = self.tables.add(JournalSeq(seq), &record, keyed);
+                added.map_err(|error| different(error.to_string()))?;
             }
         }
         let last = JournalSeq(frame.last_seq());
@@ -251,7 +257,12 @@ impl Walk {
             compare_accounts(store, accounts, self.checkpoint.history_from).await?;
             compare_ledgers(store, ledgers).await?;
         }
-        self.sums.compare(store).await
+        let transfers = self.sums.compare(store).await?;
+        if let Some((first, last)) = self.sums.stretch {
+            let stored = store.export().await?.sums(first, last).await?;
+            stored.difference(&self.tables).map_or(Ok(()), |text| Err(different(text)))?;
+        }
+        Ok(transfers)
     }
 }
 

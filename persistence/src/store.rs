@@ -29,6 +29,7 @@ mod rows;
 mod span;
 mod sqlite;
 mod statement;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +56,7 @@ use self::sqlite::{Sizes, Sqlite};
 pub use self::statement::{
     MOVES_MAX, Moment, Movement, Posted, PostedAt, Statement, StatementCursor, StatementRequest,
 };
+pub use self::sums::TableSums;
 
 /// Of many ids that are looked up, so many go into one statement.
 const IDS_AT_ONCE: usize = 512;

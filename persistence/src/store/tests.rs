@@ -7,6 +7,7 @@ mod postgres_views;
 mod rebuild;
 mod sqlite_file;
 mod statements;
+mod sums;
 mod world;
 
 use std::path::Path;

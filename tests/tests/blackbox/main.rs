@@ -34,3 +34,4 @@ mod tls;
 mod transactions;
 mod transfers;
 mod two_phase;
+mod verify;
