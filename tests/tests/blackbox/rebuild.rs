@@ -1,5 +1,7 @@
 //! A store that is lost, moved or ahead of its journal: `florin rebuild-store`, by the real program.
 
+mod refusals;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
