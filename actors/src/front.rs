@@ -49,6 +49,8 @@ pub struct Answer {
     pub exceptions: Vec<(u32, ItemOutcome)>,
     /// What happened.
     pub record: Option<Record>,
+    /// The account that the command changed beside transfers, as it left it: for [`Florin::in_words`]. None in a replay.
+    pub account: Option<Box<Account>>,
     /// Whether this is the first answer or that of an earlier use of the key.
     pub replay: Replay,
 }
@@ -263,8 +265,9 @@ impl Florin {
         // What has to be read from history is rare and takes much room, which the way of a first answer should not carry.
         match verdict {
             Verdict::Decided(decision) if decision.asked.is_empty() => {
-                let Decision { timestamp, items, exceptions, record, .. } = decision;
-                Ok(Answer { seq, timestamp, items, exceptions, record, replay: Replay::First })
+                let Decision { timestamp, items, exceptions, record, account, .. } = decision;
+                let replay = Replay::First;
+                Ok(Answer { seq, timestamp, items, exceptions, record, account, replay })
             }
             Verdict::Decided(decision) => Box::pin(self.answer_differing(seq, decision)).await,
             Verdict::Replay { seq, command } => Box::pin(self.answer_again(seq, &command)).await,
@@ -325,13 +328,21 @@ impl Florin {
         let Some(account) = account else {
             return Ok(Read { seq, value: None, source: Source::Memory });
         };
+        let value = Some(self.in_words(*account).await?);
+        Ok(Read { seq, value, source: Source::Memory })
+    }
+
+    /// An account as the ledger told it, with what is said of it in words at that moment.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn in_words(&self, account: Account) -> Result<FoundAccount, ReadError> {
         let words = self.running.history.account_words(&account).await.map_err(away)?;
-        let value = Some(FoundAccount {
-            account: *account,
+        Ok(FoundAccount {
+            account,
             metadata: words.metadata.map(|metadata| metadata.text),
             external_id: words.external_id,
-        });
-        Ok(Read { seq, value, source: Source::Memory })
+        })
     }
 
     /// The accounts with these ids, in their order, all of one moment, as every acknowledged write left them.
@@ -626,7 +637,7 @@ impl Florin {
         seq: JournalSeq,
         decision: Decision,
     ) -> Result<Answer, SubmitError> {
-        let Decision { timestamp, items, mut exceptions, asked, record } = decision;
+        let Decision { timestamp, items, mut exceptions, asked, record, account } = decision;
         let mut asked = asked.into_iter();
         for (index, outcome) in &mut exceptions {
             let mut asked =
@@ -642,7 +653,8 @@ impl Florin {
             }
             .map_err(history_away)?;
         }
-        Ok(Answer { seq, timestamp, items, exceptions, record, replay: Replay::First })
+        let replay = Replay::First;
+        Ok(Answer { seq, timestamp, items, exceptions, record, account, replay })
     }
 
     /// What a second use of an id for other content comes to: a rejection that names the field in which it differs from the
@@ -700,6 +712,7 @@ impl Florin {
             items,
             exceptions,
             record: Some(record),
+            account: None,
             replay: Replay::ByKey,
         })
     }

@@ -11,7 +11,7 @@ use florin_engine::{
 };
 use florin_persistence::journal::{JournalIndex, JournalReader, ReadError};
 use florin_persistence::record;
-use florin_persistence::store::{AccountWords, Store, StoredTransfer};
+use florin_persistence::store::{AccountWords, Store, StoredAccount, StoredTransfer};
 
 use crate::commit::chain;
 use crate::front::Source;
@@ -127,48 +127,8 @@ impl History {
         &self,
         account: &Account,
     ) -> Result<AccountWords, HistoryError> {
-        let (metadata_seq, external_id_seq) = (account.metadata_seq, account.external_id_seq);
-        let newest = metadata_seq.max(external_id_seq);
-        if newest == JournalSeq::NONE {
-            return Ok(AccountWords::default());
-        }
-        if self.shared.stored() < newest
-            && let Some(words) = self.journaled_words(account).await?
-        {
-            return Ok(words);
-        }
-        let words = self.store.account_words(account.id, newest).await;
-        let mut words = words.map_err(store)?.value;
-        if metadata_seq == JournalSeq::NONE {
-            // It was taken away, and the store may not know that yet.
-            words.metadata = None;
-        }
-        Ok(words)
-    }
-
-    /// The words of an account from the journal, unless the journal does not have them any more.
-    async fn journaled_words(
-        &self,
-        account: &Account,
-    ) -> Result<Option<AccountWords>, HistoryError> {
-        let (metadata_seq, external_id_seq) = (account.metadata_seq, account.external_id_seq);
-        let mut words = AccountWords::default();
-        let mut seqs = [metadata_seq, external_id_seq];
-        if metadata_seq == external_id_seq {
-            seqs[1] = JournalSeq::NONE;
-        }
-        for seq in seqs.into_iter().filter(|seq| *seq != JournalSeq::NONE) {
-            let Some(record) = self.journaled(seq).await? else { return Ok(None) };
-            let said = words_in(record).remove(&account.id);
-            let said = said.ok_or(HistoryError::Missing { seq: seq.0 })?;
-            if seq == metadata_seq {
-                words.metadata = said.metadata;
-            }
-            if seq == external_id_seq {
-                words.external_id = said.external_id;
-            }
-        }
-        Ok(Some(words))
+        let mut words = self.words_of(std::iter::once(account)).await?;
+        Ok(words.remove(&account.id).unwrap_or_default())
     }
 
     /// Takes each record at these positions that the store does not have yet, with what was asked for in it, one at a time: a record can be large. Gives what
@@ -176,7 +136,7 @@ impl History {
     async fn take_young<T: Copy>(
         &self,
         mut asked: Vec<(JournalSeq, T)>,
-        mut take: impl FnMut(Record, &[(JournalSeq, T)]),
+        mut take: impl FnMut(Record, &[(JournalSeq, T)]) -> Result<(), HistoryError>,
     ) -> Result<Vec<(JournalSeq, T)>, HistoryError> {
         asked.sort_unstable_by_key(|(seq, _)| *seq);
         let stored = self.shared.stored();
@@ -184,7 +144,7 @@ impl History {
         let mut old = asked;
         for of_record in young.chunk_by(|(one, _), (other, _)| one == other) {
             match self.journaled(of_record[0].0).await? {
-                Some(record) => take(record, of_record),
+                Some(record) => take(record, of_record)?,
                 // The store has it by now, and the journal no more.
                 None => old.extend_from_slice(of_record),
             }
@@ -192,7 +152,7 @@ impl History {
         Ok(old)
     }
 
-    /// What is said in words of these accounts that memory has.
+    /// What is said in words of these accounts as memory has them. Each word is looked for by itself, in the journal if the store does not have it yet.
     pub(crate) async fn words_of(
         &self,
         accounts: impl Iterator<Item = &Account>,
@@ -207,39 +167,45 @@ impl History {
             }
         }
         let mut found: HashMap<AccountId, AccountWords> = HashMap::new();
-        let mut say = |(id, what): (AccountId, Word), said: &AccountWords| {
-            let words = found.entry(id).or_default();
-            match what {
-                Word::Metadata => words.metadata = said.metadata.clone(),
-                Word::ExternalId => words.external_id = said.external_id.clone(),
-            }
-        };
         let take = |record: Record, asked: &[(JournalSeq, (AccountId, Word))]| {
             let said = words_in(record);
-            for (_, (id, what)) in asked {
-                if let Some(said) = said.get(id) {
-                    say((*id, *what), said);
+            for (seq, (id, what)) in asked {
+                let said = said.get(id).ok_or(HistoryError::Missing { seq: seq.0 })?;
+                let words = found.entry(*id).or_default();
+                match what {
+                    Word::Metadata => words.metadata.clone_from(&said.metadata),
+                    Word::ExternalId => words.external_id.clone_from(&said.external_id),
                 }
             }
+            Ok(())
         };
         let old = self.take_young(asked, take).await?;
-        if !old.is_empty() {
-            let mut ids: Vec<AccountId> = old.iter().map(|(_, (id, _))| *id).collect();
-            ids.sort_unstable();
-            ids.dedup();
-            let stored = self.store.accounts_by_id(&ids).await.map_err(store)?.value;
-            let stored: HashMap<AccountId, AccountWords> = stored
-                .into_iter()
-                .map(|stored| {
-                    let digest = stored.account.metadata_digest;
-                    let metadata = stored.metadata.map(|text| Metadata { text, digest });
-                    let external_id = stored.external_id;
-                    (stored.account.id, AccountWords { metadata, external_id })
-                })
-                .collect();
-            for (_, (id, what)) in old {
-                if let Some(said) = stored.get(&id) {
-                    say((id, what), said);
+        if old.is_empty() {
+            return Ok(found);
+        }
+        let mut ids: Vec<AccountId> = old.iter().map(|(_, (id, _))| *id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let stored = self.store.accounts_by_id(&ids).await.map_err(store)?.value;
+        let stored: HashMap<AccountId, StoredAccount> =
+            stored.into_iter().map(|stored| (stored.account.id, stored)).collect();
+        // What was there before history begins stands just before it.
+        let base = JournalSeq(self.shared.history_from().0.saturating_sub(1));
+        for (seq, (id, what)) in old {
+            let missing = || HistoryError::Missing { seq: seq.0 };
+            let stored = stored.get(&id).ok_or_else(missing)?;
+            let words = found.entry(id).or_default();
+            match what {
+                Word::ExternalId => words.external_id.clone_from(&stored.external_id),
+                Word::Metadata => {
+                    let metadata = if stored.account.metadata_seq == seq.max(base) {
+                        let digest = stored.account.metadata_digest;
+                        stored.metadata.clone().map(|text| Metadata { text, digest })
+                    } else {
+                        // Replaced since memory was looked at.
+                        self.store.account_words(id, seq).await.map_err(store)?.value.metadata
+                    };
+                    words.metadata = Some(metadata.ok_or_else(missing)?);
                 }
             }
         }
@@ -260,6 +226,7 @@ impl History {
                 }
                 _ => None,
             }));
+            Ok(())
         };
         let old = self.take_young(asked, take).await?;
         if old.is_empty() {
@@ -388,6 +355,9 @@ fn transaction_in(record: Record, id: TransferId) -> Option<(Transaction, Vec<Pa
         .collect();
     Some((transaction, transfers))
 }
+
+#[cfg(test)]
+mod tests;
 
 fn store(error: florin_persistence::store::StoreError) -> HistoryError {
     HistoryError::Store(chain(&error))

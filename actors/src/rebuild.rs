@@ -4,11 +4,13 @@
 //! Where the oldest are gone, what they did to the accounts is known from the snapshot, and history begins at the oldest record that is left.
 //! Or the rows come from another store, and from the journal only what that one does not have yet.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use florin_engine::{AccountId, Event, JournalSeq, LedgerId, LedgerState, State, Timestamp};
+use florin_engine::{
+    Account, AccountId, Event, JournalSeq, LedgerId, LedgerState, State, Timestamp,
+};
 use florin_persistence::data_dir::{DataDir, DataDirError};
 use florin_persistence::disk::OsDisk;
 use florin_persistence::journal::{self, FrameHash, FrameView, JournalFiles};
@@ -290,11 +292,17 @@ impl Rebuild<'_> {
         hash: FrameHash,
     ) -> Result<(), RebuildError> {
         let (mut accounts, mut ledgers) = (HashSet::new(), HashSet::<LedgerId>::new());
+        // What metadata was before a record replaced it for the first time: that record writes the rest again.
+        let mut digests_before: HashMap<AccountId, u64> = HashMap::new();
         self.each_record(before.next(), &mut |_, record| {
             for event in &record.events {
                 match event {
                     Event::LedgerCreated(ledger) => drop(ledgers.insert(ledger.id)),
                     Event::AccountCreated(created) => drop(accounts.insert(created.id)),
+                    Event::MetadataReplaced(replaced) => {
+                        let account = record.accounts[replaced.account as usize].id;
+                        digests_before.entry(account).or_insert(replaced.digest_before);
+                    }
                     _ => {}
                 }
             }
@@ -307,8 +315,10 @@ impl Rebuild<'_> {
             }
         }
         for account in state.accounts().filter(|account| !accounts.contains(&account.id)) {
+            let metadata_digest = digests_before.get(&account.id).copied();
+            let metadata_digest = metadata_digest.unwrap_or(account.metadata_digest);
             batch.push_account(StoredAccount {
-                account: account.clone(),
+                account: Account { metadata_digest, ..account.clone() },
                 metadata: None,
                 external_id: None,
                 seq: before,
@@ -318,7 +328,8 @@ impl Rebuild<'_> {
                 batch = StoreBatch::new(JournalSeq::NONE);
             }
         }
-        batch.set_upto(before, Timestamp(0));
+        // Nothing that is lost is later.
+        batch.set_upto(before, self.end.timestamp);
         batch.set_frame_hash(*hash.as_bytes());
         Ok(self.store.apply(&batch).await?)
     }

@@ -1,6 +1,6 @@
 //! Verifying a stopped data directory: checksums, chain, replay, conservation, snapshot, index and store against each other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
 use florin_engine::{
@@ -16,7 +16,7 @@ use florin_persistence::snapshot::SnapshotHeader;
 use florin_persistence::snapshot::files::{self, SnapshotFileError};
 use florin_persistence::store::{
     AccountFilter, Checkpoint, Order, PAGE_ROWS_MAX, PageRequest, PostgresOptions, Store,
-    StoreError, TimeRange, TransferFilter,
+    StoreError, TableSums, TimeRange, TransferFilter,
 };
 
 use crate::commit::chain;
@@ -85,7 +85,7 @@ pub enum VerifyError {
 }
 
 /// Verifies the stopped data directory at `path`: checksums, hash chain, replay, conservation, the snapshot and the index against
-/// the journal, and the store against it at the position up to which it was filled: the embedded one, or `postgres`. A late store is
+/// the journal, and all that the store tells against it at the position up to which it was filled: the embedded one, or `postgres`. A late store is
 /// no fault.
 ///
 /// # Errors
@@ -135,6 +135,7 @@ pub async fn verify(
         checkpoint_hash: None,
         at_checkpoint: None,
         sums: TransferSums::default(),
+        tables: TableSums::default(),
     };
     let summary = verify_journal(
         &**directory.disk(),
@@ -168,6 +169,8 @@ struct Walk {
     at_checkpoint: Option<(HashMap<AccountId, Compared>, Vec<LedgerState>)>,
     /// The transfers of each record up to the checkpoint.
     sums: TransferSums,
+    /// What these records put into other tables.
+    tables: TableSums,
 }
 
 impl Walk {
@@ -180,6 +183,9 @@ impl Walk {
             self.check_index(JournalSeq(seq), &record)?;
             if seq <= self.checkpoint.seq.0 {
                 self.sums.add(JournalSeq(seq), &record);
+                let keyed = record.key.is_some().then_some(bytes);
+                let added = self.tables.add(JournalSeq(seq), record, keyed);
+                added.map_err(|error| different(error.to_string()))?;
             }
         }
         let last = JournalSeq(frame.last_seq());
@@ -251,7 +257,12 @@ impl Walk {
             compare_accounts(store, accounts, self.checkpoint.history_from).await?;
             compare_ledgers(store, ledgers).await?;
         }
-        self.sums.compare(store).await
+        let transfers = self.sums.compare(store).await?;
+        if let Some((first, last)) = self.sums.stretch {
+            let stored = store.export().await?.sums(first, last).await?;
+            stored.difference(&self.tables).map_or(Ok(()), |text| Err(different(text)))?;
+        }
+        Ok(transfers)
     }
 }
 
@@ -260,10 +271,34 @@ impl Walk {
 pub(crate) struct TransferSums {
     /// The first and the last record looked at.
     stretch: Option<(JournalSeq, JournalSeq)>,
-    /// The earliest transfer: an imported one may be far back.
+    /// The first transfer: they stand in the order of their times, imported ones too.
     from: Option<Timestamp>,
-    /// For each record with transfers: how many, and the sum of their digests.
-    sums: BTreeMap<JournalSeq, (u64, u64)>,
+    /// Those of each record with transfers, in order: 24 bytes for each.
+    sums: Vec<RecordSum>,
+}
+
+/// The transfers of a record: how many, and the sum of their digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RecordSum {
+    seq: JournalSeq,
+    transfers: u64,
+    digests: u64,
+}
+
+impl RecordSum {
+    fn of(seq: JournalSeq, transfer: &Transfer) -> RecordSum {
+        RecordSum { seq, transfers: 1, digests: mark(transfer) }
+    }
+
+    /// Adds a transfer of the same record to the last sum; false where it begins another one.
+    fn add(&mut self, seq: JournalSeq, transfer: &Transfer) -> bool {
+        let is_same = self.seq == seq;
+        if is_same {
+            self.transfers += 1;
+            self.digests = self.digests.wrapping_add(mark(transfer));
+        }
+        is_same
+    }
 }
 
 impl TransferSums {
@@ -273,47 +308,59 @@ impl TransferSums {
         self.stretch = Some((first, seq));
         for event in &record.events {
             let Event::TransferPosted(TransferPosted { transfer, .. }) = event else { continue };
-            let earliest =
-                self.from.map_or(transfer.timestamp, |from| from.min(transfer.timestamp));
-            self.from = Some(earliest);
-            add_mark(&mut self.sums, seq, transfer);
+            self.from.get_or_insert(transfer.timestamp);
+            if !self.sums.last_mut().is_some_and(|sum| sum.add(seq, transfer)) {
+                self.sums.push(RecordSum::of(seq, transfer));
+            }
         }
     }
 
-    /// Compares the store's transfers of the same stretch. Returns how many there are.
+    /// Compares the store's transfers of the same stretch, in order. Returns how many there are.
     pub(crate) async fn compare(&self, store: &Store) -> Result<u64, VerifyError> {
         let Some((first, last)) = self.stretch else { return Ok(0) };
         let time = TimeRange { from: self.from, to: None };
         let filter = TransferFilter { time, ..TransferFilter::default() };
-        let mut stored = BTreeMap::new();
+        let mut expected = self.sums.iter().copied();
+        let mut stored: Option<RecordSum> = None;
         let mut compared = 0;
         let mut page = pages();
         loop {
             let rows = store.transfers(&filter, &page).await?;
             for row in rows.data.iter().filter(|row| first <= row.seq && row.seq <= last) {
-                add_mark(&mut stored, row.seq, &row.transfer);
                 compared += 1;
+                if !stored.as_mut().is_some_and(|sum| sum.add(row.seq, &row.transfer)) {
+                    let begun = RecordSum::of(row.seq, &row.transfer);
+                    if let Some(whole) = stored.replace(begun) {
+                        check_record(Some(whole), expected.next())?;
+                    }
+                }
             }
             match rows.next {
                 Some(cursor) => page.cursor = Some(cursor),
                 None => break,
             }
         }
-        let differs = |seq: &&JournalSeq| stored.get(*seq) != self.sums.get(*seq);
-        match stored.keys().chain(self.sums.keys()).filter(differs).min() {
-            None => Ok(compared),
-            Some(seq) => Err(different(format!(
-                "the transfers of record {} are not the same in the store and the journal",
-                seq.0
-            ))),
+        if stored.is_some() {
+            check_record(stored, expected.next())?;
         }
+        check_record(None, expected.next())?;
+        Ok(compared)
     }
 }
 
-fn add_mark(sums: &mut BTreeMap<JournalSeq, (u64, u64)>, seq: JournalSeq, transfer: &Transfer) {
-    let (count, sum) = sums.entry(seq).or_default();
-    *count += 1;
-    *sum = sum.wrapping_add(mark(transfer));
+fn check_record(
+    stored: Option<RecordSum>,
+    journaled: Option<RecordSum>,
+) -> Result<(), VerifyError> {
+    if stored == journaled {
+        return Ok(());
+    }
+    // The earlier one is missing on the other side.
+    let seq = stored.into_iter().chain(journaled).map(|sum| sum.seq).min();
+    Err(different(format!(
+        "the transfers of record {} are not the same in the store and the journal",
+        seq.unwrap_or_default().0
+    )))
 }
 
 /// What a transfer is, and when it was decided, in one number.

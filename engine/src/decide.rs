@@ -16,6 +16,7 @@ mod transfers;
 use std::fmt;
 
 use self::import::Import;
+use crate::account::{Account, AccountAfter};
 use crate::amount::{Amount, AmountTextError};
 use crate::asking::Asked;
 use crate::command::Command;
@@ -23,8 +24,8 @@ use crate::decided::{Decided, DecidedBefore, DecidedKind};
 use crate::ids::{Timestamp, TransferId};
 use crate::moments::Newest;
 use crate::record::{
-    CommandKey, Decision, Event, IdBurned, ItemOutcome, KeyRule, KeyUse, Record, Rehearsed,
-    TransferPosted, Verdict,
+    CommandKey, Decision, Event, IdBurned, ItemOutcome, KeyRule, KeyUse, MetadataReplaced,
+    OverdraftLimitChanged, Record, Rehearsed, TransferPosted, Verdict,
 };
 use crate::rejection::Rejection;
 use crate::state::State;
@@ -157,9 +158,10 @@ impl State {
             let events = deciding.events.clone();
             Record { timestamp, asked, events, accounts, ledgers, key: None }
         });
+        let account = record.as_ref().and_then(|record| self.changed_account(record));
         self.roll_back(&mut deciding, begin);
         let Deciding { exceptions, asked, .. } = deciding;
-        Ok(Rehearsed(Decision { timestamp, items, exceptions, asked, record }))
+        Ok(Rehearsed(Decision { timestamp, items, exceptions, asked, record, account }))
     }
 
     fn begin_deciding(&mut self, command: &Command, now: Timestamp) -> Deciding {
@@ -241,7 +243,20 @@ impl State {
                 key.map(|CommandKey { key, .. }| KeyUse { key, exceptions: exceptions.clone() });
             Record { timestamp, asked, events, accounts, ledgers, key }
         });
-        Decision { timestamp, items, exceptions, asked: differing, record }
+        let account = record.as_ref().and_then(|record| self.changed_account(record));
+        Decision { timestamp, items, exceptions, asked: differing, record, account }
+    }
+
+    /// The account that a command changed which is about nothing else.
+    fn changed_account(&self, record: &Record) -> Option<Box<Account>> {
+        let (Event::OverdraftLimitChanged(OverdraftLimitChanged { account, .. })
+        | Event::MetadataReplaced(MetadataReplaced { account, .. })) = record.events.first()?
+        else {
+            return None;
+        };
+        let AccountAfter { id, version, .. } = record.accounts[*account as usize];
+        // In a rehearsal only the record has the version after.
+        self.account(id).map(|account| Box::new(Account { version, ..account.clone() }))
     }
 
     // --- chains --------------------------------------------------------------------------------------------------------

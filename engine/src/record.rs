@@ -1,6 +1,6 @@
 //! What was decided: the events of one command, complete enough to replay it, to store it and to answer it again.
 
-use crate::account::{AccountAfter, AccountFlags};
+use crate::account::{Account, AccountAfter, AccountFlags};
 use crate::amount::Amount;
 use crate::asking::Asked;
 use crate::command::Command;
@@ -251,6 +251,8 @@ pub struct Decision {
     pub asked: Vec<(u32, Asked)>,
     /// What to journal; `None` where nothing happened.
     pub record: Option<Record>,
+    /// The account that the command changed beside transfers, as it is after it: more than the record tells of it.
+    pub account: Option<Box<Account>>,
 }
 
 impl Record {

@@ -30,6 +30,7 @@ mod rows;
 mod span;
 mod sqlite;
 mod statement;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -54,8 +55,9 @@ pub use self::rows::{
 };
 use self::sqlite::{Sizes, Sqlite};
 pub use self::statement::{
-    MOVES_MAX, Moment, Movement, Posted, Statement, StatementCursor, StatementRequest,
+    MOVES_MAX, Moment, Movement, Posted, PostedAt, Statement, StatementCursor, StatementRequest,
 };
+pub use self::sums::TableSums;
 
 /// Of many ids that are looked up, so many go into one statement.
 const IDS_AT_ONCE: usize = 512;
@@ -327,12 +329,13 @@ impl Store {
     /// What was posted on an account at a moment; none for an account that is not there.
     ///
     /// # Errors
-    /// [`StoreError::OutOfReach`] where more than [`MOVES_MAX`] transfers would have to be looked through; the database is away or damaged.
+    /// [`StoreError::OutOfReach`] where more than [`MOVES_MAX`] transfers would have to be looked through; [`StoreError::HistoryLost`] where it rests on
+    /// what was lost with an earlier store; the database is away or damaged.
     pub async fn posted_at(
         &self,
         account: AccountId,
         moment: Moment,
-    ) -> Result<AsOf<Option<Posted>>, StoreError> {
+    ) -> Result<AsOf<Option<PostedAt>>, StoreError> {
         match &self.database {
             Database::Sqlite(sqlite) => Box::pin(sqlite.posted_at(account, moment)).await,
             Database::Postgres(postgres) => Box::pin(postgres.posted_at(account, moment)).await,
@@ -342,7 +345,8 @@ impl Store {
     /// A page of an account's statement; none of an account that is not there.
     ///
     /// # Errors
-    /// The cursor is not one of this statement, [`StoreError::OutOfReach`] where its opening or closing is, or the database is away or damaged.
+    /// The cursor is not one of this statement, [`StoreError::OutOfReach`] or [`StoreError::HistoryLost`] where its opening or closing is, or the database is
+    /// away or damaged.
     pub async fn statement(
         &self,
         request: &StatementRequest,

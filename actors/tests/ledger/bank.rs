@@ -1,6 +1,7 @@
 //! A ledger in a temporary directory, spoken to in few words.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use florin_actors::{Answer, Florin, Options, SubmitError};
 use florin_engine::{
@@ -8,6 +9,8 @@ use florin_engine::{
     ItemOutcome, TransferId,
 };
 use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct TestBank {
     pub(crate) florin: Florin,
@@ -43,6 +46,28 @@ impl TestBank {
         self.florin.stop().await;
         let florin = Florin::open(change(options(self.path()))).unwrap();
         TestBank { florin, directory: self.directory }
+    }
+
+    /// Waits until the store has everything.
+    pub(crate) async fn everything_stored(&self) {
+        let durable = self.florin.positions().durable;
+        assert!(self.florin.wait_stored(durable, PATIENCE).await);
+    }
+
+    /// Moves money from account 1 to 2 until the journal's first segment is gone.
+    pub(crate) async fn fill_until_a_segment_goes(&self) {
+        let oldest = self.path().join("journal").join("00000000000000000001.seg");
+        let mut next = 1_000_000;
+        let deadline = Instant::now() + 4 * PATIENCE;
+        while oldest.exists() {
+            assert!(Instant::now() < deadline, "no segment was ever removed");
+            for _ in 0..20 {
+                let transfers = (next..next + 200).map(|id| transfer(id, 1, 2, "0.01")).collect();
+                assert_eq!(self.batch(transfers, None).await.unwrap().exceptions, []);
+                next += 200;
+            }
+            self.everything_stored().await;
+        }
     }
 
     /// Accounts 1 to `count`, of which the last can not be overdrawn.

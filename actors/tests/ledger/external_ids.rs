@@ -1,7 +1,5 @@
 //! External ids and reversals, told by the owner whether journal or store has them, after a restart too.
 
-use std::time::{Duration, Instant};
-
 use florin_actors::{
     FoundAccount, FoundTransaction, FoundTransfer, Options, SubmitError, WriteBehind, verify,
 };
@@ -11,8 +9,6 @@ use florin_engine::{
 };
 
 use crate::bank::{TestBank, transfer};
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn named(text: &str) -> ExternalId {
     ExternalId::try_new(text).unwrap()
@@ -75,11 +71,6 @@ async fn replace_metadata(bank: &TestBank, text: &str, json: Option<&str>) {
     done(bank, Command::ReplaceMetadata(ReplaceMetadata { account_id, metadata })).await;
 }
 
-async fn everything_stored(bank: &TestBank) {
-    let durable = bank.florin.positions().durable;
-    assert!(bank.florin.wait_stored(durable, PATIENCE).await);
-}
-
 #[tokio::test]
 async fn an_account_keeps_its_external_id_whatever_becomes_of_its_metadata() {
     let mut bank = paused();
@@ -118,7 +109,7 @@ async fn an_account_keeps_its_external_id_whatever_becomes_of_its_metadata() {
             bank = bank.restart().await;
         }
         if round == 1 {
-            everything_stored(&bank).await;
+            bank.everything_stored().await;
         }
     }
     bank.florin.stop().await;
@@ -153,7 +144,7 @@ async fn what_reversed_a_transfer_is_told_at_once_and_for_ever() {
             bank = bank.restart().await;
         }
         if round == 1 {
-            everything_stored(&bank).await;
+            bank.everything_stored().await;
         }
     }
     // The store had the transfer before it was reversed.
@@ -210,7 +201,7 @@ async fn the_legs_of_a_reversed_transaction_tell_their_reversals() {
             bank = bank.restart().await;
         }
         if round == 1 {
-            everything_stored(&bank).await;
+            bank.everything_stored().await;
         }
     }
     bank.florin.stop().await;
@@ -229,18 +220,7 @@ async fn external_ids_go_through_snapshots_when_their_segments_are_gone() {
     done(&bank, Command::CreateAccounts(vec![alice])).await;
     bank.accounts(2).await;
     done(&bank, Command::CreateTransfers(vec![named_transfer("first", 1, 2, "1")])).await;
-    let oldest = bank.path().join("journal").join("00000000000000000001.seg");
-    let mut next = 1;
-    let deadline = Instant::now() + 4 * PATIENCE;
-    while oldest.exists() {
-        assert!(Instant::now() < deadline, "no segment was ever removed");
-        for _ in 0..20 {
-            let transfers = (next..next + 200).map(|id| transfer(id, 1, 2, "0.01")).collect();
-            assert_eq!(bank.batch(transfers, None).await.unwrap().exceptions, []);
-            next += 200;
-        }
-        everything_stored(&bank).await;
-    }
+    bank.fill_until_a_segment_goes().await;
     for _ in 0..2 {
         let found = found_account(&bank, "alice").await;
         assert_eq!(text(found.external_id.as_ref()), Some("alice"));
@@ -249,6 +229,38 @@ async fn external_ids_go_through_snapshots_when_their_segments_are_gone() {
         assert_eq!(text(first.transfer.external_id.as_ref()), Some("first"));
         bank = bank.restart().await;
     }
+    bank.florin.stop().await;
+    verify(&bank.path(), None).await.unwrap();
+}
+
+#[tokio::test]
+async fn new_metadata_is_shown_at_once_though_the_record_of_the_external_id_is_gone() {
+    let mut bank = TestBank::open();
+    let external_id = named("alice");
+    let id = AccountId(external_id.id());
+    let alice = CreateAccount {
+        metadata: Some(Metadata::new("{\"v\":1}".into(), b"{\"v\":1}")),
+        external_id: Some(external_id),
+        ..CreateAccount::new(id)
+    };
+    done(&bank, Command::CreateAccounts(vec![alice])).await;
+    bank.accounts(2).await;
+    bank.fill_until_a_segment_goes().await;
+    let paused = |options| Options { write_behind: WriteBehind::Paused, ..options };
+    bank = bank.restart_with(paused).await;
+    for json in [Some("{\"v\":2}"), None, Some("{\"v\":3}")] {
+        replace_metadata(&bank, "alice", json).await;
+        let alone = found_account(&bank, "alice").await;
+        let among = bank.florin.accounts(&[id]).await.unwrap().value.remove(0).unwrap();
+        for found in [alone, among] {
+            assert_eq!(found.metadata.as_deref(), json);
+            assert_eq!(text(found.external_id.as_ref()), Some("alice"));
+        }
+    }
+    bank = bank.restart().await;
+    bank.everything_stored().await;
+    let stored = found_account(&bank, "alice").await;
+    assert_eq!(stored.metadata.as_deref(), Some("{\"v\":3}"));
     bank.florin.stop().await;
     verify(&bank.path(), None).await.unwrap();
 }

@@ -8,3 +8,4 @@ mod external_ids;
 mod faults;
 mod flow;
 mod keys;
+mod rebuild;

@@ -10,8 +10,8 @@ use actix_web::http::StatusCode;
 use florin_actors::{Answer, FoundAccount, FoundTransaction, FoundTransfer, Replay};
 use florin_engine::{
     Account, AccountAfter, AccountId, CreateLedger, Event, ItemOutcome, JournalSeq, LedgerId,
-    OpenAccount, Record, Rejection, Scale, Settlement, Timestamp, TransferId, TransferPosted,
-    TransferStatus, WHOLE_TRANSACTION,
+    MetadataReplaced, OpenAccount, Record, Rejection, Scale, Settlement, Timestamp, TransferId,
+    TransferPosted, TransferStatus, WHOLE_TRANSACTION,
 };
 
 use super::error::{ApiError, Refusal, ledger_of};
@@ -178,7 +178,8 @@ impl Answers<'_> {
         }
     }
 
-    /// The answer to what changed an account that was found `before`: as the command left it, and again the same.
+    /// The answer to what changed an account that was found `before`: as the command left it, and again the same. Of the first answer nothing has to be
+    /// asked of the store.
     pub(crate) async fn changed_account(
         self,
         id: AccountId,
@@ -192,50 +193,54 @@ impl Answers<'_> {
             }
             Some(_) => return Err(broken("a change that exists")),
         };
-        let found = match before {
-            Some(found) => Some(found),
-            // It was created in between.
-            None => self.ledger.account(id, None).await?.value,
-        };
-        let FoundAccount { account, metadata, external_id } =
-            found.ok_or_else(|| broken("a changed account that is not there"))?;
-        let after = record.accounts.first().ok_or_else(|| broken("no account in the record"))?;
-        let AccountAfter { flags, overdraft_limit, version, balances, .. } = *after;
-        let before_version = account.version;
-        let account = Account { flags, overdraft_limit, version, balances, ..account };
         let replaced = record.events.iter().find_map(|event| match event {
-            Event::MetadataReplaced(replaced) => {
-                Some(replaced.metadata.as_ref().map(|metadata| Arc::clone(&metadata.text)))
-            }
+            Event::MetadataReplaced(replaced) => Some(replaced),
             _ => None,
         });
-        let metadata = match replaced {
-            Some(replaced) => replaced,
-            // Nothing lies between.
-            None if before_version + 1 == version => metadata,
-            None => self.metadata_at(id, answer.seq).await?,
+        let found = match (&answer.account, before) {
+            (Some(account), Some(before))
+                if replaced.is_some() || account.metadata_seq == before.account.metadata_seq =>
+            {
+                Ok(FoundAccount { account: Account::clone(account), ..before })
+            }
+            // In between it was created, or its metadata was replaced, which the journal still has.
+            (Some(account), _) => self.ledger.in_words(Account::clone(account)).await,
+            (None, _) => self.changed_before(id, record, replaced, answer.seq).await,
         };
-        let scale = self.scale(account.ledger)?;
-        let found = FoundAccount { account, metadata, external_id };
+        let mut found = found.map_err(|error| first_outcome_away(error, id.0))?;
+        if let Some(MetadataReplaced { metadata, .. }) = replaced {
+            found.metadata = metadata.as_ref().map(|metadata| Arc::clone(&metadata.text));
+        }
+        let scale = self.scale(found.account.ledger)?;
         let shown = shown_account(&found, scale);
         Ok(Reply::json(StatusCode::OK, &shown)?.at(answer.seq).told(telling(answer)))
     }
 
-    /// The metadata that an account had just after the command at `seq`.
-    async fn metadata_at(
+    /// An account as the command at `seq` left it some time ago.
+    async fn changed_before(
         self,
         id: AccountId,
+        record: &Record,
+        replaced: Option<&MetadataReplaced>,
         seq: JournalSeq,
-    ) -> Result<Option<Arc<str>>, ApiError> {
-        match self.ledger.account(id, None).await?.value {
-            // What it has now it had then.
-            Some(FoundAccount { account, metadata: Some(metadata), .. })
-                if account.metadata_seq <= seq =>
+    ) -> Result<FoundAccount, ApiError> {
+        let found = self.ledger.account(id, None).await?.value;
+        let FoundAccount { account, metadata, external_id } =
+            found.ok_or_else(|| broken("a changed account that is not there"))?;
+        let after = record.accounts.first().ok_or_else(|| broken("no account in the record"))?;
+        let AccountAfter { flags, overdraft_limit, version, balances, .. } = *after;
+        let metadata = match account.metadata_seq {
+            // What it has now it had then, or the command itself tells.
+            at if replaced.is_some()
+                || account.version == version
+                || (at != JournalSeq::NONE && at <= seq) =>
             {
-                Ok(Some(metadata))
+                metadata
             }
-            _ => self.ledger.account_metadata_at(id, seq).await,
-        }
+            _ => self.ledger.account_metadata_at(id, seq).await?,
+        };
+        let account = Account { flags, overdraft_limit, version, balances, ..account };
+        Ok(FoundAccount { account, metadata, external_id })
     }
 
     /// The answer to one transfer: with its accounts, or as it stands if it was there before.
@@ -328,7 +333,7 @@ impl Answers<'_> {
             }
             Single::Exists => {
                 let read = Box::pin(self.ledger.transaction(id)).await;
-                let read = read.map_err(|error| first_outcome_away(error, id))?;
+                let read = read.map_err(|error| first_outcome_away(error, id.0))?;
                 let found = read.value.ok_or_else(|| broken("a transaction that is not there"))?;
                 let shown = self.found_transaction(&found)?;
                 let shown = wire::Transaction { dry_run: self.mode.mark(), ..shown };
@@ -364,7 +369,7 @@ impl Answers<'_> {
         answer: &Answer,
     ) -> Result<(FoundTransfer, JournalSeq), ApiError> {
         let read = self.ledger.transfer(id).await;
-        let read = read.map_err(|error| first_outcome_away(error, id))?;
+        let read = read.map_err(|error| first_outcome_away(error, id.0))?;
         let transfer = read.value.ok_or_else(|| broken("a transfer that is not there"))?;
         Ok((transfer, answer.seq.max(read.seq)))
     }
@@ -408,9 +413,9 @@ fn without_index(error: ApiError) -> ApiError {
 }
 
 /// The id was decided before; nothing is decided twice only because its outcome can not be shown now.
-fn first_outcome_away(error: ApiError, id: TransferId) -> ApiError {
+fn first_outcome_away(error: ApiError, id: u128) -> ApiError {
     match error {
-        ApiError::StoreAway => ApiError::HistoryAway { id: Some(id.0) },
+        ApiError::StoreAway { .. } => ApiError::HistoryAway { id: Some(id) },
         error => error,
     }
 }

@@ -201,8 +201,8 @@ codes! {
         "Nothing is decided twice. Send the same request with the same id again later.";
     /// What it was is lost.
     HistoryLost = GONE, "history_lost", Never,
-        "It was decided, but what it was stood only in a SQL store that was lost, before the position that lists name as history_from.",
-        "Nothing is decided twice, and balances are right. The operator can bring the history back from an archive of the journal or a copy of the store.";
+        "It was decided, but what it was stood only in a SQL store that was lost, before the position that lists name as history_from; or it is what an account held at a moment before there.",
+        "Nothing is decided twice, and balances are right, those at later moments too. The operator can bring the history back from an archive of the journal or a copy of the store.";
 }
 
 /// A code as its page shows it.

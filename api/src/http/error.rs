@@ -154,12 +154,12 @@ pub(crate) enum ApiError {
     /// The source does not cover `min_seq`.
     NotYet { asked: JournalSeq, reached: JournalSeq },
     /// The SQL store does not answer.
-    StoreAway,
+    StoreAway { id: Option<u128> },
     /// Too much would have to be looked through.
     OutOfReach,
     /// The first outcome can not be shown now.
     HistoryAway { id: Option<u128> },
-    /// The first outcome was lost with an earlier store.
+    /// It was lost with an earlier store.
     HistoryLost { id: Option<u128> },
 }
 
@@ -301,6 +301,18 @@ impl From<Fault> for ApiError {
 }
 
 impl ApiError {
+    /// This error, about this id where it is about one and does not say which.
+    pub(crate) fn about(self, about: u128) -> ApiError {
+        let id = Some(about);
+        match self {
+            ApiError::OutcomeUnknown { id: None } => ApiError::OutcomeUnknown { id },
+            ApiError::StoreAway { id: None } => ApiError::StoreAway { id },
+            ApiError::HistoryAway { id: None } => ApiError::HistoryAway { id },
+            ApiError::HistoryLost { id: None } => ApiError::HistoryLost { id },
+            error => error,
+        }
+    }
+
     fn named(&self) -> Named {
         Named::Here(match self {
             ApiError::MalformedJson { .. } | ApiError::BodyBrokenOff => Code::MalformedJson,
@@ -343,7 +355,7 @@ impl ApiError {
             ApiError::Stopping => Code::Stopping,
             ApiError::OutcomeUnknown { .. } => Code::OutcomeUnknown,
             ApiError::NotYet { .. } => Code::NotYet,
-            ApiError::StoreAway => Code::StoreAway,
+            ApiError::StoreAway { .. } => Code::StoreAway,
             ApiError::OutOfReach => Code::OutOfReach,
             ApiError::HistoryAway { .. } => Code::HistoryAway,
             ApiError::HistoryLost { .. } => Code::HistoryLost,
@@ -384,7 +396,9 @@ impl ApiError {
     pub(crate) fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             ApiError::StorageFull => Some(10),
-            ApiError::Stopping | ApiError::StoreAway | ApiError::HistoryAway { .. } => Some(5),
+            ApiError::Stopping | ApiError::StoreAway { .. } | ApiError::HistoryAway { .. } => {
+                Some(5)
+            }
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             ApiError::RequestInProgress => Some(1),
             _ => None,
@@ -469,6 +483,7 @@ impl ApiError {
             ApiError::LedgerNotFound { id, .. } => Some(u128::from(id.0)),
             ApiError::Rejected(refusal) => refusal.id,
             ApiError::OutcomeUnknown { id }
+            | ApiError::StoreAway { id }
             | ApiError::HistoryAway { id }
             | ApiError::HistoryLost { id } => *id,
             _ => None,

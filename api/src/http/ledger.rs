@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use florin_actors::{Florin, FoundAccount, FoundTransaction, FoundTransfer, Read, Reader, Source};
-use florin_engine::{AccountId, JournalSeq, LedgerId, Scale, TransferId};
+use florin_engine::{Account, AccountId, JournalSeq, LedgerId, Scale, TransferId};
 use florin_persistence::cache::CachedAccount;
 use florin_persistence::store::Store;
 
@@ -124,7 +124,7 @@ impl Ledger {
         match self {
             Ledger::Owner(florin) => {
                 self.until_current(min_seq).await?;
-                let found = florin.account(id).await.map_err(|error| unread(&error))?;
+                let found = florin.account(id).await.map_err(|error| unread(&error).about(id.0))?;
                 Ok((found, None))
             }
             Ledger::Reader(reader) => {
@@ -144,10 +144,16 @@ impl Ledger {
                 self.until_stored(min_seq).await?;
                 // Boxed, as few come here, and it would make the future of every read ten times as large.
                 let found = Box::pin(reader.account(id, missed)).await;
-                let found = found.map_err(|error| unlisted(&error))?;
+                let found = found.map_err(|error| unlisted(&error).about(id.0))?;
                 Ok((found, None))
             }
         }
+    }
+
+    /// An account as its owner told it, with what is said of it in words at that moment.
+    pub(crate) async fn in_words(&self, account: Account) -> Result<FoundAccount, ApiError> {
+        let florin = self.owner().ok_or(ApiError::ReadOnly)?;
+        florin.in_words(account).await.map_err(|error| unread(&error))
     }
 
     /// The metadata that an account had just after the command at `seq`. Only the owner tells.
@@ -167,8 +173,12 @@ impl Ledger {
         id: TransferId,
     ) -> Result<Read<Option<FoundTransfer>>, ApiError> {
         match self {
-            Ledger::Owner(florin) => florin.transfer(id).await.map_err(|error| unread(&error)),
-            Ledger::Reader(reader) => reader.transfer(id).await.map_err(|error| unlisted(&error)),
+            Ledger::Owner(florin) => {
+                florin.transfer(id).await.map_err(|error| unread(&error).about(id.0))
+            }
+            Ledger::Reader(reader) => {
+                reader.transfer(id).await.map_err(|error| unlisted(&error).about(id.0))
+            }
         }
     }
 
@@ -204,9 +214,11 @@ impl Ledger {
         id: TransferId,
     ) -> Result<Read<Option<FoundTransaction>>, ApiError> {
         match self {
-            Ledger::Owner(florin) => florin.transaction(id).await.map_err(|error| unread(&error)),
+            Ledger::Owner(florin) => {
+                florin.transaction(id).await.map_err(|error| unread(&error).about(id.0))
+            }
             Ledger::Reader(reader) => {
-                reader.transaction(id).await.map_err(|error| unlisted(&error))
+                reader.transaction(id).await.map_err(|error| unlisted(&error).about(id.0))
             }
         }
     }

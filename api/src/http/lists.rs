@@ -54,9 +54,10 @@ pub(crate) fn unlisted(error: &StoreError) -> ApiError {
             ApiError::InvalidParameter(Fault::new("cursor", fault.code, fault.detail))
         }
         (StoreErrorKind::OutOfReach, _) => ApiError::OutOfReach,
+        (StoreErrorKind::HistoryLost, _) => ApiError::HistoryLost { id: None },
         (StoreErrorKind::Passing, _) => {
             tracing::warn!(%error, source = ?error.source(), "the store does not answer");
-            ApiError::StoreAway
+            ApiError::StoreAway { id: None }
         }
         (StoreErrorKind::Permanent | StoreErrorKind::Fenced | StoreErrorKind::BadCursor, _) => {
             tracing::error!(%error, source = ?error.source(), "the store can not answer");

@@ -338,7 +338,14 @@ const BY_ID: [&str; 4] =
 
 /// Whether a read looks for what can be lost with a store.
 fn can_be_lost(path: &str) -> bool {
-    ["/v1/transfers/{id}", "/v1/transactions/{id}", "/v1/transfers/lookup"].contains(&path)
+    [
+        "/v1/transfers/{id}",
+        "/v1/transactions/{id}",
+        "/v1/transfers/lookup",
+        "/v1/accounts/{id}/balance",
+        "/v1/accounts/{id}/statement",
+    ]
+    .contains(&path)
 }
 
 /// Says of a command that can be tried what is answered then.

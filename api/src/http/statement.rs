@@ -26,7 +26,8 @@ const CSV_LINES_MAX: u64 = 10_000;
 ///
 /// By the time of decision (`at`) or of effect (`effective_at`), for accounts with and without the flag `history`. The answer is 422 `out_of_reach` where more
 /// than 100,000 transfers would have to be looked through: for `at`, since that moment and also before it, of an account without `history`; for
-/// `effective_at`, of the account.
+/// `effective_at`, of the account. Where transfers of the account were lost with an earlier store, it is 410 `history_lost` for an `at` before the first transfer
+/// that is left, and for any `effective_at`.
 #[utoipa::path(
     get,
     path = "/v1/accounts/{id}/balance",
@@ -60,12 +61,10 @@ pub(crate) async fn balance(exchange: &mut Exchange) -> Result<Reply, ApiError> 
     let ledger = &exchange.state.ledger;
     ledger.until_stored(min_seq).await?;
     let found = ledger.store().posted_at(account.id, moment).await;
-    let found = found.map_err(|error| unlisted(&error))?;
+    let found = found.map_err(|error| unlisted(&error).about(account.id.0))?;
     ledger.seen(found.as_of, std::iter::once(account.ledger)).await?;
     let scale = exchange.answers().scale(account.ledger)?;
-    // An account that the store does not have yet has no transfers there.
-    let posted = found.value.unwrap_or_default();
-    let shown = wire::BalanceAtMoment::of(&account, moment, &posted, found.as_of, scale);
+    let shown = wire::BalanceAtMoment::of(&account, moment, &found, scale);
     Ok(Reply::json(StatusCode::OK, &shown)?.at(found.as_of).sourced(Source::Store))
 }
 
@@ -81,7 +80,9 @@ enum Format {
 /// The opening balance, each transfer that moved posted money with the balance after it, and the closing balance: opening and all changes together are the
 /// closing, on whichever page. The first page settles where the statement ends; what is decided later is not in it. As JSON up to 1,000 lines a page; as CSV
 /// (`format=csv`, or an `Accept` that prefers `text/csv`) up to 10,000, and the header `Link` leads to the next page. The answer is 422 `out_of_reach` where opening or closing would
-/// take looking through more than 100,000 transfers of an account without the flag `history`.
+/// take looking through more than 100,000 transfers of an account without the flag `history`. Where transfers of the account were lost with an earlier store, a
+/// statement without `from` begins with the first transfer that is left, and for a `from` or `to` before it the answer is 410 `history_lost`; `history_from` then
+/// stands on each page, and as CSV in a last column.
 #[utoipa::path(
     get,
     path = "/v1/accounts/{id}/statement",
@@ -153,7 +154,8 @@ async fn page(
     request: &StatementRequest,
 ) -> Result<(Statement, Scale), ApiError> {
     let ledger = &exchange.state.ledger;
-    let found = ledger.store().statement(request).await.map_err(|error| unlisted(&error))?;
+    let found = ledger.store().statement(request).await;
+    let found = found.map_err(|error| unlisted(&error).about(account.id.0))?;
     ledger.seen(found.as_of, std::iter::once(account.ledger)).await?;
     let scale = exchange.answers().scale(account.ledger)?;
     let empty = || Statement::empty(found.as_of);
@@ -171,7 +173,7 @@ async fn csv(
     let is_first = request.cursor.is_none();
     request.limit = limit.min(PAGE_ROWS_MAX);
     let (mut found, scale) = page(exchange, account, &request).await?;
-    let mut text = wire::CsvText::begin(account, scale);
+    let mut text = wire::CsvText::begin(account, found.history_from, scale);
     let kind = if is_first { "opening" } else { "brought_forward" };
     text.balance(kind, request.time.from.filter(|_| is_first), &found.before);
     let mut left = limit;

@@ -125,7 +125,7 @@ fn refused(error: &SubmitError, subject: Subject) -> ApiError {
     }
 }
 
-/// Tells why a read by id has no answer.
+/// Tells why a read by id has no answer; [`ApiError::about`] adds which.
 pub(crate) fn unread(error: &ReadError) -> ApiError {
     match error {
         ReadError::Overloaded => ApiError::Overloaded,
@@ -134,7 +134,7 @@ pub(crate) fn unread(error: &ReadError) -> ApiError {
         ReadError::Failed => ApiError::OutcomeUnknown { id: None },
         ReadError::HistoryAway(reason) => {
             tracing::warn!(%reason, "history can not be read now");
-            ApiError::StoreAway
+            ApiError::StoreAway { id: None }
         }
         ReadError::HistoryLost(_) => ApiError::HistoryLost { id: None },
     }

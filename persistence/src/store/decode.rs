@@ -128,6 +128,16 @@ pub(super) fn expired(mut columns: impl Columns) -> Result<SettlementRow, StoreE
     })
 }
 
+/// A row of any kind.
+pub(super) fn settled(mut columns: impl Columns) -> Result<SettlementRow, StoreError> {
+    Ok(SettlementRow {
+        pending_id: TransferId(columns.id("pending_id")?),
+        settlement: settlement(columns.u64("kind")?)?,
+        timestamp: Timestamp(columns.u64("timestamp")?),
+        seq: JournalSeq(columns.u64("seq")?),
+    })
+}
+
 fn references(columns: &mut impl Columns) -> Result<(u128, u64, u32), StoreError> {
     let user_data_128 = columns.reference(128, "user_data_128")?;
     let user_data_64 = columns.reference(64, "user_data_64")?;

@@ -131,6 +131,12 @@ pub enum StoreError {
         "the account has too many transfers on either side of that moment to tell what it held"
     )]
     OutOfReach,
+    /// It rests on transfers that were lost with an earlier store.
+    #[error("it rests on transfers that were lost with an earlier store; history begins at journal position {}", .history_from.0)]
+    HistoryLost {
+        /// See [`super::Checkpoint::history_from`].
+        history_from: JournalSeq,
+    },
     /// The cursor can not be used for this list.
     #[error(transparent)]
     Cursor(#[from] CursorError),
@@ -149,6 +155,8 @@ pub enum StoreErrorKind {
     BadCursor,
     /// Tell the client: it asks for too much.
     OutOfReach,
+    /// Tell the client: it asks for what was lost.
+    HistoryLost,
 }
 
 impl StoreError {
@@ -175,6 +183,7 @@ impl StoreError {
             StoreError::Fenced { .. } => StoreErrorKind::Fenced,
             StoreError::Cursor(_) => StoreErrorKind::BadCursor,
             StoreError::OutOfReach => StoreErrorKind::OutOfReach,
+            StoreError::HistoryLost { .. } => StoreErrorKind::HistoryLost,
         }
     }
 }

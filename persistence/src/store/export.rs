@@ -12,6 +12,7 @@ use super::error::StoreError;
 use super::postgres::PostgresExport;
 use super::rows::{BalanceAt, Checkpoint, StoredAccount, StoredLedger, StoredTransfer};
 use super::sqlite::SqliteExport;
+use super::sums::TableSums;
 
 /// So many rows of a table are read at a time; few in tests, so that chunks end everywhere.
 pub(super) const CHUNK_ROWS: i64 = if cfg!(test) { 7 } else { 8192 };
@@ -165,6 +166,37 @@ impl Export {
         }
     }
 
+    /// Sums up the rows of the positions `first` to `last` in the tables that no list tells whole, instead of giving any.
+    ///
+    /// # Errors
+    /// The database is away or damaged.
+    pub async fn sums(
+        mut self,
+        first: JournalSeq,
+        last: JournalSeq,
+    ) -> Result<TableSums, StoreError> {
+        let mut sums = TableSums::default();
+        let within = |seq: JournalSeq| first <= seq && seq <= last;
+        while let Some(rows) = some(self.tables.settlements().await?) {
+            rows.iter().filter(|row| within(row.seq)).for_each(|row| sums.settlement(row));
+        }
+        while let Some(rows) = some(self.tables.transactions().await?) {
+            rows.iter().filter(|row| within(row.seq)).for_each(|row| sums.transaction(row));
+        }
+        while let Some(rows) = some(self.tables.history().await?) {
+            rows.iter().filter(|row| within(row.seq)).for_each(|row| sums.moment(row));
+        }
+        while let Some(rows) = some(self.tables.replaced_metadata().await?) {
+            rows.iter().filter(|row| within(row.seq)).for_each(|row| sums.replaced_metadata(row));
+        }
+        while let Some(rows) = some(self.tables.keyed().await?) {
+            let within = rows.iter().filter(|(seq, _)| within(*seq));
+            within.for_each(|(seq, record)| sums.keyed(*seq, record));
+        }
+        self.tables.end().await?;
+        Ok(sums)
+    }
+
     async fn push_moves(&mut self, batch: &mut StoreBatch) -> Result<(), StoreError> {
         let transfer = |row: &StoredTransfer| row.transfer.timestamp.0;
         let transaction = |row: &TransactionRow| row.transaction.timestamp.0;
@@ -217,6 +249,11 @@ impl Export {
     }
 }
 
+/// A chunk, unless it is the empty one at the end.
+fn some<T>(rows: Vec<T>) -> Option<Vec<T>> {
+    (!rows.is_empty()).then_some(rows)
+}
+
 /// Asks whichever database it is.
 macro_rules! tables {
     ($($name:ident -> $row:ty),* $(,)?) => {
@@ -238,6 +275,7 @@ tables! {
     transfers -> Vec<StoredTransfer>,
     transactions -> Vec<TransactionRow>,
     expired -> Vec<SettlementRow>,
+    settlements -> Vec<SettlementRow>,
     history -> Vec<BalanceAt>,
     keyed -> Vec<(JournalSeq, Box<[u8]>)>,
     end -> (),

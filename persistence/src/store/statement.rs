@@ -3,6 +3,7 @@
 //! Transfers stand in the order of their times, a new one always behind all others, and never change. So what was posted before a moment follows from
 //! what is posted now and what has moved since, both of one snapshot. That is looked through up to [`MOVES_MAX`] transfers; where more have moved since, the
 //! account's history tells (flag `history`), or the transfers before that moment, if those are not more. What is out of reach of all three is refused.
+//! So is what rests on transfers that were lost with an earlier store: a moment before the first one that is left, and any by time of effect.
 //!
 //! A statement ends where its first page found its end: with the last transfer of its range that was there. What arrives later is behind it. So its
 //! opening and closing are found once, and the cursor carries them, with what stood after the last line that was shown.
@@ -132,6 +133,15 @@ impl Movement {
     }
 }
 
+/// What was posted on an account at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PostedAt {
+    /// What was posted.
+    pub posted: Posted,
+    /// See [`Checkpoint::history_from`].
+    pub history_from: JournalSeq,
+}
+
 /// Which moment, by which clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
@@ -203,6 +213,8 @@ pub(super) trait Moves {
         order: Order,
         rows: usize,
     ) -> Result<Vec<Movement>, StoreError>;
+    /// When the first transfer was decided that is here, of any account.
+    async fn first_transfer(&mut self) -> Result<Option<Timestamp>, StoreError>;
     /// The account's history at a moment, where it has one.
     async fn history_at(
         &mut self,
@@ -216,10 +228,15 @@ pub(super) async fn posted_at(
     moves: &mut impl Moves,
     account: AccountId,
     moment: Moment,
-) -> Result<Option<Posted>, StoreError> {
+) -> Result<Option<PostedAt>, StoreError> {
     let Some(stored) = moves.account(account).await? else { return Ok(None) };
+    let history_from = moves.checkpoint().history_from;
+    let begin = begin_of_history(moves, &stored).await?;
     let posted = match moment {
+        Moment::DecidedAt(at) if at.0.saturating_add(1) < begin => Err(lost(history_from))?,
         Moment::DecidedAt(at) => posted_before(moves, &stored, at.0.saturating_add(1)).await?,
+        // What was lost can have taken effect at any time.
+        Moment::EffectiveAt(_) if begin > 0 => Err(lost(history_from))?,
         Moment::EffectiveAt(at) => {
             let all = moves.moves(account, Span::ALL, Order::OldestFirst, MOVES_MAX + 1).await?;
             if all.len() > MOVES_MAX {
@@ -231,7 +248,26 @@ pub(super) async fn posted_at(
             take_back(Posted::of(&stored.account.balances), later)?
         }
     };
-    Ok(Some(posted))
+    Ok(Some(PostedAt { posted, history_from }))
+}
+
+/// The moment from which on all transfers of the account are here: 0, unless some were lost with an earlier store.
+async fn begin_of_history(
+    moves: &mut impl Moves,
+    stored: &StoredAccount,
+) -> Result<u64, StoreError> {
+    let checkpoint = moves.checkpoint();
+    // What was created later has all of its transfers.
+    if stored.seq >= checkpoint.history_from || checkpoint.history_from <= JournalSeq::FIRST {
+        return Ok(0);
+    }
+    // Transfers stand in the order of their times, so all that were lost are earlier.
+    let first = moves.first_transfer().await?;
+    Ok(first.unwrap_or(checkpoint.timestamp.plus(1)).0)
+}
+
+fn lost(history_from: JournalSeq) -> StoreError {
+    StoreError::HistoryLost { history_from }
 }
 
 fn take_back<'m>(
@@ -268,7 +304,7 @@ async fn posted_before(
     }
     let until = Span::ALL.within(0, moment.saturating_sub(1));
     let before = moves.moves(id, until, oldest, MOVES_MAX + 1).await?;
-    if before.len() > MOVES_MAX || moves.checkpoint().history_from > JournalSeq::FIRST {
+    if before.len() > MOVES_MAX || begin_of_history(moves, stored).await? > 0 {
         return Err(StoreError::OutOfReach);
     }
     let mut posted = before.iter().filter(|movement| movement.is_posted);
@@ -291,13 +327,17 @@ pub(super) async fn statement(
         Some(cursor) => *cursor,
         None => {
             let Some(stored) = moves.account(*account).await? else { return Ok(None) };
-            let from = time.from.map_or(0, |from| from.0);
+            let begin = begin_of_history(moves, &stored).await?;
+            if [time.from, time.to].into_iter().flatten().any(|moment| moment.0 < begin) {
+                return Err(lost(history_from));
+            }
+            let from = time.from.map_or(begin, |from| from.0);
             let range = Span::new(*time, Order::NewestFirst, None);
             let newest = moves.moves(*account, range, Order::NewestFirst, 1).await?;
             // Whatever is decided later is later than this.
             let end = newest.first().map_or(from, |newest| newest.timestamp.0 + 1);
             let opening = match from {
-                0 if history_from <= JournalSeq::FIRST => Posted::default(),
+                0 => Posted::default(),
                 _ => posted_before(moves, &stored, from).await?,
             };
             let closing = match from < end {

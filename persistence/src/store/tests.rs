@@ -12,6 +12,7 @@ mod rebuild;
 mod replacements;
 mod sqlite_file;
 mod statements;
+mod sums;
 mod world;
 
 use std::path::Path;

@@ -36,3 +36,4 @@ mod tls;
 mod transactions;
 mod transfers;
 mod two_phase;
+mod verify;

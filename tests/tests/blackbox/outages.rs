@@ -1,5 +1,6 @@
 //! PostgreSQL behind the ledger comes and goes, and the ledger goes on.
 
+mod changes;
 mod refusals;
 mod trouble;
 

@@ -1,11 +1,14 @@
 //! A store that is lost, moved or ahead of its journal: `florin rebuild-store`, by the real program.
 
+mod refusals;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use florin_tests::bank::{TestBank, transfer, transfer_with_id, with};
+use florin_tests::http::Content;
 use florin_tests::postgres::Postgres;
 use florin_tests::server::{Ended, SMALL_SEGMENTS, TestServer, florin, run_command};
 use serde_json::{Value, json};
@@ -178,6 +181,10 @@ fn a_store_moves_from_sqlite_to_postgresql_and_back() {
 fn without_an_archive_history_begins_at_the_oldest_segment() {
     let mut bank = bank_with(&[], &[]);
     fill_until_a_segment_goes(&bank);
+    // Replaced twice by records that are left; what was there first is lost.
+    for a in [2, 3] {
+        bank.check("POST /v1/accounts/ext:bob/metadata", json!({"metadata": {"a": a}}), "200");
+    }
     let balances: Vec<String> = (1..=3).map(|id| bank.balance(id)).collect();
     let totals = bank.list("/v1/ledgers");
     bank.server.stop();
@@ -198,9 +205,23 @@ fn without_an_archive_history_begins_at_the_oldest_segment() {
         assert_eq!(shown["balance"], balances[0]);
     }
     assert_eq!(bank.get("/v1/accounts/2")["user_data_64"], "7");
+    assert_eq!(bank.get("/v1/accounts/ext:bob")["metadata"], json!({"a": 3}));
+    what_was_held_then(&bank);
     // Nothing is decided twice, though what was decided can not be shown.
-    bank.check("GET /v1/transfers/801", (), "410 history_lost");
-    bank.check(&format!("GET /v1/transactions/{TRANSACTION}"), (), "410 history_lost");
+    // The id that it is about is the lost one, whatever was to be done with it.
+    for (request, id) in [
+        ("GET /v1/transfers/801".to_owned(), "801"),
+        ("POST /v1/transfers/801/reverse".to_owned(), "801"),
+        (format!("GET /v1/transactions/{TRANSACTION}"), TRANSACTION),
+        (format!("POST /v1/transactions/{TRANSACTION}/reverse"), TRANSACTION),
+    ] {
+        let body = match request.starts_with("GET") {
+            true => Content::None,
+            false => json!({"id": "4711"}).into(),
+        };
+        let reply = bank.check(&request, body, "410 history_lost");
+        assert_eq!(reply.json()["id"], id, "{reply:?}");
+    }
     for amount in ["0.07", "0.08"] {
         let again = transfer_with_id(801, 1, 2, amount);
         bank.check("POST /v1/transfers", again, "410 history_lost");
@@ -215,6 +236,42 @@ fn without_an_archive_history_begins_at_the_oldest_segment() {
     bank.check("POST /v1/transfers", transfer(3, 2, "0.01"), "422 exceeds_credits");
     bank.server.stop();
     bank.server.verify();
+}
+
+/// What accounts 1 and 2 held at moments since history begins is told, and refused before.
+fn what_was_held_then(bank: &TestBank) {
+    let transfers = bank.list("/v1/transfers?limit=1000&order=asc");
+    let (oldest, last) = (&transfers[0], &transfers[transfers.len() - 1]);
+    let time = |of: &Value| of["timestamp"].as_str().unwrap_or_default().to_owned();
+    let created = time(&bank.get("/v1/accounts/1"));
+    for account in [1, 2] {
+        let path = format!("/v1/accounts/{account}");
+        let shown = bank.get(&format!("{path}/balance?at={}", time(last)));
+        assert_eq!(shown["balance"], json!(bank.balance(account)));
+        assert!(shown["history_from"].as_u64() > Some(10), "{shown}");
+        let first = bank.get(&format!("{path}/balance?at={}", time(oldest)));
+        let statement = bank.get(&format!("{path}/statement?limit=1"));
+        assert_eq!(statement["data"][0]["timestamp"], oldest["timestamp"], "{statement}");
+        assert_eq!(statement["data"][0]["balance"], first["balance"], "{statement}");
+        assert_eq!(statement["closing"]["balance"], shown["balance"], "{statement}");
+        assert_eq!(statement["history_from"], shown["history_from"], "{statement}");
+        for lost in [
+            format!("balance?at={created}"),
+            format!("balance?effective_at={created}"),
+            format!("balance?effective_at={}", time(last)),
+            format!("statement?from={created}"),
+            format!("statement?to={created}&format=csv"),
+        ] {
+            let reply = bank.check(&format!("GET {path}/{lost}"), (), "410 history_lost");
+            assert_eq!(reply.json()["id"], json!(account.to_string()), "{reply:?}");
+        }
+        let csv = bank.client().request(&format!("GET {path}/statement?format=csv&limit=2"));
+        let csv = csv.send(()).body;
+        let ends: Vec<_> = csv.lines().map(|line| line.rsplit(',').next()).collect();
+        let from = shown["history_from"].to_string();
+        assert_eq!(ends[0], Some("history_from"), "{csv}");
+        assert_eq!(ends[1..], [Some(from.as_str()); 4], "{csv}");
+    }
 }
 
 #[test]

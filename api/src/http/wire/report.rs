@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use florin_engine::{Account, AccountFlags, JournalSeq, MajorUnits, Scale, SignedAmount};
 use florin_persistence::store::{
-    CodeTotals, LedgerByCode, Moment, Movement, Posted, Side, Statement, TimeRange,
+    AsOf, CodeTotals, LedgerByCode, Moment, Movement, Posted, PostedAt, Side, Statement, TimeRange,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -68,17 +68,27 @@ pub(crate) struct BalanceAtMoment {
     posted: PostedShown,
     /// The position that the answer covers.
     as_of_seq: u64,
+    /// The position from which on there is history; only where an earlier store was lost, and what came before with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history_from: Option<u64>,
+}
+
+/// Where history begins, if not with the first record.
+fn shown_if_later(history_from: JournalSeq) -> Option<u64> {
+    (history_from > JournalSeq::FIRST).then_some(history_from.0)
 }
 
 impl BalanceAtMoment {
-    /// What was posted on `account` at `moment`.
+    /// What was `found` on `account` at `moment`.
     pub(crate) fn of(
         account: &Account,
         moment: Moment,
-        posted: &Posted,
-        as_of: JournalSeq,
+        found: &AsOf<Option<PostedAt>>,
         scale: Scale,
     ) -> BalanceAtMoment {
+        // An account that the store does not have yet has no transfers there.
+        let none = PostedAt { posted: Posted::default(), history_from: JournalSeq::FIRST };
+        let PostedAt { posted, history_from } = found.value.unwrap_or(none);
         let (at, effective_at) = match moment {
             Moment::DecidedAt(at) => (Some(Time(at)), None),
             Moment::EffectiveAt(at) => (None, Some(Time(at))),
@@ -88,8 +98,9 @@ impl BalanceAtMoment {
             ledger: account.ledger.0,
             at,
             effective_at,
-            posted: PostedShown::of(posted, account.flags, scale),
-            as_of_seq: as_of.0,
+            posted: PostedShown::of(&posted, account.flags, scale),
+            as_of_seq: found.as_of.0,
+            history_from: shown_if_later(history_from),
         }
     }
 }
@@ -209,7 +220,7 @@ impl StatementPage {
             has_more: page.next.is_some(),
             next_cursor: page.next.as_ref().map(ToString::to_string),
             as_of_seq: page.as_of.0,
-            history_from: (page.history_from > JournalSeq::FIRST).then_some(page.history_from.0),
+            history_from: shown_if_later(page.history_from),
         }
     }
 }
@@ -217,15 +228,21 @@ impl StatementPage {
 /// A statement as CSV (RFC 4180). Its fields are words of ours, ids, times and amounts, so nothing needs quotes, and nothing is a formula to a spreadsheet.
 pub(crate) struct CsvText {
     text: String,
+    /// What ends each line: where history begins, if not with the first record.
+    line_end: String,
     flags: AccountFlags,
     scale: Scale,
 }
 
 impl CsvText {
     /// The header.
-    pub(crate) fn begin(account: &Account, scale: Scale) -> CsvText {
-        let header = "kind,timestamp,effective_at,transfer_id,counterparty_account_id,code,debit,credit,change,balance\r\n";
-        CsvText { text: header.to_owned(), flags: account.flags, scale }
+    pub(crate) fn begin(account: &Account, history_from: JournalSeq, scale: Scale) -> CsvText {
+        let header = "kind,timestamp,effective_at,transfer_id,counterparty_account_id,code,debit,credit,change,balance";
+        let (last, line_end) = match shown_if_later(history_from) {
+            Some(history_from) => (",history_from\r\n", format!(",{history_from}\r\n")),
+            None => ("\r\n", "\r\n".to_owned()),
+        };
+        CsvText { text: format!("{header}{last}"), line_end, flags: account.flags, scale }
     }
 
     /// A line that only says what the account held.
@@ -238,7 +255,7 @@ impl CsvText {
         let at = at.map(|at| Time(at).to_string()).unwrap_or_default();
         let balance = posted.balance(self.flags).display(self.scale);
         // Writing into a text can not fail.
-        let _ = write!(self.text, "{kind},{at},,,,,,,,{balance}\r\n");
+        let _ = write!(self.text, "{kind},{at},,,,,,,,{balance}{}", self.line_end);
     }
 
     /// A transfer.
@@ -248,11 +265,12 @@ impl CsvText {
         let effective_at = movement.effective_at.map(|at| Time(at).to_string()).unwrap_or_default();
         let _ = write!(
             self.text,
-            "transfer,{},{effective_at},{},{},{},{debit},{credit},{change},{balance}\r\n",
+            "transfer,{},{effective_at},{},{},{},{debit},{credit},{change},{balance}{}",
             Time(movement.timestamp),
             Id(movement.transfer.0),
             Id(movement.counterparty.0),
             movement.code.0,
+            self.line_end,
         );
     }
 

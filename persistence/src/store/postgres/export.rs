@@ -82,6 +82,12 @@ impl PostgresExport {
         self.chunk("expired_cursor", query, |row| decode::expired(row)).await
     }
 
+    /// Settlements of all kinds, in no order.
+    pub(in crate::store) async fn settlements(&mut self) -> Result<Vec<SettlementRow>, StoreError> {
+        let query = "SELECT pending_id, kind, timestamp, seq FROM settlements";
+        self.chunk("settlements_cursor", query, |row| decode::settled(row)).await
+    }
+
     pub(in crate::store) async fn history(&mut self) -> Result<Vec<BalanceAt>, StoreError> {
         let query =
             format!("SELECT {BALANCE_COLUMNS} FROM balance_history h ORDER BY h.run, h.timestamp");

@@ -4,21 +4,23 @@ use florin_engine::{AccountId, LedgerId, Timestamp};
 
 use super::columns::Reader;
 use super::snapshot::{Snapshot, Sql};
-use super::{Postgres, all, queries};
+use super::{Postgres, all, queries, time_of};
 use crate::store::decode;
 use crate::store::error::StoreError;
 use crate::store::filter::BalanceFilter;
 use crate::store::page::{AsOf, Order, PageRequest};
 use crate::store::rows::{BalanceAt, Checkpoint, LedgerByCode, StoredAccount};
 use crate::store::span::Span;
-use crate::store::statement::{self, Moment, Movement, Moves, Posted, Statement, StatementRequest};
+use crate::store::statement::{
+    self, Moment, Movement, Moves, PostedAt, Statement, StatementRequest,
+};
 
 impl Postgres {
     pub(in crate::store) async fn posted_at(
         &self,
         account: AccountId,
         moment: Moment,
-    ) -> Result<AsOf<Option<Posted>>, StoreError> {
+    ) -> Result<AsOf<Option<PostedAt>>, StoreError> {
         let read = self.read(async |snapshot| {
             let value = statement::posted_at(snapshot, account, moment).await?;
             Ok(AsOf { as_of: Snapshot::checkpoint(snapshot).seq, value })
@@ -77,6 +79,11 @@ impl Moves for Snapshot {
     ) -> Result<Vec<Movement>, StoreError> {
         let rows = self.fetch(queries::moves(account, span, order, rows)).await?;
         all(&rows, |columns| decode::movement(columns, account))
+    }
+
+    async fn first_transfer(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let first = Sql::new("SELECT timestamp FROM transfers ORDER BY timestamp LIMIT 1");
+        Ok(time_of(&self.fetch(first).await?)?.map(Timestamp))
     }
 
     async fn history_at(

@@ -4,7 +4,7 @@ use florin_engine::JournalSeq;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::columns::{Reader, integer};
+use super::columns::{Column, Reader, id, integer};
 use super::connect::{self, database_error};
 use super::queries::{
     ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSACTION_COLUMNS, TRANSFER_COLUMNS,
@@ -29,6 +29,8 @@ pub(in crate::store) struct SqliteExport {
     transactions_after: u64,
     /// The rowid of `expiry_order` that was read last; none before that table is made.
     expired_after: Option<i64>,
+    /// The run and the pending transfer of the settlement that was read last.
+    settlements_after: (Column, Column),
     /// The rowid of `history_order` that was read last; none before that table is made.
     history_after: Option<i64>,
     keyed_after: u64,
@@ -53,6 +55,7 @@ impl SqliteExport {
             transfers_after: 0,
             transactions_after: 0,
             expired_after: None,
+            settlements_after: (Column::Integer(-1), Column::Null),
             history_after: None,
             keyed_after: 0,
         };
@@ -119,6 +122,24 @@ impl SqliteExport {
         let rows = self.rows(sql.with(after).with(CHUNK_ROWS), |row| decode::expired(row)).await?;
         self.expired_after = Some(after + rows.len() as i64);
         Ok(rows)
+    }
+
+    /// Settlements of all kinds, in the order of their table.
+    pub(in crate::store) async fn settlements(&mut self) -> Result<Vec<SettlementRow>, StoreError> {
+        let mut sql = Sql::new(
+            "SELECT run, pending_id, kind, timestamp, seq FROM settlements WHERE (run, pending_id) > (?, ?) ORDER BY run, pending_id LIMIT ?",
+        );
+        let (run, pending_id) = self.settlements_after.clone();
+        sql.bind(run).bind(pending_id).bind(CHUNK_ROWS);
+        let run_and_row = |mut columns: Reader<'_>| {
+            let run = columns.column("run")?;
+            Ok((run, decode::settled(columns)?))
+        };
+        let rows = self.rows(sql, run_and_row).await?;
+        if let Some((run, last)) = rows.last() {
+            self.settlements_after = (run.clone(), id(last.pending_id.0));
+        }
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 
     /// How far a temporary table is read, which is made first.

@@ -4,21 +4,23 @@ use florin_engine::{AccountId, LedgerId, Timestamp};
 
 use super::columns::{self, Reader};
 use super::snapshot::{Snapshot, Sql};
-use super::{Sqlite, queries};
+use super::{Sqlite, queries, time_of};
 use crate::store::decode;
 use crate::store::error::StoreError;
 use crate::store::filter::BalanceFilter;
 use crate::store::page::{AsOf, Order, PageRequest};
 use crate::store::rows::{BalanceAt, Checkpoint, LedgerByCode, StoredAccount};
 use crate::store::span::Span;
-use crate::store::statement::{self, Moment, Movement, Moves, Posted, Statement, StatementRequest};
+use crate::store::statement::{
+    self, Moment, Movement, Moves, PostedAt, Statement, StatementRequest,
+};
 
 impl Sqlite {
     pub(in crate::store) async fn posted_at(
         &self,
         account: AccountId,
         moment: Moment,
-    ) -> Result<AsOf<Option<Posted>>, StoreError> {
+    ) -> Result<AsOf<Option<PostedAt>>, StoreError> {
         let mut snapshot = self.readers.snapshot().await?;
         let value = statement::posted_at(&mut snapshot, account, moment).await?;
         let as_of = Snapshot::checkpoint(&snapshot).seq;
@@ -78,6 +80,11 @@ impl Moves for Snapshot<'_> {
     ) -> Result<Vec<Movement>, StoreError> {
         let found = self.fetch(queries::moves(account, span, order, rows)).await?;
         found.iter().map(|row| decode::movement(Reader::new(row), account)).collect()
+    }
+
+    async fn first_transfer(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let first = Sql::new("SELECT timestamp FROM transfers ORDER BY timestamp LIMIT 1");
+        Ok(time_of(&self.fetch(first).await?)?.map(Timestamp))
     }
 
     async fn history_at(

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use florin_engine::{
     AccountFlags, AccountId, Amount, AmountInput, Code, Command, CreateAccount, CreateLedger,
-    CreateTransfer, Event, ExpirePending, JournalSeq, LedgerId, NothingBefore, Record, Scale,
-    State, Timestamp, Transfer, TransferFlags, TransferId, Verdict,
+    CreateTransfer, Event, ExpirePending, JournalSeq, LedgerId, LedgerState, NothingBefore, Record,
+    Scale, State, Timestamp, Transfer, TransferFlags, TransferId, Verdict,
 };
 
 use super::world::Random;
 use super::{Kind, Place, in_both};
 use crate::store::{
     CursorError, MOVES_MAX, Moment, Posted, Side, Statement, StatementRequest, Store, StoreBatch,
-    StoreError, TimeRange,
+    StoreError, StoreErrorKind, StoredAccount, StoredLedger, TimeRange,
 };
 
 in_both! {
@@ -20,6 +20,7 @@ in_both! {
     balances_at_a_moment_are_those_of_the_journal,
     a_statement_ends_where_its_first_page_found_its_end,
     what_is_out_of_reach_is_refused,
+    what_rests_on_lost_transfers_is_refused,
     sums_by_code_are_those_of_the_journal,
     many_are_found_by_their_ids,
 }
@@ -311,12 +312,14 @@ async fn balances_at_a_moment_are_those_of_the_journal(kind: Kind) {
             let told = async |moment| store.posted_at(account, moment).await.unwrap();
             let decided = moved.iter().filter(|(transfer, ..)| transfer.timestamp <= at);
             let found = told(Moment::DecidedAt(at)).await;
-            assert_eq!((found.value, found.as_of), (Some(sum(decided)), bank.seq()));
+            let posted = found.value.map(|found| found.posted);
+            assert_eq!((posted, found.as_of), (Some(sum(decided)), bank.seq()));
             let effective = moved
                 .iter()
                 .filter(|(transfer, ..)| transfer.effective_at.unwrap_or(transfer.timestamp) <= at);
             let found = told(Moment::EffectiveAt(at)).await;
-            assert_eq!(found.value, Some(sum(effective)), "{account:?} {at:?}");
+            let posted = found.value.map(|found| found.posted);
+            assert_eq!(posted, Some(sum(effective)), "{account:?} {at:?}");
         }
     }
     let none = store.posted_at(AccountId(999), Moment::DecidedAt(bank.now)).await.unwrap();
@@ -387,7 +390,8 @@ async fn what_is_out_of_reach_is_refused(kind: Kind) {
                 continue;
             }
             let before = moved.iter().filter(|(transfer, ..)| transfer.timestamp < *at);
-            assert_eq!(told.unwrap().value, Some(sum(before)), "{account:?} {index}");
+            let told = told.unwrap().value.unwrap();
+            assert_eq!(told.posted, sum(before), "{account:?} {index}");
         }
         let moment = Moment::EffectiveAt(bank.now);
         let told = store.posted_at(account, moment).await;
@@ -403,6 +407,113 @@ async fn what_is_out_of_reach_is_refused(kind: Kind) {
     let pages = pages(&store, &request).await.unwrap();
     let lines: usize = pages.iter().map(|page| page.lines.len()).sum();
     assert_eq!(lines, bank.moved(AccountId(1)).len());
+}
+
+/// Makes the store anew without the records before `from`, as where nobody has them.
+async fn lose_what_was_before(bank: &Bank, store: &Store, from: usize) {
+    store.begin_rebuild().await.unwrap();
+    let before = JournalSeq(from as u64);
+    let mut base = StoreBatch::new(JournalSeq::NONE);
+    for LedgerState { ledger, totals } in bank.state.ledgers() {
+        base.push_ledger(StoredLedger { ledger: ledger.clone(), totals: *totals, seq: before });
+    }
+    for id in ACCOUNTS.into_iter().chain([77]) {
+        let account = bank.state.account(AccountId(id)).unwrap().clone();
+        base.push_account(StoredAccount {
+            account,
+            metadata: None,
+            external_id: None,
+            seq: before,
+        });
+    }
+    base.set_upto(before, bank.records[from - 1].timestamp.plus(1_000));
+    store.apply(&base).await.unwrap();
+    bank.store(store).await;
+    store.end_rebuild(before.next()).await.unwrap();
+}
+
+async fn what_rests_on_lost_transfers_is_refused(kind: Kind) {
+    let place = kind.place();
+    let store = place.open().await;
+    let mut bank = Bank::new(8);
+    bank.imports = true;
+    (0..8).for_each(|_| bank.command());
+    let lost = bank.records.len();
+    // One that was created later has lost nothing.
+    bank.decide(Command::CreateAccounts(vec![CreateAccount::new(AccountId(5))]));
+    let amount = AmountInput::Minor(Amount::from_minor(5));
+    let late = CreateTransfer::new(TransferId(5), AccountId(5), AccountId(1), amount);
+    bank.decide(Command::CreateTransfers(vec![late]));
+    (0..5).for_each(|_| bank.command());
+    let seen: usize = bank.records[..lost].iter().map(|record| record.events.len()).sum();
+    assert!(seen > 20, "{seen}");
+    lose_what_was_before(&bank, &store, lost).await;
+    let is_lost = |error: StoreError| {
+        let from = JournalSeq(lost as u64 + 1);
+        assert_eq!(error.kind(), StoreErrorKind::HistoryLost);
+        matches!(error, StoreError::HistoryLost { history_from } if history_from == from)
+    };
+    let left = bank.records[lost..].iter().flat_map(|record| &record.events);
+    let begin = left.clone().find_map(|event| match event {
+        Event::TransferPosted(posted) => Some(posted.transfer.timestamp),
+        _ => None,
+    });
+    let begin = begin.unwrap();
+    let times: Vec<Timestamp> = bank.transfers().map(|transfer| transfer.timestamp).collect();
+    let (mut told, mut refused) = (0, 0);
+    for account in ACCOUNTS.map(AccountId) {
+        let moved = bank.moved(account);
+        for at in times.iter().flat_map(|at| [Timestamp(at.0 - 1), *at]) {
+            let found = store.posted_at(account, Moment::DecidedAt(at)).await;
+            if at.plus(1) < begin {
+                assert!(is_lost(found.unwrap_err()), "{account:?} {at:?}");
+                refused += 1;
+            } else {
+                let expected = sum(moved.iter().filter(|(it, ..)| it.timestamp <= at));
+                let found = found.unwrap().value.unwrap();
+                assert_eq!((found.posted, found.history_from.0), (expected, lost as u64 + 1));
+                told += 1;
+            }
+        }
+        let effective = store.posted_at(account, Moment::EffectiveAt(bank.now)).await;
+        assert!(is_lost(effective.unwrap_err()));
+        // Without a beginning a statement begins with what is left.
+        let request = |from, to| StatementRequest {
+            account,
+            time: TimeRange { from, to },
+            limit: 50,
+            cursor: None,
+        };
+        let before = sum(moved.iter().filter(|(it, ..)| it.timestamp < begin));
+        for from in [None, Some(begin)] {
+            let page = &pages(&store, &request(from, None)).await.unwrap()[0];
+            assert_eq!((page.opening, page.closing), (before, sum(moved.iter())));
+            assert_eq!(page.history_from.0, lost as u64 + 1);
+        }
+        let earlier = Some(Timestamp(begin.0 - 1));
+        for request in [request(earlier, None), request(None, earlier)] {
+            assert!(is_lost(store.statement(&request).await.unwrap_err()), "{request:?}");
+        }
+    }
+    assert!(told > 50 && refused > 50, "{told} {refused}");
+    let whole = AccountId(5);
+    for moment in [Moment::DecidedAt(times[0]), Moment::EffectiveAt(times[0])] {
+        let found = store.posted_at(whole, moment).await.unwrap().value.unwrap();
+        assert_eq!(found.posted, Posted::default());
+    }
+    let found = store.posted_at(whole, Moment::EffectiveAt(bank.now)).await.unwrap();
+    assert_eq!(found.value.unwrap().posted, sum(bank.moved(whole).iter()));
+
+    // Where no transfer is left, all that is known is what is there now.
+    let place = kind.place();
+    let store = place.open().await;
+    lose_what_was_before(&bank, &store, bank.records.len()).await;
+    let account = AccountId(1);
+    let found = store.posted_at(account, Moment::DecidedAt(*times.last().unwrap())).await;
+    let now = Moment::DecidedAt(bank.now.plus(1_000));
+    assert!(matches!(found, Err(StoreError::HistoryLost { .. })), "{found:?}");
+    let found = store.posted_at(account, now).await.unwrap().value.unwrap();
+    assert_eq!(found.posted, sum(bank.moved(account).iter()));
 }
 
 async fn sums_by_code_are_those_of_the_journal(kind: Kind) {
