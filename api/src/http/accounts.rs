@@ -17,7 +17,7 @@ use super::transfers::results;
 use super::wire::changes::{NewMetadata, NewOverdraftLimit};
 use super::wire::input::NewAccount;
 use super::wire::json::{Events, Place, read};
-use super::wire::{output as wire, values};
+use super::wire::{output as wire, schemas};
 
 /// Create an account
 ///
@@ -90,7 +90,7 @@ pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiEr
     post,
     path = "/v1/accounts/{id}/overdraft_limit",
     tag = "accounts",
-    params(("id" = values::IdText, Path, description = "The account's id")),
+    params(("id" = schemas::IdText, Path, description = "The account's id")),
     request_body = NewOverdraftLimit,
     responses((status = 200, description = "The account as it is now", body = wire::Account)),
 )]
@@ -113,7 +113,7 @@ pub(crate) async fn set_overdraft_limit(exchange: &mut Exchange) -> Result<Reply
     post,
     path = "/v1/accounts/{id}/metadata",
     tag = "accounts",
-    params(("id" = values::IdText, Path, description = "The account's id")),
+    params(("id" = schemas::IdText, Path, description = "The account's id")),
     request_body = NewMetadata,
     responses((status = 200, description = "The account as it is now", body = wire::Account)),
 )]
@@ -146,7 +146,7 @@ async fn change(
     get,
     path = "/v1/accounts/{id}",
     tag = "accounts",
-    params(("id" = values::IdText, Path, description = "The account's id"), openapi::MinSeqParam),
+    params(("id" = schemas::IdText, Path, description = "The account's id"), openapi::MinSeqParam),
     responses((status = 200, description = "The account", body = wire::Account)),
 )]
 pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {

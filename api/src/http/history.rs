@@ -16,7 +16,7 @@ use super::ledger::KeptPages;
 use super::lists::{page, shown, unlisted};
 use super::openapi;
 use super::transfers::TransferQuery;
-use super::wire::{output as wire, values};
+use super::wire::{output as wire, schemas};
 
 /// The account of a list, and where pages of it are kept.
 pub(crate) struct AccountHistory {
@@ -30,7 +30,7 @@ pub(crate) struct AccountHistory {
     path = "/v1/accounts/{id}/transfers",
     tag = "accounts",
     params(
-        ("id" = values::IdText, Path, description = "The account's id"),
+        ("id" = schemas::IdText, Path, description = "The account's id"),
         ("side" = Option<openapi::SideParam>, Query, description = "On which side of the transfer the account stands; either when absent"),
         openapi::TransferParams,
         openapi::PageParams,
@@ -63,10 +63,10 @@ pub(crate) async fn transfers(exchange: &mut Exchange) -> Result<Reply, ApiError
     path = "/v1/accounts/{id}/balances",
     tag = "accounts",
     params(
-        ("id" = values::IdText, Path, description = "The account's id"),
-        ("from" = Option<values::TimeShown>, Query, description = "From this moment on"),
-        ("to" = Option<values::TimeShown>, Query, description = "Before this moment"),
-        ("at" = Option<values::TimeShown>, Query, description = "Only as it stood at this moment"),
+        ("id" = schemas::IdText, Path, description = "The account's id"),
+        ("from" = Option<schemas::TimeShown>, Query, description = "From this moment on"),
+        ("to" = Option<schemas::TimeShown>, Query, description = "Before this moment"),
+        ("at" = Option<schemas::TimeShown>, Query, description = "Only as it stood at this moment"),
         openapi::PageParams,
         openapi::MinSeqParam,
     ),

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, Modify, OpenApi, PartialSchema, ToSchema};
 
 use super::door::Door;
 use super::exchange::Place;
-use super::wire::values::{Data128Text, IdText, MoneyText, TimeShown};
+use super::wire::schemas::{Data128Text, IdText, MoneyText, TimeShown};
 use super::{
     accounts, catalogue, docs, error, history, ledgers, lookup, ops, reports, short, statement,
     transactions, transfers,

@@ -14,6 +14,7 @@ use super::query::encode;
 use super::submit::Subject;
 use super::wire::input::{ShortAccount, ShortTransfer};
 use super::wire::json::{Place, read};
+use super::wire::schemas;
 use super::wire::values::{MoneyNumber, NumberId};
 use super::wire::{output as wire, values};
 
@@ -89,7 +90,7 @@ pub(crate) async fn open_account(exchange: &mut Exchange) -> Result<Reply, ApiEr
     get,
     path = "/balance/{account_id}",
     tag = "short forms",
-    params(("account_id" = values::IdText, Path, description = "The account's id"), openapi::MinSeqParam),
+    params(("account_id" = schemas::IdText, Path, description = "The account's id"), openapi::MinSeqParam),
     responses((status = 200, description = "The balance", body = wire::ShortBalance)),
 )]
 pub(crate) async fn balance(exchange: &mut Exchange) -> Result<Reply, ApiError> {

@@ -16,7 +16,8 @@ use super::lists::{bad_cursor, unlisted};
 use super::openapi;
 use super::query::{LIMIT_DEFAULT, LIMIT_MAX, encode};
 use super::wire::report as wire;
-use super::wire::values::{self, Time};
+use super::wire::schemas;
+use super::wire::values::Time;
 
 const CSV: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8; header=present");
 /// Lines of a page as CSV: a few megabytes.
@@ -33,9 +34,9 @@ const CSV_LINES_MAX: u64 = 10_000;
     path = "/v1/accounts/{id}/balance",
     tag = "accounts",
     params(
-        ("id" = values::IdText, Path, description = "The account's id"),
-        ("at" = Option<values::TimeShown>, Query, description = "After what was decided at this moment or before"),
-        ("effective_at" = Option<values::TimeShown>, Query, description = "After what took effect at this moment or before: by `effective_at` of each transfer, or its `timestamp` where it has none"),
+        ("id" = schemas::IdText, Path, description = "The account's id"),
+        ("at" = Option<schemas::TimeShown>, Query, description = "After what was decided at this moment or before"),
+        ("effective_at" = Option<schemas::TimeShown>, Query, description = "After what took effect at this moment or before: by `effective_at` of each transfer, or its `timestamp` where it has none"),
         openapi::MinSeqParam,
     ),
     responses((status = 200, description = "The balance", body = wire::BalanceAtMoment)),
@@ -88,9 +89,9 @@ enum Format {
     path = "/v1/accounts/{id}/statement",
     tag = "accounts",
     params(
-        ("id" = values::IdText, Path, description = "The account's id"),
-        ("from" = Option<values::TimeShown>, Query, description = "From this moment on; from the account's beginning when absent"),
-        ("to" = Option<values::TimeShown>, Query, description = "Before this moment; up to now when absent"),
+        ("id" = schemas::IdText, Path, description = "The account's id"),
+        ("from" = Option<schemas::TimeShown>, Query, description = "From this moment on; from the account's beginning when absent"),
+        ("to" = Option<schemas::TimeShown>, Query, description = "Before this moment; up to now when absent"),
         ("format" = Option<openapi::FormatParam>, Query, description = "`json` or `csv`; what `Accept` says when absent"),
         ("limit" = Option<u32>, Query, description = "Lines on the page, up to 1,000 as JSON (50 when absent) and 10,000 as CSV (10,000 when absent)", minimum = 1, maximum = 10_000),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),

@@ -15,7 +15,7 @@ use super::submit::Subject;
 use super::wire::changes::{DecodedSettling, SettleTransaction};
 use super::wire::input::NewTransaction;
 use super::wire::json::{Place, read};
-use super::wire::{output as wire, values};
+use super::wire::{output as wire, schemas};
 
 /// Move money several times, all or nothing
 ///
@@ -50,7 +50,7 @@ pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     post,
     path = "/v1/transactions/{id}/post",
     tag = "transactions",
-    params(("id" = values::IdText, Path, description = "The pending transaction's id"), DryRunParam),
+    params(("id" = schemas::IdText, Path, description = "The pending transaction's id"), DryRunParam),
     request_body = Option<SettleTransaction>,
     responses(
         (status = 201, description = "All of the money has moved", body = wire::Transaction),
@@ -68,7 +68,7 @@ pub(crate) async fn post(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     post,
     path = "/v1/transactions/{id}/void",
     tag = "transactions",
-    params(("id" = values::IdText, Path, description = "The pending transaction's id"), DryRunParam),
+    params(("id" = schemas::IdText, Path, description = "The pending transaction's id"), DryRunParam),
     request_body = Option<SettleTransaction>,
     responses(
         (status = 201, description = "All of the money is released", body = wire::Transaction),
@@ -103,7 +103,7 @@ async fn settle(exchange: &mut Exchange, settle: Settle) -> Result<Reply, ApiErr
     post,
     path = "/v1/transactions/{id}/reverse",
     tag = "transactions",
-    params(("id" = values::IdText, Path, description = "The id of the transaction to reverse"), DryRunParam),
+    params(("id" = schemas::IdText, Path, description = "The id of the transaction to reverse"), DryRunParam),
     request_body = Option<SettleTransaction>,
     responses(
         (status = 201, description = "All of the money has moved back", body = wire::Transaction),
@@ -155,7 +155,7 @@ fn legs(found: FoundTransaction) -> Vec<Transfer> {
     get,
     path = "/v1/transactions/{id}",
     tag = "transactions",
-    params(("id" = values::IdText, Path, description = "The transaction's id"), openapi::MinSeqParam),
+    params(("id" = schemas::IdText, Path, description = "The transaction's id"), openapi::MinSeqParam),
     responses((status = 200, description = "The transaction", body = wire::Transaction)),
 )]
 pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {

@@ -20,7 +20,7 @@ use super::wire::changes::NewReversal;
 use super::wire::conditions;
 use super::wire::input::{Naming, NewTransfer, SettleTransfer};
 use super::wire::json::{Events, Place, read};
-use super::wire::{output as wire, values};
+use super::wire::{output as wire, schemas, values};
 use actix_web::http::StatusCode;
 use florin_actors::Source;
 
@@ -58,7 +58,7 @@ pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     post,
     path = "/v1/transfers/{id}/post",
     tag = "transfers",
-    params(("id" = values::IdText, Path, description = "The pending transfer's id"), DryRunParam),
+    params(("id" = schemas::IdText, Path, description = "The pending transfer's id"), DryRunParam),
     request_body = Option<SettleTransfer>,
     responses(
         (status = 201, description = "The money has moved", body = wire::Transfer),
@@ -74,7 +74,7 @@ pub(crate) async fn post(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     post,
     path = "/v1/transfers/{id}/void",
     tag = "transfers",
-    params(("id" = values::IdText, Path, description = "The pending transfer's id"), DryRunParam),
+    params(("id" = schemas::IdText, Path, description = "The pending transfer's id"), DryRunParam),
     request_body = Option<SettleTransfer>,
     responses(
         (status = 201, description = "The money is released", body = wire::Transfer),
@@ -106,7 +106,7 @@ async fn settle(exchange: &mut Exchange, flags: TransferFlags) -> Result<Reply, 
     post,
     path = "/v1/transfers/{id}/reverse",
     tag = "transfers",
-    params(("id" = values::IdText, Path, description = "The id of the transfer to reverse"), DryRunParam),
+    params(("id" = schemas::IdText, Path, description = "The id of the transfer to reverse"), DryRunParam),
     request_body = Option<NewReversal>,
     responses(
         (status = 201, description = "The money has moved back", body = wire::Transfer),
@@ -186,7 +186,7 @@ pub(crate) fn results(query: &mut Query<'_>) -> Result<Results, ApiError> {
     get,
     path = "/v1/transfers/{id}",
     tag = "transfers",
-    params(("id" = values::IdText, Path, description = "The transfer's id"), super::openapi::MinSeqParam),
+    params(("id" = schemas::IdText, Path, description = "The transfer's id"), super::openapi::MinSeqParam),
     responses((status = 200, description = "The transfer", body = wire::Transfer)),
 )]
 pub(crate) async fn find(exchange: &mut Exchange) -> Result<Reply, ApiError> {

@@ -9,4 +9,5 @@ pub(crate) mod json;
 pub(crate) mod metadata;
 pub(crate) mod output;
 pub(crate) mod report;
+pub(crate) mod schemas;
 pub(crate) mod values;

@@ -10,7 +10,8 @@ use super::input::{
     Name, Naming, metadata_value, name, needed, optional, time_value, u32_value, u64_value,
 };
 use super::json::raw_object;
-use super::values::{self, Data128Input, Decimal64Input, IdInput, MetadataObject, MoneyInput};
+use super::schemas::{Data128Input, Decimal64Input, IdInput, MetadataObject, MoneyInput};
+use super::values;
 use crate::http::error::Fault;
 use crate::http::fresh::fresh_id;
 

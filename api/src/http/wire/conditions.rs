@@ -5,7 +5,8 @@ use serde_json::value::RawValue;
 
 use super::input::needed;
 use super::json::{EVENTS_MAX, Events, Place, raw_object, read};
-use super::values::{self, Decimal64Input, IdInput, SumInput, ValueFault};
+use super::schemas::{Decimal64Input, IdInput, SumInput};
+use super::values::{self, ValueFault};
 use crate::http::error::{ApiError, Fault, FaultCode};
 
 /// Conditions on one transfer, or on one transaction as a whole.

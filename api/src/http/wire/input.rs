@@ -12,10 +12,11 @@ use serde_json::value::RawValue;
 
 use super::conditions::{self, NewCondition};
 use super::json::{Events, Place, raw_object, read};
-use super::values::{
-    self, AccountFlagNames, Data128Input, Decimal64Input, IdInput, MetadataObject, MoneyInput,
-    NewId, TransferFlagNames, ValueFault,
+use super::schemas::{
+    AccountFlagNames, Data128Input, Decimal64Input, IdInput, MetadataObject, MoneyInput,
+    TransferFlagNames,
 };
+use super::values::{self, NewId, ValueFault};
 use super::{json, metadata};
 use crate::http::error::{ApiError, Fault, FaultCode};
 use crate::http::fresh::fresh_id;

@@ -19,14 +19,14 @@ pub(crate) struct Account<'a> {
     id: Id,
     /// The text that its id stands for, if it was created by one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = super::values::ExternalIdShown)]
+    #[schema(value_type = super::schemas::ExternalIdShown)]
     external_id: Option<&'a str>,
     /// The ledger that its amounts are counted in.
     ledger: u32,
     /// What kind of account it is.
     code: u16,
     /// Its limits and properties.
-    #[schema(value_type = super::values::AccountFlagNames)]
+    #[schema(value_type = super::schemas::AccountFlagNames)]
     flags: FlagList<AccountFlags>,
     /// Debits that are reserved and not yet posted.
     debits_pending: Money,
@@ -51,7 +51,7 @@ pub(crate) struct Account<'a> {
     /// Your own reference.
     user_data_32: u32,
     /// Your own words about it.
-    #[schema(value_type = super::values::MetadataObject)]
+    #[schema(value_type = super::schemas::MetadataObject)]
     metadata: Verbatim<'a>,
     /// When it was created.
     timestamp: Time,
@@ -175,7 +175,7 @@ pub(crate) struct Transfer<'a> {
     pub(crate) id: Id,
     /// The text that its id stands for, if it was created by one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = super::values::ExternalIdShown)]
+    #[schema(value_type = super::schemas::ExternalIdShown)]
     external_id: Option<&'a str>,
     /// The account that gives.
     debit_account_id: Id,
@@ -188,7 +188,7 @@ pub(crate) struct Transfer<'a> {
     /// What kind of transfer it is.
     code: u16,
     /// How it was decided.
-    #[schema(value_type = super::values::TransferFlagNames)]
+    #[schema(value_type = super::schemas::TransferFlagNames)]
     flags: FlagList<TransferFlags>,
     /// The pending transfer that it settled.
     #[schema(required)]
@@ -211,7 +211,7 @@ pub(crate) struct Transfer<'a> {
     #[schema(required)]
     effective_at: Option<Time>,
     /// Your own words about it.
-    #[schema(value_type = super::values::MetadataObject)]
+    #[schema(value_type = super::schemas::MetadataObject)]
     metadata: Verbatim<'a>,
     /// What became of it.
     status: Status,
@@ -304,7 +304,7 @@ pub(crate) struct Transaction<'a> {
     pub(crate) id: Id,
     /// The text that its id stands for, if it was created by one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = super::values::ExternalIdShown)]
+    #[schema(value_type = super::schemas::ExternalIdShown)]
     pub(crate) external_id: Option<&'a str>,
     /// What became of it.
     pub(crate) status: Status,
@@ -313,7 +313,7 @@ pub(crate) struct Transaction<'a> {
     /// When it was decided: just before its first leg.
     pub(crate) timestamp: Time,
     /// Your own words about it.
-    #[schema(value_type = super::values::MetadataObject)]
+    #[schema(value_type = super::schemas::MetadataObject)]
     pub(crate) metadata: Verbatim<'a>,
     /// `true` where nothing was decided: this is what would be.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -616,7 +616,7 @@ pub(crate) struct ShortBalance<'a> {
     pub(crate) account_id: NumberId,
     /// The text that its id stands for, if it was created by one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = super::values::ExternalIdShown)]
+    #[schema(value_type = super::schemas::ExternalIdShown)]
     pub(crate) external_id: Option<&'a str>,
     /// What it holds; signed.
     pub(crate) balance: MoneyNumber,
@@ -631,7 +631,7 @@ pub(crate) struct ShortLine<'a> {
     id: Id,
     /// The text that its id stands for, if it was created by one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = super::values::ExternalIdShown)]
+    #[schema(value_type = super::schemas::ExternalIdShown)]
     external_id: Option<&'a str>,
     /// The account that gave.
     from: NumberId,
