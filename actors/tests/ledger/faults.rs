@@ -2,10 +2,11 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use florin_actors::{Condition, Options, SubmitError};
-use florin_engine::{AccountId, CreateTransfer, TransferFlags};
+use florin_actors::{Clock, Condition, Options, SubmitError, SystemClock};
+use florin_engine::{AccountId, CreateTransfer, Timestamp, TransferFlags};
 use florin_persistence::disk::Disk;
 use florin_persistence::disk::faulty::{FaultyDisk, Op};
 
@@ -61,22 +62,41 @@ async fn fill(bank: &TestBank) -> i128 {
     }
 }
 
+/// The machine's clock, put forward by hand.
+struct SkippingClock {
+    machine: SystemClock,
+    ahead: AtomicU64,
+}
+
+impl Clock for SkippingClock {
+    fn now(&self) -> Timestamp {
+        self.machine.now().plus(self.ahead.load(Ordering::Relaxed))
+    }
+}
+
 #[tokio::test]
 async fn a_start_on_a_full_disk_answers_reads_though_a_transfer_is_due() {
-    let disk = FaultyDisk::new();
-    let bank = bank_on(&disk);
+    let faulty = FaultyDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
+    let clock = Arc::new(SkippingClock { machine: SystemClock::start(), ahead: AtomicU64::new(0) });
+    let bank = TestBank::open_with(|options| Options {
+        disk: disk.clone(),
+        clock: clock.clone(),
+        ..options
+    });
     bank.accounts(2).await;
     let pending = CreateTransfer {
         flags: TransferFlags::PENDING,
-        timeout: 2,
+        timeout: 3600,
         ..transfer(9_000_001, 1, 2, "5")
     };
     assert_eq!(bank.batch(vec![pending], None).await.unwrap().exceptions, []);
-    disk.fail(Op::Allocate, ErrorKind::StorageFull);
+    faulty.fail(Op::Allocate, ErrorKind::StorageFull);
     let moved = fill(&bank).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let restarted =
-        bank.restart_with(|options| Options { disk: Arc::new(disk.clone()), ..options });
+    // It is over once nothing runs that could still let it expire.
+    bank.florin.stop().await;
+    clock.ahead.store(3_600_000_000_000, Ordering::Relaxed);
+    let restarted = bank.restart_with(|options| Options { disk, clock, ..options });
     let answered = async {
         let bank = restarted.await;
         assert_eq!(bank.balance(2).await, moved, "reads go on");
@@ -88,7 +108,7 @@ async fn a_start_on_a_full_disk_answers_reads_though_a_transfer_is_due() {
         found.account.balances.credits_pending.minor_units()
     };
     assert_eq!(reserved().await, 500, "there is no room to write that it is over");
-    disk.heal();
+    faulty.heal();
     let released = async {
         while reserved().await > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -216,16 +216,21 @@ impl Pair<'_> {
 #[test]
 fn an_account_of_a_ledger_that_the_store_does_not_have_yet_is_no_error() {
     let pair = Pair::start(Postgres::shared());
-    let waiting =
-        || pair.postgres.psql(&pair.database, "SELECT count(*) FROM pg_locks WHERE NOT granted");
+    let count = |locks: &str| {
+        let counted = format!("SELECT count(*) FROM pg_locks WHERE {locks}");
+        pair.postgres.psql(&pair.database, &counted).trim().parse::<u64>().expect("a number")
+    };
     let lock = "BEGIN; LOCK TABLE florin.ledgers IN EXCLUSIVE MODE; SELECT pg_sleep(4); COMMIT";
+    let held = "granted AND mode = 'ExclusiveLock' AND relation = 'florin.ledgers'::regclass";
     std::thread::scope(|scope| {
         let locking = scope.spawn(|| pair.postgres.psql(&pair.database, lock));
-        std::thread::sleep(Duration::from_millis(500));
+        while count(held) == 0 {
+            assert!(!locking.is_finished(), "it was never locked");
+        }
         let ledger = json!({"id": 2, "currency": "USD", "scale": 2});
         pair.writer.check("POST /v1/ledgers", ledger, "201");
         pair.writer.account_with(json!({"id": "50", "ledger": 2}), &[]);
-        while waiting().trim() == "0" {
+        while count("NOT granted") == 0 {
             assert!(!locking.is_finished(), "the store was never kept waiting");
         }
         let mut answers = 0;
