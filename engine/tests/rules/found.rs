@@ -1,8 +1,9 @@
 //! What random histories found, each in its least form.
 
 use florin_engine::{
-    AccountId, Amount, AmountInput, Command, CommandKey, CreateTransaction, CreateTransfer, Event,
-    ItemOutcome, Key, KeyRule, ReverseTransaction, Transfer, TransferFlags, TransferId, Verdict,
+    ASKED_AHEAD, AccountId, Amount, AmountInput, Command, CommandKey, CreateTransaction,
+    CreateTransfer, Decided, DecidedBefore, Event, ItemOutcome, Key, KeyRule, ReverseTransaction,
+    Transfer, TransferFlags, TransferId, Verdict,
 };
 
 use crate::script::{TestBank, check};
@@ -111,4 +112,49 @@ fn a_key_is_used_up_by_what_exists_in_other_words() {
     // The contract: the key with other content is refused.
     let other = decide(&mut bank, 2);
     assert!(matches!(other, Verdict::KeyReused { .. }), "{other:?}");
+}
+
+/// Knows nothing, and notes what it is told to expect and what it is asked.
+#[derive(Default)]
+struct Listening {
+    expected: Vec<TransferId>,
+    asked: usize,
+}
+
+impl DecidedBefore for Listening {
+    fn expect(&mut self, ids: &mut dyn Iterator<Item = TransferId>) {
+        assert_eq!(self.asked, self.expected.len(), "the last ones were asked for first");
+        self.expected.extend(ids);
+        assert!(self.expected.len() - self.asked <= ASKED_AHEAD);
+    }
+
+    fn transfer(&mut self, id: TransferId) -> Option<Decided> {
+        assert_eq!(self.expected.get(self.asked), Some(&id));
+        self.asked += 1;
+        None
+    }
+
+    fn key(&mut self, _hash: u128) -> Option<Decided> {
+        None
+    }
+
+    fn settled(&mut self, _id: TransferId) -> Option<Decided> {
+        None
+    }
+}
+
+#[test]
+fn the_ids_of_a_batch_are_expected_before_they_are_asked_for() {
+    let mut bank = TestBank::default();
+    for line in ["account 1", "account 2"] {
+        assert_eq!(bank.run(line), "created");
+    }
+    let amount = AmountInput::Minor(Amount::from_minor(1));
+    let transfer = |id| CreateTransfer::new(TransferId(id), AccountId(1), AccountId(2), amount);
+    let count = 2 * ASKED_AHEAD + 3;
+    let command = Command::CreateTransfers((1..=count as u128).map(transfer).collect());
+    let mut index = Listening::default();
+    let verdict = bank.state.decide(command, None, bank.now, &mut index).unwrap();
+    assert!(matches!(verdict, Verdict::Decided(_)));
+    assert_eq!((index.expected.len(), index.asked), (count, count));
 }
