@@ -108,7 +108,6 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Opens or creates the store in `dir`.
     /// Opens the store in `dir`, making it if it is not there.
     ///
     /// A process that dies while the store makes its files leaves what it can not open again. So they are made under another name,

@@ -15,7 +15,8 @@ fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
 
 /// Writes these bytes, of which the first is the version.
 pub(super) fn write(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().chain(&check(bytes)).try_for_each(|byte| write!(f, "{byte:02x}"))
+    f.write_str(&hex::encode(bytes))?;
+    f.write_str(&hex::encode(check(bytes)))
 }
 
 /// The bytes that were written under this version.
@@ -23,14 +24,7 @@ pub(super) fn read<const BYTES: usize>(
     text: &str,
     version: u8,
 ) -> Result<[u8; BYTES], CursorError> {
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let byte = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?);
-    let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
-    let bytes = bytes.ok_or(CursorError::Damaged)?;
+    let bytes = hex::decode(text).map_err(|_| CursorError::Damaged)?;
     let (bytes, found) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or(CursorError::Damaged)?;
     if *found != check(bytes) {
         return Err(CursorError::Damaged);
