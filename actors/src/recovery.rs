@@ -153,7 +153,7 @@ pub(crate) fn recover(directory: &DataDir, options: &Options) -> Result<Recovere
     if let Some(hash) = snapshot_hash {
         check_snapshot(&journal, snapshot_seq, hash)?;
     }
-    state.forget_indexed(indexed);
+    drop(state.forget_indexed(indexed));
     state.check_conservation().map_err(OpenError::NotConserved)?;
     await_clock(&*options.clock, state.timestamp(), options.clock_acceptance)?;
     if journal.last_seq() == 0 {

@@ -144,7 +144,8 @@ impl Handler<Indexed> for Shard {
 
     fn handle(&mut self, Indexed(seq): Indexed, _: &mut Context<Self>) {
         self.guarded(|shard| {
-            shard.state.forget_indexed(seq);
+            let forgotten = shard.state.forget_indexed(seq);
+            tokio::task::spawn_blocking(move || drop(forgotten));
             shard.publish_counts();
         });
     }

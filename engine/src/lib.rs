@@ -38,7 +38,8 @@ pub use command::{
 pub use condition::{Comparison, Condition, Expected, SignedInput};
 pub use decide::{Unreadable, WHOLE_TRANSACTION};
 pub use decided::{
-    ASKED_AHEAD, Decided, DecidedBefore, DecidedKind, DecidedSpace, NothingBefore, Settlement,
+    ASKED_AHEAD, Decided, DecidedBefore, DecidedKind, DecidedSpace, Forgotten, NothingBefore,
+    Settlement,
 };
 pub use external::{ExternalId, ExternalIdError};
 pub use ids::{AccountId, Code, JournalSeq, LedgerId, Timestamp, TransferId};

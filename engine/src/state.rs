@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use crate::account::{Account, AccountAfter, Balances};
 use crate::accounts::{Accounts, Slot};
 use crate::amount::Scale;
-use crate::decided::{Decided, DecidedSpace, RecentIds};
+use crate::decided::{Decided, DecidedSpace, Forgotten, RecentIds};
 use crate::ids::{AccountId, JournalSeq, LedgerId, Timestamp, TransferId};
 use crate::ledger::{Ledger, LedgerTotals, ledger_state_hash};
 use crate::moments::Moments;
@@ -275,10 +275,12 @@ impl State {
     }
 
     /// Forgets the ids and keys up to `indexed`, which the index on disk now answers for.
-    pub fn forget_indexed(&mut self, indexed: JournalSeq) {
-        self.ids.forget(indexed);
-        self.keys.forget(indexed);
-        self.settled.forget(indexed);
+    pub fn forget_indexed(&mut self, indexed: JournalSeq) -> Forgotten {
+        let mut forgotten = Forgotten::default();
+        for recent in [&mut self.ids, &mut self.keys, &mut self.settled] {
+            recent.forget(indexed, &mut forgotten);
+        }
+        forgotten
     }
 
     /// Replays only the ids and keys of a record that the state already holds but the index does not.

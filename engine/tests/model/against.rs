@@ -184,7 +184,7 @@ impl Bank {
             });
         }
         self.index.indexed = self.records.len();
-        self.state.forget_indexed(self.state.seq());
+        drop(self.state.forget_indexed(self.state.seq()));
     }
 
     /// Starts again from a snapshot, with all ids in the index.

@@ -107,7 +107,7 @@ impl TestBank {
         for (record, seq) in self.records.iter().zip(1..) {
             self.index.add(JournalSeq(seq), record);
         }
-        self.state.forget_indexed(self.state.seq());
+        drop(self.state.forget_indexed(self.state.seq()));
         assert_eq!(self.state.recent_count(), 0);
     }
 
