@@ -5,12 +5,14 @@
 //! and the state record inside it appear together or not at all, and are durable when the
 //! call returns; the store's own journal and memtables stay empty.
 
+use super::files::FileError as _;
 use super::{Decided, Entry, IndexError, IndexOptions, Namespace, files};
+use crate::pace::Pace;
 use fjall::config::PinningPolicy;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use std::path::Path;
-use std::thread;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io, thread};
 
 pub(super) const KEY_BYTES: usize = 17;
 const VALUE_BYTES: usize = 25;
@@ -21,6 +23,9 @@ const STATE_KEY: [u8; 1] = [0];
 
 /// The store keeps each table file in hand while it is read; a few dozen serve billions of ids.
 const OPEN_FILES_MAX: usize = 128;
+
+/// Where the store has its table files, named by their numbers, in a keyspace's directory.
+const TABLES: &str = "tables";
 
 /// One thread merges: it is the index's only background work and must leave the cores to others.
 const WORKER_THREADS: usize = 1;
@@ -154,11 +159,35 @@ impl Entries {
         let failed = IndexError::store("write");
         let mut ingestion = self.keyspace.start_ingestion().map_err(&failed)?;
         ingestion.write(STATE_KEY, state.encode()).map_err(&failed)?;
+        let mut pace = Pace::default();
         for &(namespace, id, decided) in entries {
             ingestion.write(key(namespace, id), encode(decided)).map_err(&failed)?;
+            pace.wrote((KEY_BYTES + VALUE_BYTES) as u64, || self.sync_newest_table())
+                .map_err(|error| error.at(self.keyspace.path()))?;
         }
         ingestion.finish().map_err(&failed)?;
         self.wait_for_merges()
+    }
+
+    /// Syncs what there is of the table that is being written.
+    fn sync_newest_table(&self) -> io::Result<()> {
+        match self.newest_table()?.map(fs::File::open) {
+            None => Ok(()),
+            // Merged away meanwhile.
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Some(file) => file?.sync_data(),
+        }
+    }
+
+    /// The table file with the highest number, if there is one.
+    fn newest_table(&self) -> io::Result<Option<PathBuf>> {
+        let tables = self.keyspace.path().join(TABLES);
+        let mut newest = None;
+        for entry in fs::read_dir(&tables)? {
+            let number = entry?.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+            newest = newest.max(number);
+        }
+        Ok(newest.map(|number| tables.join(number.to_string())))
     }
 
     /// Calls `each` with the key of every entry, in order.
@@ -203,4 +232,26 @@ fn keyspace_options() -> KeyspaceCreateOptions {
         .filter_block_partitioning_policy(PinningPolicy::all(true))
         .index_block_pinning_policy(PinningPolicy::all(false))
         .filter_block_pinning_policy(PinningPolicy::all(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The store's own layout, which a new version of it could change.
+    #[test]
+    fn the_newest_table_is_where_a_batch_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let entries = Entries::open(&dir.path().join("entries"), &IndexOptions::SMALL).unwrap();
+        let mut tables = Vec::new();
+        for batch in 1..=2 {
+            let decided = Decided { seq: batch, digest: 0, timestamp: batch, kind: 1 };
+            let state = State { covered_seq: batch, ids: batch, batch, seed: 7 };
+            let batch = [(Namespace::Transfer, u128::from(batch), decided)];
+            entries.insert(&batch, state).unwrap();
+            tables.push(entries.newest_table().unwrap().expect("a table was written"));
+        }
+        assert_ne!(tables[0], tables[1]);
+        assert!(tables[1].is_file());
+    }
 }

@@ -8,6 +8,7 @@
 use super::IndexError;
 use super::files::{self, FileError};
 use super::filter::{Block, Filter, WORDS_PER_BLOCK};
+use crate::pace::Pace;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
@@ -40,6 +41,7 @@ pub(super) fn write(
     let path = dir.join(NAME_WHILE_WRITTEN);
     let fill = || {
         let mut file = BufWriter::new(File::create(&path)?);
+        let mut pace = Pace::default();
         file.write_all(&header(seed, extent, filter.blocks().len() as u64))?;
         for chunk in filter.blocks().chunks(CHUNK_BLOCKS) {
             let mut bytes = Vec::with_capacity(chunk.len() * BLOCK_BYTES + 4);
@@ -48,6 +50,7 @@ pub(super) fn write(
             }
             bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
             file.write_all(&bytes)?;
+            pace.wrote(bytes.len() as u64, || file.get_ref().sync_data())?;
         }
         file.into_inner()?.sync_all()
     };

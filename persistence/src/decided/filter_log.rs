@@ -10,6 +10,7 @@
 
 use super::IndexError;
 use super::files::{self, FileError};
+use crate::pace::Pace;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -90,9 +91,13 @@ impl FilterLog {
     /// Appends the hashes of a batch; durable only after [`FilterLog::sync`].
     pub(super) fn append(&mut self, batch: u64, hashes: &[u64]) -> Result<(), IndexError> {
         self.file.seek(SeekFrom::Start(self.bytes)).map_err(|error| error.at(&self.path))?;
+        let mut pace = Pace::default();
         for part in hashes.chunks(FRAME_HASHES_MAX) {
             let frame = frame(batch, part);
-            self.file.write_all(&frame).map_err(|error| error.at(&self.path))?;
+            self.file
+                .write_all(&frame)
+                .and_then(|()| pace.wrote(frame.len() as u64, || self.file.sync_data()))
+                .map_err(|error| error.at(&self.path))?;
             self.bytes += frame.len() as u64;
         }
         Ok(())

@@ -14,16 +14,14 @@ use super::format::SEGMENT_HEADER_BYTES;
 use super::segment::spare_path;
 use super::{JournalOptions, SpareFilling};
 use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::pace::{REST, STEP_BYTES};
 
 /// How many spares are kept ready.
 const SPARES_KEPT: usize = 2;
 /// How long the thread waits before it tries again to reserve on a full disk.
 const RETRY: Duration = Duration::from_millis(100);
+/// Zeros are written in pieces of this, at some 200 MB/s with the rests: still faster than frames come.
 const ZEROS_BYTES: usize = 256 << 10;
-/// Zeros are synced in steps of this, with a rest between them, so that a frame's sync does not wait behind a whole segment of them.
-const ZEROS_SYNC_BYTES: u64 = 1 << 20;
-/// At some 150 MB/s zeros still come faster than frames.
-const ZEROS_REST: Duration = Duration::from_millis(5);
 
 /// How many bytes are surely still writable, shared with whoever admits work.
 #[derive(Debug, Default)]
@@ -339,10 +337,10 @@ impl SparePool {
             let step = (self.segment_bytes - offset).min(ZEROS_BYTES as u64);
             file.write_at(&self.zeros[..step as usize], offset)?;
             offset += step;
-            if offset.is_multiple_of(ZEROS_SYNC_BYTES) {
+            if offset.is_multiple_of(STEP_BYTES) {
                 file.sync_data()?;
                 let resting = |state: &mut State| !self.is_hurried(state);
-                let rested = self.changed.wait_timeout_while(self.state(), ZEROS_REST, resting);
+                let rested = self.changed.wait_timeout_while(self.state(), REST, resting);
                 drop(rested.unwrap_or_else(PoisonError::into_inner));
             }
         }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::data_dir::DataDir;
 use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::pace::Pace;
 
 /// Why the snapshots of a directory could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +62,14 @@ impl Read for FromStart {
 struct ToEnd {
     file: Arc<dyn DiskFile>,
     offset: u64,
+    pace: Pace,
 }
 
 impl Write for ToEnd {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_at(bytes, self.offset)?;
         self.offset += bytes.len() as u64;
+        self.pace.wrote(bytes.len() as u64, || self.file.sync_data())?;
         Ok(bytes.len())
     }
 
@@ -116,7 +119,7 @@ pub fn make(
     let path = dir.join(file_name(seq));
     let file =
         disk.open(&temporary, OpenMode::CreateOrTruncate).map_err(failed("make", &temporary))?;
-    let (header, out) = merge(old, changes, end, ToEnd { file, offset: 0 })?;
+    let (header, out) = merge(old, changes, end, ToEnd { file, offset: 0, pace: Pace::default() })?;
     out.file.sync_all().map_err(failed("sync", &temporary))?;
     disk.rename(&temporary, &path).map_err(failed("name", &path))?;
     disk.sync_dir(&dir).map_err(failed("sync", &dir))?;
