@@ -1,4 +1,5 @@
-// Opens two accounts, moves money between them from a hundred tasks at once, and reads the balance.
+//! Opens two accounts, moves money between them from a hundred tasks at once, and reads the balance.
+
 use florin_client::{
     AccountFlags, AccountId, Amount, Client, Error, NewAccount, Settings, Transfer,
 };

@@ -69,8 +69,8 @@ impl Client {
         }
         let transport = Arc::new(Transport::new(&settings)?);
         let queue = Queue::start(Arc::clone(&transport), &settings);
-        let Settings { form, deadline, attempt_timeout, .. } = settings;
-        let scales = Mutex::default();
+        let Settings { form, deadline, attempt_timeout, scales, .. } = settings;
+        let scales = Mutex::new(scales);
         let shared = Shared { transport, queue, form, deadline, attempt_timeout, scales };
         Ok(Client { shared: Arc::new(shared) })
     }

@@ -1,19 +1,25 @@
 //! How a client is set up.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
+
+use florin_engine::{LedgerId, Scale};
 
 /// How a client is set up. [`Settings::new`] has what most want; the fields can be changed.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the server is: scheme and authority, as in `https://ledger.example:8443`.
     pub url: String,
-    /// The key that the server asks for, if it asks for one.
+    /// The key that the server asks for, if it asks for one. Over `http://` it goes in the clear.
     pub api_key: Option<ApiKey>,
     /// Whose signature makes a server's certificate good.
     pub authorities: Authorities,
     /// How transfers and accounts are written where both forms can say them.
     pub form: Form,
+    /// Digits after the point of ledgers, where they are known; else they are asked for once, when something goes as JSON. A server of role `write`
+    /// does not tell them.
+    pub scales: HashMap<LedgerId, Scale>,
     /// How long a call may take with all its tries; 30 s.
     pub deadline: Duration,
     /// How long one try may take; 10 s.
@@ -39,6 +45,7 @@ impl Settings {
             api_key: None,
             authorities: Authorities::System,
             form: Form::Binary,
+            scales: HashMap::new(),
             deadline: Duration::from_secs(30),
             attempt_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),

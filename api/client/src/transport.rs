@@ -27,6 +27,8 @@ use crate::tries::Tries;
 
 /// Connections that stay open while idle: shorter than the server keeps them, so that it never closes one that is about to be used.
 const IDLE: Duration = Duration::from_secs(45);
+/// What is left of a call's time when there is a place must be this much; else nothing is sent.
+const SHORTEST: Duration = Duration::from_millis(20);
 /// The largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 const FLORIN_SEQ: HeaderName = HeaderName::from_static("florin-seq");
@@ -148,7 +150,8 @@ impl Transport {
                 index: None,
             },
         })?;
-        let place = tokio::time::timeout_at(tries.deadline(), self.places.acquire()).await;
+        let latest = tries.deadline() - SHORTEST;
+        let place = tokio::time::timeout_at(latest, self.places.acquire()).await;
         let Ok(Ok(_place)) = place else {
             let why = "as many requests as may be are on their way".to_owned();
             return Err(Failure::NotDone { why, after: None });

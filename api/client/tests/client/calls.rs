@@ -1,10 +1,11 @@
 //! What can be asked for, in both forms.
 
 use florin_client::{
-    AccountFlags, AccountId, Amount, Client, Code, Form, LedgerId, NewAccount, RawValue, Settings,
-    Timestamp, Transfer, TransferFlags, TransferId,
+    AccountFlags, AccountId, Amount, Client, Code, Form, LedgerId, NewAccount, RawValue, Scale,
+    Settings, Timestamp, Transfer, TransferFlags, TransferId,
 };
 use florin_tests::bank::TestBank;
+use florin_tests::server::TestServer;
 use serde_json::json;
 
 use super::{account, balance, client, open, settings, shown, transfer};
@@ -167,6 +168,20 @@ async fn what_does_not_fit_goes_as_json() {
     let large = transfer(1, 2, 1).with_metadata(&json!({"a": "x".repeat(20_000)})).unwrap();
     assert_eq!(shown(&client.transfer(large).await), "unsendable");
     assert_eq!(balance(&client, 2).await, "12.59");
+}
+
+/// A process that leaves lists and totals to others does not tell the digits of a ledger.
+#[tokio::test]
+async fn digits_that_are_known_are_not_asked_for() {
+    let bank = TestBank::of(TestServer::start_with(&["--role", "write"]));
+    bank.account(1);
+    bank.account(2);
+    let with = || transfer(1, 2, 1_250).with_metadata(&json!({"order": 7})).unwrap();
+    assert_eq!(shown(&client(&bank).transfer(with()).await), "write_only");
+    let scales = [(LedgerId(1), Scale::try_new(2).unwrap())].into();
+    let client = Client::new(Settings { scales, ..settings(&bank) }).unwrap();
+    client.transfer(with()).await.unwrap();
+    assert_eq!(balance(&client, 2).await, "12.50");
 }
 
 #[tokio::test]
