@@ -134,14 +134,20 @@ async fn connections_have_a_bound() {
             tokio::spawn(async move { client.transfer_batch(&[transfer(1, 2, 1)]).await })
         })
         .collect();
-    let mut unknown = 0;
+    // Long before the first of them gives up, so that no place gets free.
+    while begun.elapsed() < Duration::from_millis(800) {
+        assert!(count.load(Ordering::SeqCst) <= 3);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut not_sent = 0;
     for task in tasks {
         match shown(&task.await.unwrap()).as_str() {
-            "unknown" => unknown += 1,
-            other => assert_eq!(other, "not sent"),
+            "not sent" => not_sent += 1,
+            other => assert_eq!(other, "unknown"),
         }
     }
-    assert_eq!((unknown, count.load(Ordering::SeqCst)), (3, 3), "the others were never sent");
+    let sent = count.load(Ordering::SeqCst);
+    assert!(sent >= 3 && not_sent >= 25, "{sent} sent, {not_sent} not sent");
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }
 
