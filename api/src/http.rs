@@ -7,6 +7,7 @@
 mod accounts;
 mod answers;
 mod batch;
+mod binary;
 mod body;
 mod catalogue;
 mod docs;

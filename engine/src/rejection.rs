@@ -139,6 +139,12 @@ macro_rules! rejections {
                 match self { $(Rejection::$variant { .. } => $number,)* }
             }
 
+            /// The stable name and the sentence of the rejection with this number: (`code`, `detail`); none where no rejection has it.
+            #[must_use]
+            pub const fn named(number: u16) -> Option<(&'static str, &'static str)> {
+                match number { $($number => Some(($code, $detail)),)* _ => None }
+            }
+
             /// Gives each figure as a whole number, in the order in which [`Rejection::from_number`] takes them.
             pub fn each_figure(self, mut give: impl FnMut(i128)) {
                 match self {
@@ -411,6 +417,7 @@ mod tests {
                 rebuilt(*number, &[3]).unwrap()
             });
             assert_eq!(rejection.number(), *number);
+            assert_eq!(Rejection::named(*number), Some((rejection.code(), rejection.detail())));
             let mut figures = Vec::new();
             rejection.each_figure(|figure| figures.push(figure));
             assert_eq!(rebuilt(*number, &figures), Ok(rejection));
@@ -427,6 +434,7 @@ mod tests {
     fn what_is_no_rejection_is_refused() {
         assert_eq!(rebuilt(0, &[]), Err(RejectionNumberError::Unknown { number: 0 }));
         assert_eq!(rebuilt(84, &[]), Err(RejectionNumberError::Unknown { number: 84 }));
+        assert_eq!((Rejection::named(0), Rejection::named(84)), (None, None));
         assert_eq!(rebuilt(36, &[1 << 32]), Err(RejectionNumberError::Figure { number: 36 }));
         assert_eq!(rebuilt(36, &[-1]), Err(RejectionNumberError::Figure { number: 36 }));
     }

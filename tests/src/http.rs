@@ -95,6 +95,10 @@ impl Request<'_> {
                 let request = builder.body(text).expect("the test wrote a valid request");
                 self.client.agent.run(request)
             }
+            Content::Bytes(bytes) => {
+                let request = builder.body(bytes).expect("the test wrote a valid request");
+                self.client.agent.run(request)
+            }
         };
         let mut answer = answer.map_err(|error| error.to_string())?;
         let headers = answer.headers().iter();
@@ -107,7 +111,7 @@ impl Request<'_> {
         let bytes = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
         let bytes = bytes.map_err(|error| error.to_string())?;
         let body = String::from_utf8_lossy(&bytes).into_owned();
-        let reply = Reply { what: self.what, status, headers, body };
+        let reply = Reply { what: self.what, status, headers, body, bytes };
         let seq = reply.header("florin-seq").and_then(|seq| seq.parse().ok()).unwrap_or(0);
         self.client.seen.fetch_max(seq, Ordering::Relaxed);
         Ok(reply)
@@ -128,6 +132,8 @@ pub enum Content {
     None,
     /// A body, as it is; its type is JSON unless a header says otherwise.
     Text(String),
+    /// A body of bytes; a header says its type.
+    Bytes(Vec<u8>),
 }
 
 impl From<()> for Content {
@@ -154,6 +160,12 @@ impl From<&str> for Content {
     }
 }
 
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Content {
+        Content::Bytes(bytes)
+    }
+}
+
 impl From<String> for Content {
     fn from(text: String) -> Content {
         Content::Text(text)
@@ -170,6 +182,8 @@ pub struct Reply {
     headers: Vec<(String, String)>,
     /// The body as text, digit for digit.
     pub body: String,
+    /// The body as it came.
+    pub bytes: Vec<u8>,
 }
 
 impl Reply {

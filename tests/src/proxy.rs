@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -20,6 +21,7 @@ pub enum Cut {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
+    server_port: Arc<AtomicU16>,
     plan: Arc<Mutex<Plan>>,
 }
 
@@ -40,15 +42,23 @@ impl Proxy {
         let port = listener.local_addr().expect("it has an address").port();
         let plan: Arc<Mutex<Plan>> = Arc::default();
         let shared = Arc::clone(&plan);
+        let server_port = Arc::new(AtomicU16::new(server_port));
+        let target = Arc::clone(&server_port);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server_port));
+                let address =
+                    SocketAddr::from((Ipv4Addr::LOCALHOST, target.load(Ordering::SeqCst)));
                 // A server that is away is as away behind the proxy.
                 let Ok(server) = TcpStream::connect(address) else { continue };
                 pass_on(client, server, &shared);
             }
         });
-        Proxy { port, plan }
+        Proxy { port, server_port, plan }
+    }
+
+    /// Passes new connections on to this port: where a server that was started again listens.
+    pub fn redirect(&self, server_port: u16) {
+        self.server_port.store(server_port, Ordering::SeqCst);
     }
 
     /// Where it listens.

@@ -2,11 +2,11 @@
 
 use actix_web::http::StatusCode;
 use florin_actors::Source;
-use florin_engine::{AccountId, Command, CommandKey, KeyRule};
+use florin_engine::{AccountId, Command, CommandKey, CreateAccount, KeyRule};
 use florin_persistence::store::AccountFilter;
 
 use super::answers::shown_account;
-use super::body::Bound;
+use super::body::{Bound, is_binary};
 use super::error::ApiError;
 use super::exchange::{Exchange, Reply};
 use super::lists::{page, shown, unlisted};
@@ -52,13 +52,19 @@ pub(crate) async fn create(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     path = "/v1/accounts/batch",
     tag = "accounts",
     params(("results" = Option<openapi::ResultsParam>, Query, description = "`all` tells what became of each account")),
-    request_body = Vec<NewAccount>,
-    responses((status = 200, description = "What became of them", body = wire::BatchSummary)),
+    request_body(content((Vec<NewAccount> = "application/json"), (schemas::BinaryBatch = "application/vnd.florin.batch"))),
+    responses((status = 200, description = "What became of them, in the form of the request", content(
+        (wire::BatchSummary = "application/json"),
+        (schemas::BinaryOutcomes = "application/vnd.florin.batch"),
+    ))),
 )]
 pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
     let results = results(&mut query)?;
     query.finish()?;
+    if is_binary(exchange.request.headers()) {
+        return exchange.binary_batch::<CreateAccount>(results).await;
+    }
     let body = exchange.json_body(Bound::Batch).await?;
     let Events(asked): Events<NewAccount<'_>> = read(&body, Place::Batch)?;
     let mut accounts = Vec::with_capacity(asked.len());

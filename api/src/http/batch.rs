@@ -76,17 +76,22 @@ impl Answers<'_> {
                 told.push(ItemResult { index, id, status, timestamp });
             }
         }
+        self.count(answer, summary.created, summary.replayed);
+        summary.results = told;
+        Ok(Reply::json(StatusCode::OK, &summary)?.at(answer.seq).told(telling(answer)))
+    }
+
+    /// Counts what was decided by a batch.
+    pub(crate) fn count(self, answer: &Answer, created: u32, replayed: u32) {
         if self.counts(answer) {
-            self.metrics.created(u64::from(summary.created));
-            self.metrics.replayed(u64::from(summary.replayed));
+            self.metrics.created(u64::from(created));
+            self.metrics.replayed(u64::from(replayed));
             for (_, outcome) in &answer.exceptions {
                 if let ItemOutcome::Rejected(rejection) = outcome {
                     self.metrics.rejected(rejection);
                 }
             }
         }
-        summary.results = told;
-        Ok(Reply::json(StatusCode::OK, &summary)?.at(answer.seq).told(telling(answer)))
     }
 
     /// The answer to a batch of nothing, which needs no decision.
@@ -117,6 +122,20 @@ impl Answers<'_> {
     }
 }
 
+/// The id and the moment of what an event created, if it is of a kind that batches create.
+pub(crate) fn created(event: &Event) -> Option<(u128, Timestamp)> {
+    match event {
+        Event::TransferPosted(posted) => Some((posted.transfer.id.0, posted.transfer.timestamp)),
+        Event::AccountCreated(created) => Some((created.id.0, created.timestamp)),
+        Event::LedgerCreated(_)
+        | Event::TransactionCreated(_)
+        | Event::IdBurned(_)
+        | Event::TransferExpired(_)
+        | Event::OverdraftLimitChanged(_)
+        | Event::MetadataReplaced(_) => None,
+    }
+}
+
 /// Walks through the ids that a record decided, in the order of the batch.
 struct DecidedIds<'a> {
     events: std::iter::Peekable<std::slice::Iter<'a, Event>>,
@@ -130,18 +149,7 @@ impl<'a> DecidedIds<'a> {
 
     /// The id of the next thing created, and its moment: an imported one has its own.
     fn created(&mut self) -> Option<(u128, Timestamp)> {
-        self.events.find_map(|event| match event {
-            Event::TransferPosted(posted) => {
-                Some((posted.transfer.id.0, posted.transfer.timestamp))
-            }
-            Event::AccountCreated(created) => Some((created.id.0, created.timestamp)),
-            Event::LedgerCreated(_)
-            | Event::TransactionCreated(_)
-            | Event::IdBurned(_)
-            | Event::TransferExpired(_)
-            | Event::OverdraftLimitChanged(_)
-            | Event::MetadataReplaced(_) => None,
-        })
+        self.events.find_map(created)
     }
 
     /// The id that this refusal at this moment used up, if it did.

@@ -2,6 +2,7 @@
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Payload};
+use florin_wire::MEDIA_TYPE;
 use futures_util::StreamExt;
 
 use super::error::ApiError;
@@ -98,6 +99,12 @@ async fn collect(
     Ok(whole.map_or(first, BytesMut::freeze))
 }
 
+/// Whether the body is declared as a binary batch.
+pub(crate) fn is_binary(headers: &HeaderMap) -> bool {
+    let declared = headers.get(header::CONTENT_TYPE);
+    declared.is_some_and(|kind| kind.as_bytes().eq_ignore_ascii_case(MEDIA_TYPE.as_bytes()))
+}
+
 /// Whether the body is declared as JSON, in UTF-8 if an encoding is named.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(declared) = headers.get(header::CONTENT_TYPE) else {
@@ -143,6 +150,23 @@ mod tests {
         check("text/plain", "415");
         check("application/jsonp", "415");
         check("application/x-www-form-urlencoded", "415");
+        check("application/vnd.florin.batch", "415");
         check("", "415");
+    }
+
+    #[test]
+    fn a_binary_batch_has_to_be_declared_too() {
+        for (declared, expected) in [
+            ("application/vnd.florin.batch", true),
+            ("Application/vnd.Florin.batch", true),
+            ("application/vnd.florin.batch; version=1", false),
+            ("application/vnd.florin.batch2", false),
+            ("application/json", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(declared));
+            assert_eq!(is_binary(&headers), expected, "{declared}");
+        }
+        assert!(!is_binary(&HeaderMap::new()));
     }
 }

@@ -147,10 +147,10 @@ codes! {
     CommandTooLarge = PAYLOAD_TOO_LARGE, "command_too_large", Never,
         "The request has more in it than one journal record can hold.",
         "Split it. Nothing was decided.";
-    /// The body is not declared as JSON.
+    /// The body is declared as nothing that is read here.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", Never,
-        "The body is not declared as JSON.",
-        "Send the header `Content-Type: application/json`. Nothing was decided.";
+        "The body is not declared as JSON, or, where a batch is taken, as a binary batch.",
+        "Send the header `Content-Type: application/json`, or with a binary batch `Content-Type: application/vnd.florin.batch`. Nothing was decided.";
     /// The key was used for something else.
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency_key_reused", Never,
         "The Idempotency-Key was used before for another method, path or content.",

@@ -133,7 +133,7 @@ pub(crate) enum ApiError {
     BodyTooLarge { bytes_max: usize },
     /// More than one journal record holds.
     CommandTooLarge,
-    /// The body is not declared as JSON.
+    /// The body is declared as nothing that is read here.
     UnsupportedMediaType,
     /// The rules refuse it.
     Rejected(Refusal),

@@ -407,7 +407,7 @@ fn add_problems<'a>(operation: &mut Operation, statuses: impl IntoIterator<Item 
             409 => "The id stands for something else, or the key's first request is still running",
             410 => "What it was is lost with an earlier store",
             413 => "It is too large",
-            415 => "It is not declared as JSON",
+            415 => "It is not declared as what is read here",
             422 => "The rules refuse it",
             431 => "Its head is too large",
             500 => "A bug",

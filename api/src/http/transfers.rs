@@ -1,14 +1,14 @@
 //! `/v1/transfers`: one movement of money, batches of them, and lists.
 
 use florin_engine::{
-    Amount, Command, JournalSeq, KeyRule, LedgerId, Scale, TransferFlags, TransferId,
-    TransferStatus,
+    Amount, Command, CreateTransfer, JournalSeq, KeyRule, LedgerId, Scale, TransferFlags,
+    TransferId, TransferStatus,
 };
 use florin_persistence::store::{PageRequest, TransferFilter};
 
 use super::answers::Answers;
 use super::batch::Results;
-use super::body::Bound;
+use super::body::{Bound, is_binary};
 use super::error::{ApiError, Fault, FaultCode};
 use super::exchange::{Exchange, Reply};
 use super::fresh::fresh_id;
@@ -139,14 +139,20 @@ pub(crate) async fn reverse(exchange: &mut Exchange) -> Result<Reply, ApiError> 
     path = "/v1/transfers/batch",
     tag = "transfers",
     params(("results" = Option<super::openapi::ResultsParam>, Query, description = "`all` tells what became of each transfer"), DryRunParam),
-    request_body = Vec<NewTransfer>,
-    responses((status = 200, description = "What became of them", body = wire::BatchSummary)),
+    request_body(content((Vec<NewTransfer> = "application/json"), (schemas::BinaryBatch = "application/vnd.florin.batch"))),
+    responses((status = 200, description = "What became of them, in the form of the request", content(
+        (wire::BatchSummary = "application/json"),
+        (schemas::BinaryOutcomes = "application/vnd.florin.batch"),
+    ))),
 )]
 pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiError> {
     let mut query = exchange.query()?;
     let (results, mode) = (results(&mut query)?, exchange.mode_in(&mut query)?);
     query.finish()?;
     exchange.mode = mode;
+    if is_binary(exchange.request.headers()) {
+        return exchange.binary_batch::<CreateTransfer>(results).await;
+    }
     let body = exchange.json_body(Bound::Batch).await?;
     let Events(asked): Events<NewTransfer<'_>> = read(&body, Place::Batch)?;
     let mut transfers = Vec::with_capacity(asked.len());

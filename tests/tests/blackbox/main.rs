@@ -5,6 +5,7 @@ mod account_changes;
 mod accounts;
 mod bad_input;
 mod batches;
+mod binary_batches;
 mod command_line;
 mod concurrency;
 mod conditions;

@@ -37,8 +37,17 @@ fn crates_know_each_other_in_one_direction() {
             assert!(!needs.contains(*above), "{name} must not know {above}");
         }
     }
+    let wire = &dependencies["florin-wire"];
+    for name in &order[1..] {
+        assert!(!wire.contains(*name), "the binary form must not know {name}");
+    }
+    let client = &dependencies["florin-client"];
+    for name in &order[1..] {
+        assert!(!client.contains(*name), "the client must not know {name}");
+        assert!(!dependencies[*name].contains("florin-client"), "{name} must not know the client");
+    }
     for harness in ["florin-tests", "florin-benches"] {
-        for name in order {
+        for name in order.into_iter().chain(["florin-wire", "florin-client"]) {
             assert!(!dependencies[name].contains(harness), "{name} must not know {harness}");
         }
     }

@@ -51,6 +51,14 @@ fn text(description: &str, pattern: &str, example: &str) -> ObjectBuilder {
         .examples([example])
 }
 
+fn bytes(description: &str) -> Schema {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
+        .description(Some(description))
+        .into()
+}
+
 fn whole_number(description: &str) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).description(Some(description))
 }
@@ -62,6 +70,16 @@ const SUM_PATTERN: &str = r"^-?([0-9]+(\.[0-9]+)?|max)$";
 const AMOUNT_PATTERN: &str = r"^([0-9]+(\.[0-9]+)?|max)$";
 
 schema! {
+    /// The schema of a binary batch.
+    BinaryBatch = bytes(
+        "A binary batch, little-endian: a header of 16 bytes (`FLRB`, version 1, kind 1 for transfers or 2 for accounts, how many events, zero) and 128 bytes for each event, laid out \
+         as api/BINARY.md says. Amounts are minor units, the ledger is named; metadata, external ids, conditions and `effective_at` go as JSON",
+    );
+    /// The schema of the answer to a binary batch.
+    BinaryOutcomes = bytes(
+        "The answer to a binary batch, little-endian: a header of 64 bytes (counts, first and last timestamp, position) and 16 bytes for each event that was not created: its index, \
+         0 where it existed already or else the number of the refusal, and when what existed was created",
+    );
     /// The schema of an id in answers.
     IdShown = text(
         "A 128-bit id: decimal below 2^64, else a lower-case UUID",

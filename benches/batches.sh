@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# How many transfers a second go through the server in batches of 8,190, durable, as JSON and in binary, and with one hot account?
+#
+#   benches/batches.sh [seconds of one run] [rounds]
+#
+# Server and client are built as they are shipped, with the profile dist; PROFILE=release is faster built. Both run on this machine.
+# The rounds alternate; medians are printed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. benches/build.sh
+measure batches "$@"
