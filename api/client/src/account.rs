@@ -123,6 +123,10 @@ impl Item for NewAccount {
         has_digits.then_some(self.ledger)
     }
 
+    fn account(&self) -> Option<AccountId> {
+        None
+    }
+
     fn write_json(&self, scale: Option<Scale>, body: &mut Vec<u8>) -> Result<(), Error> {
         let json = AccountJson {
             id: self.id.0.to_string(),

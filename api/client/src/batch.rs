@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use florin_engine::{Amount, JournalSeq, LedgerId, Rejection, Scale, Timestamp};
+use florin_engine::{AccountId, Amount, JournalSeq, LedgerId, Rejection, Scale, Timestamp};
 use florin_wire::{BatchWriter, EVENT_BYTES, Event, MEDIA_TYPE, Outcomes, Status};
 use http::Method;
 use http::header::HeaderValue;
@@ -44,6 +44,8 @@ pub(crate) trait Item {
     fn event(&self) -> Option<Self::Event>;
     /// The ledger whose digits its amount needs as JSON, if it needs any.
     fn in_digits_of(&self) -> Option<LedgerId>;
+    /// An account that should be of this ledger.
+    fn account(&self) -> Option<AccountId>;
     /// Writes it as JSON, its amount in the digits of this scale.
     fn write_json(&self, scale: Option<Scale>, body: &mut Vec<u8>) -> Result<(), Error>;
 }

@@ -199,7 +199,7 @@ impl Client {
     async fn json<I: Item>(&self, item: &I, deadline: Instant) -> Result<Written, Error> {
         let scale = match item.in_digits_of() {
             None | Some(LedgerId(0)) => None,
-            Some(ledger) => Some(self.scale(ledger, deadline).await?),
+            Some(ledger) => Some(self.scale(ledger, item.account(), deadline).await?),
         };
         let written = Written::json(item, scale)?;
         if written.bytes() > JSON_BYTES_MAX {
@@ -274,27 +274,45 @@ impl Client {
         read(&self.call(&ask, self.deadline()).await?)
     }
 
-    /// How many digits amounts of a ledger have after the point.
-    async fn scale(&self, ledger: LedgerId, deadline: Instant) -> Result<Scale, Error> {
+    /// How many digits amounts of a ledger have after the point. An account of it tells, which its owner has in memory: the ledger itself stands in
+    /// the store, which may be away or left to other processes.
+    async fn scale(
+        &self,
+        ledger: LedgerId,
+        account: Option<AccountId>,
+        deadline: Instant,
+    ) -> Result<Scale, Error> {
         #[derive(Deserialize)]
         struct Digits {
             scale: u8,
         }
         let known = || self.shared.scales.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(scale) = known().get(&ledger) {
-            return Ok(*scale);
+        let found = known().get(&ledger).copied();
+        if let Some(scale) = found {
+            return Ok(scale);
+        }
+        if let Some(id) = account
+            && let Some(account) = self.account(id).await?
+            && account.ledger == ledger
+        {
+            self.learn(ledger, account.balance.scale);
+            return Ok(account.balance.scale);
         }
         let path = format!("/v1/ledgers/{}", ledger.0);
-        let (kind, body, purpose) = (None, Bytes::new(), Purpose::Read);
+        let (kind, body, purpose) = (None, Bytes::new(), Purpose::Constant);
         let ask = Ask { method: Method::GET, path, kind, body, purpose };
         let found: Digits = read(&self.call(&ask, deadline).await?)?;
         let too_many = || Error::Foreign { why: format!("a ledger with {} digits", found.scale) };
         let scale = Scale::try_new(found.scale).ok_or_else(too_many)?;
-        let mut known = known();
+        self.learn(ledger, scale);
+        Ok(scale)
+    }
+
+    fn learn(&self, ledger: LedgerId, scale: Scale) {
+        let mut known = self.shared.scales.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() < SCALES_MAX {
             known.insert(ledger, scale);
         }
-        Ok(scale)
     }
 
     /// Asks until there is an answer, it is refused, or the deadline passes.
@@ -305,7 +323,7 @@ impl Client {
             let failure = match self.shared.transport.attempt(ask, &tries).await {
                 Ok(answer) => return Ok(answer),
                 // A read that is not answered has done nothing.
-                Err(Failure::Unknown { why, after }) if ask.purpose == Purpose::Read => {
+                Err(Failure::Unknown { why, after }) if ask.purpose != Purpose::Command => {
                     Failure::NotDone { why, after }
                 }
                 Err(failure) => failure,

@@ -17,8 +17,7 @@ pub struct Settings {
     pub authorities: Authorities,
     /// How transfers and accounts are written where both forms can say them.
     pub form: Form,
-    /// Digits after the point of ledgers, where they are known; else they are asked for once, when something goes as JSON. A server of role `write`
-    /// does not tell them.
+    /// Digits after the point of ledgers, where they are known; else they are asked for once, when something goes as JSON.
     pub scales: HashMap<LedgerId, Scale>,
     /// How long a call may take with all its tries; 30 s.
     pub deadline: Duration,

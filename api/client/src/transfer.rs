@@ -189,6 +189,10 @@ impl Item for Transfer {
         (!self.amount.is_zero() && self.amount != Amount::MAX).then_some(self.ledger)
     }
 
+    fn account(&self) -> Option<AccountId> {
+        (self.debit_account_id.0 != 0).then_some(self.debit_account_id)
+    }
+
     fn write_json(&self, scale: Option<Scale>, body: &mut Vec<u8>) -> Result<(), Error> {
         let settles = self.flags.settlement().is_some();
         let is_void = self.flags.contains(TransferFlags::VOID_PENDING_TRANSFER);

@@ -62,7 +62,10 @@ pub(crate) struct Ask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Command,
+    /// A read that is never older than what this client was told before.
     Read,
+    /// A read of what never changes.
+    Constant,
 }
 
 /// An answer that is no problem.

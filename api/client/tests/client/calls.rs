@@ -170,18 +170,32 @@ async fn what_does_not_fit_goes_as_json() {
     assert_eq!(balance(&client, 2).await, "12.59");
 }
 
-/// A process that leaves lists and totals to others does not tell the digits of a ledger.
+/// Transfers with metadata go on, and learn the digits of their ledger, while the store is away and from a process that leaves it to others.
 #[tokio::test]
-async fn digits_that_are_known_are_not_asked_for() {
-    let bank = TestBank::of(TestServer::start_with(&["--role", "write"]));
-    bank.account(1);
-    bank.account(2);
-    let with = || transfer(1, 2, 1_250).with_metadata(&json!({"order": 7})).unwrap();
-    assert_eq!(shown(&client(&bank).transfer(with()).await), "write_only");
-    let scales = [(LedgerId(1), Scale::try_new(2).unwrap())].into();
-    let client = Client::new(Settings { scales, ..settings(&bank) }).unwrap();
-    client.transfer(with()).await.unwrap();
-    assert_eq!(balance(&client, 2).await, "12.50");
+async fn digits_are_learned_without_the_store() {
+    let away = [("FLORIN_DATABASE_URL", "postgres://florin@127.0.0.1:1/florin")];
+    for server in
+        [TestServer::start_with(&["--role", "write"]), TestServer::start_with_variables(&[], &away)]
+    {
+        let bank = TestBank::of(server);
+        bank.account(1);
+        bank.account(2);
+        let client = client(&bank);
+        let with = transfer(1, 2, 1_250).with_metadata(&json!({"order": 7})).unwrap();
+        client.transfer(with).await.unwrap();
+        assert_eq!(balance(&client, 2).await, "12.50");
+        // A new account has none to ask: what is known beforehand is not asked for.
+        let limited = NewAccount {
+            overdraft_limit: Amount::from_minor(5),
+            ..NewAccount::new(account(3)).with_flags(AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS)
+        };
+        let limited = limited.with_metadata(&json!({"name": "Carol"})).unwrap();
+        let scales = [(LedgerId(1), Scale::try_new(2).unwrap())].into();
+        let client = Client::new(Settings { scales, ..settings(&bank) }).unwrap();
+        client.create_account(limited).await.unwrap();
+        let found = client.account(account(3)).await.unwrap().unwrap();
+        assert_eq!(found.overdraft_limit.to_string(), "0.05");
+    }
 }
 
 #[tokio::test]
