@@ -21,7 +21,16 @@ fn the_scripts_are_well_made() {
     let scripts = files().into_iter().filter(|name| name.ends_with(".sh")).map(|name| path(&name));
     let scripts: Vec<_> = scripts.collect();
     assert!(scripts.len() >= 2, "{scripts:?}");
-    shellcheck.args(scripts).args([project().join("tests/run"), project().join(".ci/run")]);
+    let others = [
+        "tests/run",
+        "tests/tools.sh",
+        ".ci/run",
+        "benches/build.sh",
+        "benches/http/run",
+        "benches/http/latency",
+        "benches/load/run",
+    ];
+    shellcheck.args(scripts).args(others.map(|name| project().join(name)));
     must_succeed(shellcheck);
 }
 
