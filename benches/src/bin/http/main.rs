@@ -175,10 +175,10 @@ impl Bench {
         // What was under way when the load ended.
         self.acknowledged[at][1] += u64::from(connections) * each;
         println!(
-            "  {:<10} {:<8} {:<24} {:>9} transfers/s, p99 {:.2} ms",
-            if case.form == Form::Single { "single" } else { "batch" },
-            case.choice,
-            case.who,
+            "  {:<28} {:<8} {:<24} {:>9} transfers/s, p99 {:.2} ms",
+            case.form.to_string(),
+            case.choice.to_string(),
+            case.who.to_string(),
             thousands(answers.rate * each as f64),
             answers.p99_ms
         );
@@ -251,9 +251,10 @@ fn main() -> ExitCode {
     let sync = sync_micros(&env::temp_dir());
     println!("starting everybody");
     let subjects = Subject::all(POOL);
-    // The two transfers and the batch that were looked at.
-    let acknowledged = subjects.iter().map(|_| [3, 0]).collect();
+    // The transfer and the batch that were looked at.
+    let acknowledged = subjects.iter().map(|_| [1 + BATCH_SIZE, 0]).collect();
     let version = subjects.iter().find_map(Subject::postgres_version).unwrap_or_default();
+    let version = version.to_owned();
     let (rounds, seconds, results) =
         (settings.rounds, settings.seconds, settings.results.join("http.md"));
     let mut bench = Bench { settings, subjects, acknowledged };

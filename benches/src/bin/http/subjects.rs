@@ -12,6 +12,8 @@ use florin_tests::postgres::Postgres;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::BATCH_SIZE;
+
 /// As a server of this size would be set up: everything that an answered commit wrote is on the disk. Checkpoints come at the end
 /// only, so that none falls into somebody's run; what they write is counted there.
 const SETTINGS: &str = "
@@ -55,22 +57,46 @@ enum Server {
     Other(Program),
 }
 
+/// A PostgreSQL of one subject's own.
+struct Database {
+    server: Postgres,
+    name: String,
+    /// Of the server; asked at the start, since one that sleeps does not answer.
+    version: String,
+}
+
+impl Database {
+    fn start() -> Database {
+        let server = Postgres::start_with(SETTINGS);
+        let name = server.create_database();
+        let version = server.psql(&name, "SHOW server_version");
+        let version = version.split(' ').next().unwrap_or_default().to_owned();
+        Database { server, name, version }
+    }
+
+    fn url(&self) -> String {
+        self.server.url(&self.name)
+    }
+
+    fn psql(&self, sql: &str) -> String {
+        self.server.psql(&self.name, sql)
+    }
+}
+
 /// One that answers, with the database that is its own.
 pub(crate) struct Subject {
     pub(crate) who: Who,
     server: Server,
-    postgres: Option<(Postgres, String)>,
+    postgres: Option<Database>,
     client: Client,
 }
 
 impl Subject {
     fn florin(who: Who) -> Subject {
-        let postgres = (who == Who::Postgres).then(own_postgres);
+        let postgres = (who == Who::Postgres).then(Database::start);
         let bank = match &postgres {
             None => Bank::start(&[], &[]),
-            Some((server, database)) => {
-                Bank::start(&[], &[("FLORIN_DATABASE_URL", &server.url(database))])
-            }
+            Some(database) => Bank::start(&[], &[("FLORIN_DATABASE_URL", &database.url())]),
         };
         bank.create_accounts();
         bank.wait_stored();
@@ -79,8 +105,8 @@ impl Subject {
     }
 
     fn row_locks(connections: u32) -> Subject {
-        let (server, database) = own_postgres();
-        let (url, connections) = (server.url(&database), connections.to_string());
+        let database = Database::start();
+        let (url, connections) = (database.url(), connections.to_string());
         let program = Program::start(&beside("row_locks"), &[&url, &connections]);
         let client = Client::new(program.base());
         let accounts = (1..=ACCOUNTS).map(|id| json!({"id": id.to_string()})).collect::<Vec<_>>();
@@ -88,7 +114,7 @@ impl Subject {
             let reply = client.request("POST /v1/accounts/batch").send(json!(part));
             assert_eq!(reply.status, 200, "{reply:?}");
         }
-        let postgres = Some((server, database));
+        let postgres = Some(database);
         Subject { who: Who::RowLocks, server: Server::Other(program), postgres, client }
     }
 
@@ -99,8 +125,10 @@ impl Subject {
         let postgres = Subject::florin(Who::Postgres);
         let row_locks = Subject::row_locks(connections);
         for other in [&postgres, &row_locks] {
-            let shapes = [other.answers().map(|reply| shape(&reply)), sqlite_shapes(&one, &batch)];
-            assert_eq!(shapes[0], shapes[1], "{} answers in the same form", other.who);
+            let [its_one, its_batch] = other.answers().map(|reply| reply.body);
+            for (its, expected) in [(&its_one, &one), (&its_batch, &batch)] {
+                assert_eq!(shape(its), shape(expected), "{} answers in the same form", other.who);
+            }
         }
         let program = Program::empty_handler(&one, &batch);
         let client = Client::new(program.base());
@@ -111,7 +139,7 @@ impl Subject {
         all
     }
 
-    /// What it says to one transfer and to a batch of two, which must be created.
+    /// What it says to one transfer and to a batch as large as those of the load, which must be created.
     fn answers(&self) -> [Reply; 2] {
         let transfer = |id: u64| {
             let id = format!("0190a5b0-0000-7000-8000-{id:012x}");
@@ -119,10 +147,10 @@ impl Subject {
         };
         let one = self.client.request("POST /v1/transfers").send(transfer(1));
         assert_eq!(one.status, 201, "{one:?}");
-        let both = json!([transfer(2), transfer(3)]);
-        let batch = self.client.request("POST /v1/transfers/batch").send(both);
+        let many: Vec<Value> = (2..2 + BATCH_SIZE).map(transfer).collect();
+        let batch = self.client.request("POST /v1/transfers/batch").send(json!(many));
         assert_eq!(batch.status, 200, "{batch:?}");
-        assert_eq!(batch.json()["created"], 2, "{batch:?}");
+        assert_eq!(batch.json()["created"], BATCH_SIZE, "{batch:?}");
         [one, batch]
     }
 
@@ -140,7 +168,7 @@ impl Subject {
 
     /// Its processes.
     pub(crate) fn parties(&self) -> Parties {
-        Parties { server: self.pid(), postgres: self.postgres.as_ref().map(|(it, _)| it.pid()) }
+        Parties { server: self.pid(), postgres: self.postgres.as_ref().map(|it| it.server.pid()) }
     }
 
     /// Bytes that its processes have written so far.
@@ -152,15 +180,15 @@ impl Subject {
     /// It does nothing from now on, not even what it had put off: that is done, and counted, while it is measured.
     pub(crate) fn sleep(&self) {
         tell(self.pid(), Signal::STOP);
-        if let Some((postgres, _)) = &self.postgres {
-            postgres.pause();
+        if let Some(database) = &self.postgres {
+            database.server.pause();
         }
     }
 
     /// It goes on.
     pub(crate) fn wake(&self) {
-        if let Some((postgres, _)) = &self.postgres {
-            postgres.resume();
+        if let Some(database) = &self.postgres {
+            database.server.resume();
         }
         tell(self.pid(), Signal::CONT);
         std::thread::sleep(AWAKE);
@@ -179,12 +207,12 @@ impl Subject {
             (Server::Florin(bank), _) => {
                 bank.wait_stored();
                 let ledger = bank.client.request("GET /v1/ledgers/1").send(()).json();
-                let text = ledger["debits_posted"].as_str().unwrap_or_default().replace('.', "");
+                let text =
+                    ledger["totals"]["debits_posted"].as_str().unwrap_or_default().replace('.', "");
                 text.parse().ok()
             }
-            (Server::Other(_), Some((postgres, database))) => {
-                let sum = "SELECT sum(debits_posted)::bigint FROM accounts";
-                postgres.psql(database, sum).parse().ok()
+            (Server::Other(_), Some(database)) => {
+                database.psql("SELECT sum(debits_posted)::bigint FROM accounts").parse().ok()
             }
             (Server::Other(_), None) => return None,
         };
@@ -193,36 +221,21 @@ impl Subject {
 
     /// Bytes that its database still has to write.
     pub(crate) fn checkpoint(&self) -> u64 {
-        let Some((postgres, database)) = &self.postgres else { return 0 };
+        let Some(database) = &self.postgres else { return 0 };
         let before = self.written();
-        let _ = postgres.psql(database, "CHECKPOINT");
+        let _ = database.psql("CHECKPOINT");
         self.written() - before
     }
 
     /// The database's version, where there is one.
-    pub(crate) fn postgres_version(&self) -> Option<String> {
-        let (postgres, database) = self.postgres.as_ref()?;
-        let version = postgres.psql(database, "SHOW server_version");
-        version.split(' ').next().map(str::to_owned)
+    pub(crate) fn postgres_version(&self) -> Option<&str> {
+        self.postgres.as_ref().map(|database| &*database.version)
     }
 }
 
-fn own_postgres() -> (Postgres, String) {
-    let postgres = Postgres::start_with(SETTINGS);
-    let database = postgres.create_database();
-    (postgres, database)
-}
-
-/// The names of an answer's fields, but those that only Florin has.
-fn shape(reply: &Reply) -> Vec<String> {
-    shape_of(&reply.json())
-}
-
-fn shape_of(answer: &Value) -> Vec<String> {
+/// The names of an answer's fields, but that which only Florin has.
+fn shape(answer: &str) -> Vec<String> {
+    let answer: Value = serde_json::from_str(answer).expect("an answer is JSON");
     let fields = answer.as_object().into_iter().flat_map(|fields| fields.keys().cloned());
     fields.filter(|name| name != "seq").collect()
-}
-
-fn sqlite_shapes(one: &str, batch: &str) -> [Vec<String>; 2] {
-    [one, batch].map(|text| shape_of(&serde_json::from_str(text).expect("an answer is JSON")))
 }
