@@ -75,17 +75,24 @@ pub fn percentiles(title: &str, lines: &[Line<'_>]) -> String {
         f64::midpoint(x(0.0), x(NINES)),
         HEIGHT - 16.0
     );
-    for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+    let mut names: Vec<(usize, f64)> =
+        lines.iter().map(|line| y(at(line, NINES)) + 4.0).enumerate().collect();
+    // From the bottom up, none upon the one below.
+    names.sort_by(|a, b| b.1.total_cmp(&a.1));
+    for index in 1..names.len() {
+        names[index].1 = names[index].1.min(names[index - 1].1 - 16.0);
+    }
+    names.sort_by_key(|(index, _)| *index);
+    for ((line, colour), (_, name_at)) in lines.iter().zip(COLOURS.iter().cycle()).zip(names) {
         let steps = (0..=200).map(|step| NINES * f64::from(step) / 200.0);
         let points: Vec<String> =
             steps.map(|nines| format!("{:.1},{:.1}", x(nines), y(at(line, nines)))).collect();
         let _ = writeln!(
             svg,
             r#"<polyline fill="none" stroke="{colour}" stroke-width="2" points="{}"/>
-<text x="{:.1}" y="{:.1}" fill="{colour}">{}</text>"#,
+<text x="{:.1}" y="{name_at:.1}" fill="{colour}">{}</text>"#,
             points.join(" "),
             WIDTH - RIGHT + 8.0,
-            y(at(line, NINES)) + 4.0,
             escaped(&line.name)
         );
     }

@@ -12,7 +12,7 @@ use std::{env, fs};
 
 use florin_benches::bank::ACCOUNTS;
 use florin_benches::cpu::Used;
-use florin_benches::disk::sync_micros;
+use florin_benches::disk::{Device, sync_micros};
 use florin_benches::figures::thousands;
 use florin_benches::wrk::{Answers, Load};
 use subjects::{Subject, Who};
@@ -133,8 +133,8 @@ struct Run {
     used: Used,
     /// From its beginning until all of it could be found with SQL.
     stored_seconds: f64,
-    /// Bytes that were written until then.
-    written: u64,
+    /// Bytes that the disk was given until then, if that is known.
+    written: Option<u64>,
 }
 
 struct Settings {
@@ -145,6 +145,7 @@ struct Settings {
 
 struct Bench {
     settings: Settings,
+    device: Device,
     subjects: Vec<Subject>,
     /// Transfers that each subject was told of that they happened, and how many more may have.
     acknowledged: Vec<[u64; 2]>,
@@ -161,14 +162,14 @@ impl Bench {
         let words = words.chain(form.map(str::to_owned)).collect();
         let connections = case.form.connections();
         let load = Load { base: subject.base(), script, words, connections, seconds };
-        let written = subject.written();
+        let written = self.device.written();
         let stretch = subject.parties().begin();
         let answers = load.run();
         let used = subject.parties().end(&stretch);
         let ended = Instant::now();
         subject.wait_stored();
         let stored_seconds = answers.count as f64 / answers.rate + ended.elapsed().as_secs_f64();
-        let written = subject.written() - written;
+        let written = self.device.written().zip(written).map(|(now, before)| now - before);
         subject.sleep();
         let each = case.form.transfers();
         self.acknowledged[at][0] += answers.count * each;
@@ -216,9 +217,11 @@ impl Bench {
                     "{}: {sent} transfers were acknowledged and at most {more} more sent, and {moved} are there",
                     subject.who
                 );
-                if subject.postgres_version().is_some() {
-                    let written = subject.checkpoint() as f64 / moved.max(1) as f64;
-                    checkpoints.push((subject.who, written));
+                let before = self.device.written();
+                subject.checkpoint();
+                let written = self.device.written().zip(before).map(|(now, before)| now - before);
+                if let (Some(written), Some(_)) = (written, subject.postgres_version()) {
+                    checkpoints.push((subject.who, written as f64 / moved.max(1) as f64));
                 }
             }
             subject.sleep();
@@ -257,7 +260,8 @@ fn main() -> ExitCode {
     let version = version.to_owned();
     let (rounds, seconds, results) =
         (settings.rounds, settings.seconds, settings.results.join("http.md"));
-    let mut bench = Bench { settings, subjects, acknowledged };
+    let device = Device::of(&env::temp_dir());
+    let mut bench = Bench { settings, device, subjects, acknowledged };
     println!("warming up");
     for case in Case::all().into_iter().filter(|case| case.form == Form::Single) {
         let _ = bench.run(case, 1);

@@ -55,7 +55,7 @@ pub(crate) fn markdown(about: &About, rounds: &[Vec<Run>], checkpoints: &[(Who, 
     for (who, bytes) in checkpoints {
         let _ = writeln!(
             text,
-            "The checkpoint at the end of {who} wrote {bytes:.0} bytes more for each transfer of all its runs."
+            "The checkpoint at the end of {who} wrote {bytes:.0} bytes for each transfer of all its runs, beyond these."
         );
     }
     text
@@ -74,8 +74,11 @@ fn row(text: &mut String, cases: &[Case], index: usize, rounds: &[Vec<Run>]) {
     } else {
         dash()
     };
-    let bytes = if kept {
-        thousands(of(&|run| run.written as f64 / (run.answers.count as f64 * each).max(1.0)))
+    let known = rounds.iter().all(|runs| runs[index].written.is_some());
+    let bytes = if kept && known {
+        thousands(of(&|run| {
+            run.written.unwrap_or_default() as f64 / (run.answers.count as f64 * each).max(1.0)
+        }))
     } else {
         dash()
     };

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use florin_benches::bank::{ACCOUNTS, Bank};
 use florin_benches::cpu::Parties;
-use florin_benches::disk::written_by_family;
 use florin_benches::programs::{Program, beside, tell};
 use florin_tests::http::{Client, Reply};
 use florin_tests::postgres::Postgres;
@@ -171,12 +170,6 @@ impl Subject {
         Parties { server: self.pid(), postgres: self.postgres.as_ref().map(|it| it.server.pid()) }
     }
 
-    /// Bytes that its processes have written so far.
-    pub(crate) fn written(&self) -> u64 {
-        let Parties { server, postgres } = self.parties();
-        written_by_family(server) + postgres.map_or(0, written_by_family)
-    }
-
     /// It does nothing from now on, not even what it had put off: that is done, and counted, while it is measured.
     pub(crate) fn sleep(&self) {
         tell(self.pid(), Signal::STOP);
@@ -219,12 +212,11 @@ impl Subject {
         Some(moved.unwrap_or_else(|| panic!("{} does not tell what moved", self.who)))
     }
 
-    /// Bytes that its database still has to write.
-    pub(crate) fn checkpoint(&self) -> u64 {
-        let Some(database) = &self.postgres else { return 0 };
-        let before = self.written();
-        let _ = database.psql("CHECKPOINT");
-        self.written() - before
+    /// Its database writes what it has put off.
+    pub(crate) fn checkpoint(&self) {
+        if let Some(database) = &self.postgres {
+            let _ = database.psql("CHECKPOINT");
+        }
     }
 
     /// The database's version, where there is one.
