@@ -3,7 +3,7 @@
 //!
 //! What they share: [`bank`] is the server under load, [`programs`] are those that it is compared with, [`wrk`] sends the load, [`open_loop`] sends it at even distances, [`cpu`]
 //! tells who used the processors, [`disk`] who wrote, [`figures`] makes one figure of several runs, [`machine`] tells where and
-//! of what they were measured.
+//! of what they were measured, [`results`] writes it down.
 
 pub mod bank;
 pub mod cpu;
@@ -13,4 +13,5 @@ pub mod machine;
 pub mod open_loop;
 pub mod plot;
 pub mod programs;
+pub mod results;
 pub mod wrk;

@@ -2,11 +2,10 @@
 //! that come whether others were answered or not.
 
 use std::collections::hash_map::RandomState;
+use std::env;
 use std::fmt::Write;
 use std::hash::BuildHasher;
-use std::path::Path;
 use std::process::ExitCode;
-use std::{env, fs};
 
 use florin_benches::bank::{ACCOUNTS, Bank};
 use florin_benches::disk::sync_micros;
@@ -14,6 +13,7 @@ use florin_benches::figures::{median, thousands};
 use florin_benches::machine;
 use florin_benches::open_loop::{OpenLoop, Times};
 use florin_benches::plot::{Line, percentiles};
+use florin_benches::results;
 use florin_tests::postgres::Postgres;
 use hdrhistogram::Histogram;
 
@@ -165,31 +165,28 @@ fn main() -> ExitCode {
         println!("not written down: less than {ROUNDS_WRITTEN} rounds");
         return ExitCode::SUCCESS;
     }
-    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    let written = fs::create_dir_all(&results).and_then(|()| {
-        fs::write(results.join("latency.md"), &text)?;
-        for (measured, file) in all.iter().zip(["latency-embedded.svg", "latency-postgresql.svg"]) {
-            let lines: Vec<Line<'_>> = measured
-                .levels
-                .iter()
-                .map(|level| Line {
-                    name: format!("{} % of peak", level.percent),
-                    micros: &level.micros,
-                })
-                .collect();
-            let title = format!("{}: from due to answered, open loop", measured.name);
-            fs::write(results.join(file), percentiles(&title, &lines))?;
-        }
-        Ok(())
-    });
-    match written {
-        Ok(()) => {
-            println!("written to {}", results.display());
+    let pictures: Vec<(&str, String)> = all
+        .iter()
+        .zip(["latency-embedded.svg", "latency-postgresql.svg"])
+        .map(|(measured, file)| (file, picture(measured)))
+        .collect();
+    match results::write("latency", &text, &pictures) {
+        Ok(directory) => {
+            println!("written to {} and into the README", directory.display());
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("latency: {}: {error}", results.display());
+            eprintln!("latency: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn picture(measured: &Measured) -> String {
+    let lines = measured
+        .levels
+        .iter()
+        .map(|level| Line { name: format!("{} % of peak", level.percent), micros: &level.micros });
+    let title = format!("{}: from due to answered, open loop", measured.name);
+    percentiles(&title, &lines.collect::<Vec<Line<'_>>>())
 }

@@ -4,16 +4,16 @@
 mod report;
 mod subjects;
 
+use std::env;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
-use std::{env, fs};
 
 use florin_benches::bank::ACCOUNTS;
 use florin_benches::cpu::Used;
 use florin_benches::disk::{Device, sync_micros};
 use florin_benches::figures::thousands;
+use florin_benches::results;
 use florin_benches::wrk::{Answers, Load};
 use subjects::{Subject, Who};
 
@@ -139,8 +139,8 @@ struct Run {
 
 struct Settings {
     rounds: u64,
+    /// Of one run of single transfers.
     seconds: u64,
-    results: PathBuf,
 }
 
 struct Bench {
@@ -239,8 +239,7 @@ fn settings() -> Result<Settings, String> {
             _ => Err(format!("{name} is a number from 1 on, not {text}")),
         },
     };
-    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    Ok(Settings { rounds: number("ROUNDS", 5)?, seconds: number("SECONDS_EACH", 6)?, results })
+    Ok(Settings { rounds: number("ROUNDS", 5)?, seconds: number("SECONDS_EACH", 6)? })
 }
 
 fn main() -> ExitCode {
@@ -258,8 +257,7 @@ fn main() -> ExitCode {
     let acknowledged = subjects.iter().map(|_| [1 + BATCH_SIZE, 0]).collect();
     let version = subjects.iter().find_map(Subject::postgres_version).unwrap_or_default();
     let version = version.to_owned();
-    let (rounds, seconds, results) =
-        (settings.rounds, settings.seconds, settings.results.join("http.md"));
+    let Settings { rounds, seconds } = settings;
     let device = Device::of(&env::temp_dir());
     let mut bench = Bench { settings, device, subjects, acknowledged };
     println!("warming up");
@@ -280,15 +278,13 @@ fn main() -> ExitCode {
         println!("not written down: medians of less than {ROUNDS_WRITTEN} rounds");
         return ExitCode::SUCCESS;
     }
-    let written = fs::create_dir_all(results.parent().unwrap_or(&results))
-        .and_then(|()| fs::write(&results, text));
-    match written {
-        Ok(()) => {
-            println!("written to {}", results.display());
+    match results::write("http", &text, &[]) {
+        Ok(directory) => {
+            println!("written to {} and into the README", directory.display());
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("http: {}: {error}", results.display());
+            eprintln!("http: {error}");
             ExitCode::FAILURE
         }
     }
