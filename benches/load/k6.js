@@ -49,7 +49,12 @@ export default function () {
   const number = exec.scenario.iterationInTest;
   let chance = Math.random() * 100;
   const step = Object.keys(percent).find((name) => (chance -= percent[name]) < 0) || 'transfer';
-  steps[step](number);
+  try {
+    steps[step](number);
+  } catch (error) {
+    // An answer that can not even be read is wrong too.
+    right({ status: 'unreadable', body: error }, step, false);
+  }
 }
 
 const steps = {

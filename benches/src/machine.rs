@@ -17,11 +17,23 @@ fn named(file: &str, name: &str) -> Option<String> {
     line.split_once(':').map(|(_, value)| value.trim().to_owned())
 }
 
-/// The commit that is checked out, marked if files differ from it.
+/// The commit that is checked out, marked if files differ from it, but for the tables that benchmarks write.
 #[must_use]
 pub fn commit() -> String {
-    let words = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
-    said("git", &words).unwrap_or_else(|| "unknown".to_owned())
+    let changed = [
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        ":/",
+        ":(top,exclude)benches/README.md",
+        ":(top,exclude)benches/results",
+    ];
+    match said("git", &["rev-parse", "--short=12", "HEAD"]) {
+        None => "unknown".to_owned(),
+        Some(commit) if said("git", &changed).is_none() => commit,
+        Some(commit) => format!("{commit} and changes"),
+    }
 }
 
 /// Today, as in `2026-11-21`, in UTC.
