@@ -1,17 +1,46 @@
-# Read by the scripts that start a benchmark: builds it and the server, and leaves where they are in $target.
-for tool in wrk redis-server psql; do
-    command -v "$tool" >/dev/null || { echo "$0: $tool is missing: install the Debian packages wrk, redis-server and postgresql" >&2 && exit 1; }
-done
-profile=${PROFILE:-dist}
-cargo build --profile "$profile" --locked -p florin -p florin-benches --bins
-target=${CARGO_TARGET_DIR:-target}/$profile
-export FLORIN_BIN=$target/florin
+# shellcheck shell=bash
+# Read by the scripts that start a benchmark.
+stop() {
+    echo "$0: $*" >&2
+    exit 1
+}
+. tests/tools.sh
+need_cargo
+need cc gcc
 
-# Runs a benchmark. When it is told to stop, the ledger under it is, so that the benchmark fails and takes away what it started.
+# Builds all programs of some packages, and leaves where they are in $target.
+build() {
+    local profile=${PROFILE:-dist} packages=()
+    for package in "$@"; do packages+=(-p "$package"); done
+    cargo build --profile "$profile" --locked "${packages[@]}" --bins
+    target=${CARGO_TARGET_DIR:-target}/$profile
+    export FLORIN_BIN=$target/florin
+}
+
+# Gives everything temporary a directory of its own, $work, that goes at the end. Here, since /tmp may be memory, where an fsync costs nothing.
+make_work() {
+    work=$(mktemp -d "$PWD/florin-bench-XXXXXX")
+    # PostgreSQL does not run as root, and root's own directories are closed to others.
+    if [ "$(id -u)" = 0 ] && id postgres >/dev/null 2>&1; then
+        chmod 711 "$work"
+        if ! runuser -u postgres -- test -x "$work"; then
+            rmdir "$work"
+            work=$(mktemp -d /var/tmp/florin-bench-XXXXXX)
+            chmod 711 "$work"
+            echo "$0: the user postgres can not reach $PWD, so files go to $work"
+        fi
+    fi
+    export TMPDIR=$work
+    trap 'rm -rf "$work"' EXIT
+}
+
+# Runs a benchmark. When it is told to stop, what it started is, so that the benchmark fails and takes the rest away.
 measure() {
+    make_work
     "$target/$1" "${@:2}" &
     local pid=$!
-    trap 'pkill -P "$pid" -x "florin|wrk" || true' INT TERM
+    # Also those that are stopped where they are.
+    trap 'pkill -KILL -P "$pid" -x "florin|wrk|row_locks|empty_handler" || true' INT TERM
     local status=0
     wait "$pid" || status=$?
     # A signal ends the first wait, not the benchmark.

@@ -9,4 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/build.sh
+need wrk wrk
+need_postgresql
+build florin florin-benches
 measure postgres "$@"

@@ -9,4 +9,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/build.sh
+need wrk wrk
+unstarted need redis-server redis-server
+need_postgresql
+build florin florin-benches
 measure readers "$@"

@@ -19,10 +19,14 @@ fn ticks(fields: &[String], indices: std::ops::Range<usize>) -> Duration {
     Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
+fn stat(process: u32) -> Vec<String> {
+    fields(Path::new(&format!("/proc/{process}/stat")))
+}
+
 /// What a process has used so far, all of its threads.
 #[must_use]
 pub fn of_process(process: u32) -> Duration {
-    ticks(&fields(Path::new(&format!("/proc/{process}/stat"))), 11..13)
+    ticks(&stat(process), 11..13)
 }
 
 /// What the threads of this name have used so far.
@@ -35,15 +39,20 @@ pub fn of_threads(process: u32, name: &str) -> Duration {
     named.map(|task| ticks(&fields(&task.join("stat")), 11..13)).sum()
 }
 
+/// The processes that this one has made and that live.
+#[must_use]
+pub fn children(process: u32) -> Vec<u32> {
+    let parent = process.to_string();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter(|id| stat(*id).get(1) == Some(&parent)).collect()
+}
+
 /// What a process and its children have used so far, also those that have ended.
 #[must_use]
 pub fn of_family(process: u32) -> Duration {
-    let parent = process.to_string();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let children = processes.map(|entry| fields(&entry.path().join("stat")));
-    let children = children.filter(|fields| fields.get(1) == Some(&parent));
-    let own = ticks(&fields(Path::new(&format!("/proc/{process}/stat"))), 11..15);
-    own + children.map(|fields| ticks(&fields, 11..13)).sum::<Duration>()
+    let own = ticks(&stat(process), 11..15);
+    own + children(process).into_iter().map(of_process).sum::<Duration>()
 }
 
 /// What the children of this process have used that it has waited for.
@@ -69,13 +78,13 @@ pub struct Stretch {
     used: [Duration; 4],
 }
 
-/// Who is measured: the ledger, its store thread, the database's processes, and what was started for the load.
+/// Who is measured: the server, its store thread, the database's processes, and what was started for the load.
 #[derive(Clone, Copy, Debug)]
 pub struct Parties {
-    /// The ledger's process.
-    pub florin: u32,
-    /// The database's first process.
-    pub postgres: u32,
+    /// The server's process.
+    pub server: u32,
+    /// The database's first process, if there is one.
+    pub postgres: Option<u32>,
 }
 
 /// What a [`Stretch`] came to.
@@ -83,8 +92,8 @@ pub struct Parties {
 pub struct Used {
     /// How long it was.
     pub elapsed: Duration,
-    /// The ledger's process, all threads.
-    pub florin: Duration,
+    /// The server's process, all threads.
+    pub server: Duration,
     /// Of that, the thread that fills the store.
     pub store_thread: Duration,
     /// The database, all processes.
@@ -100,9 +109,9 @@ pub struct Used {
 impl Parties {
     fn used(self) -> [Duration; 4] {
         [
-            of_process(self.florin),
-            of_threads(self.florin, "florin-store"),
-            of_family(self.postgres),
+            of_process(self.server),
+            of_threads(self.server, "florin-store"),
+            self.postgres.map_or(Duration::ZERO, of_family),
             of_ended_children(),
         ]
     }
@@ -123,10 +132,10 @@ impl Parties {
         for (now, before) in used.iter_mut().zip(stretch.used) {
             *now = now.saturating_sub(before);
         }
-        let [florin, store_thread, postgres, load] = used;
+        let [server, store_thread, postgres, load] = used;
         Used {
             elapsed,
-            florin,
+            server,
             store_thread,
             postgres,
             load,
@@ -142,7 +151,7 @@ impl Used {
     pub fn others(&self) -> Duration {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let all = self.elapsed * u32::try_from(processors).unwrap_or(u32::MAX);
-        all.saturating_sub(self.florin + self.postgres + self.load + self.idle)
+        all.saturating_sub(self.server + self.postgres + self.load + self.idle)
     }
 
     /// Processors that were busy with this on average.

@@ -1,11 +1,17 @@
-//! Benchmarks of Florin. `benches/http.sh` compares the server with a handler that does nothing, `benches/postgres.sh` what it
-//! stores with a plain `COPY`, `benches/readers.sh` what readers answer with such a handler, `benches/batches.sh` JSON batches with binary ones; `florin bench` measures the ledger
-//! without HTTP.
+//! Benchmarks of Florin over HTTP and with its stores; `benches/README.md` tells what each is for and what its figures mean.
+//! `florin bench` measures the ledger without HTTP.
 //!
-//! What they share: [`bank`] is the server under load, [`wrk`] sends it, [`cpu`] tells who used the processors, [`figures`] makes
-//! one figure of several runs.
+//! What they share: [`bank`] is the server under load, [`programs`] are those that it is compared with, [`wrk`] sends the load, [`open_loop`] sends it at even distances, [`cpu`]
+//! tells who used the processors, [`disk`] who wrote, [`figures`] makes one figure of several runs, [`machine`] tells where and
+//! of what they were measured, [`results`] writes it down.
 
 pub mod bank;
 pub mod cpu;
+pub mod disk;
 pub mod figures;
+pub mod machine;
+pub mod open_loop;
+pub mod plot;
+pub mod programs;
+pub mod results;
 pub mod wrk;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 pub struct Load<'a> {
     /// A server, as in `http://127.0.0.1:8080`.
     pub base: &'a str,
-    /// The script's file in `benches`.
+    /// The script's file in `benches/wrk`.
     pub script: &'a str,
     /// Words that the script reads.
     pub words: Vec<String>,
@@ -27,6 +27,10 @@ pub struct Answers {
     pub p50_ms: f64,
     /// All but one in a hundred were answered within so many milliseconds.
     pub p99_ms: f64,
+    /// All but one in a thousand.
+    pub p999_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
     /// How many.
     pub count: u64,
 }
@@ -45,7 +49,7 @@ impl Load<'_> {
     /// There is no `wrk`.
     #[must_use]
     pub fn start(&self) -> Sending {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.script);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("wrk").join(self.script);
         let child = Command::new("wrk")
             .args([
                 "-t",
@@ -55,7 +59,8 @@ impl Load<'_> {
                 "-d",
                 &format!("{}s", self.seconds),
             ])
-            .args(["--latency", "-s"])
+            // Longer than any server may take: what is late is late, and no error.
+            .args(["--timeout", "60s", "--latency", "-s"])
             .arg(&script)
             .args([self.base, "--"])
             .args(&self.words)
@@ -90,10 +95,10 @@ impl Sending {
             .split_whitespace()
             .filter_map(|figure| figure.parse().ok())
             .collect();
-        let [rate, p50_ms, p99_ms, count, errors] = figures[..] else {
+        let [rate, p50_ms, p99_ms, p999_ms, max_ms, count, errors] = figures[..] else {
             panic!("wrk with {} said: {text}", self.script.display());
         };
         assert!(errors == 0.0, "{errors} of {count} requests failed: {text}");
-        Answers { rate, p50_ms, p99_ms, count: count as u64 }
+        Answers { rate, p50_ms, p99_ms, p999_ms, max_ms, count: count as u64 }
     }
 }

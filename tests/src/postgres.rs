@@ -25,7 +25,7 @@ const WATCH: &str = r#"
 "$0/postgres" -D "$1/data" -p "$2" >>"$1/log" 2>&1 </dev/null & server=$!
 echo $server
 if read -r word; then kill -INT $server 2>/dev/null; wait $server
-else kill -QUIT $server 2>/dev/null; wait $server; rm -rf "$1"; fi
+else kill -QUIT $server 2>/dev/null; kill -CONT $server 2>/dev/null; wait $server; rm -rf "$1"; fi
 "#;
 const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'

@@ -1,8 +1,8 @@
-//! The yardstick: an HTTP server that reads the same JSON as a transfer, or the same id as a read of an account, and does nothing
+//! The yardstick: an HTTP server that reads the same JSON as a transfer, a batch of them or the id of an account, and does nothing
 //! with it.
 //!
-//! It answers a fixed body, as long as the one that Florin answers, so that what is left between the two is what the ledger
-//! does: deciding, journaling, waiting for the disk, or asking the cache. `benches/http.sh` and `benches/readers.sh` drive both
+//! It answers fixed bodies, as long as those that Florin answers, so that what is left between the two is what the ledger
+//! does: deciding, journaling, waiting for the disk, or asking the cache. `benches/http/run` and `benches/readers.sh` drive both
 //! with the same load.
 
 use std::io::Write;
@@ -13,37 +13,63 @@ use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde::Deserialize;
 
+/// Bytes that a batch's body may have: as many as in Florin.
+const BODY_BYTES_MAX: usize = 16 << 20;
+
 /// What the load generator sends, read into fields of the same kind.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Transfer {
+    id: String,
     debit_account_id: u64,
     credit_account_id: u64,
     amount: String,
 }
 
-async fn transfer(body: web::Json<Transfer>, answer: web::Data<String>) -> HttpResponse {
-    let transfer = body.into_inner();
-    // Looked at, so that reading them can not be left out.
-    if transfer.debit_account_id == transfer.credit_account_id || transfer.amount.is_empty() {
-        return HttpResponse::UnprocessableEntity().finish();
+impl Transfer {
+    /// Looked at, so that reading them can not be left out.
+    fn is_possible(&self) -> bool {
+        self.debit_account_id != self.credit_account_id
+            && !self.amount.is_empty()
+            && !self.id.is_empty()
     }
-    HttpResponse::Created().content_type(ContentType::json()).body(answer.get_ref().clone())
 }
 
-async fn account(id: web::Path<u64>, answer: web::Data<String>) -> HttpResponse {
+/// What is answered to one request, and to a batch.
+struct Answers {
+    one: String,
+    batch: String,
+}
+
+async fn transfer(body: web::Json<Transfer>, answers: web::Data<Answers>) -> HttpResponse {
+    if !body.is_possible() {
+        return HttpResponse::UnprocessableEntity().finish();
+    }
+    HttpResponse::Created().content_type(ContentType::json()).body(answers.one.clone())
+}
+
+async fn batch(body: web::Json<Vec<Transfer>>, answers: web::Data<Answers>) -> HttpResponse {
+    if !body.iter().all(Transfer::is_possible) {
+        return HttpResponse::UnprocessableEntity().finish();
+    }
+    HttpResponse::Ok().content_type(ContentType::json()).body(answers.batch.clone())
+}
+
+async fn account(id: web::Path<u64>, answers: web::Data<Answers>) -> HttpResponse {
     if id.into_inner() == 0 {
         return HttpResponse::NotFound().finish();
     }
-    HttpResponse::Ok().content_type(ContentType::json()).body(answer.get_ref().clone())
+    HttpResponse::Ok().content_type(ContentType::json()).body(answers.one.clone())
 }
 
-async fn serve(address: &str, answer: String) -> io::Result<()> {
-    let answer = web::Data::new(answer);
+async fn serve(address: &str, answers: Answers) -> io::Result<()> {
+    let answers = web::Data::new(answers);
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(answer.clone())
+            .app_data(answers.clone())
+            .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX))
             .route("/v1/transfers", web::post().to(transfer))
+            .route("/v1/transfers/batch", web::post().to(batch))
             .route("/v1/accounts/{id}", web::get().to(account))
     })
     .bind(address)?;
@@ -55,12 +81,16 @@ async fn serve(address: &str, answer: String) -> io::Result<()> {
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
-    let [address, answer] = words.as_slice() else {
-        eprintln!("usage: empty_handler ADDRESS FILE_WITH_THE_ANSWER");
+    let [address, one, batch] = words.as_slice() else {
+        eprintln!(
+            "usage: empty_handler ADDRESS FILE_WITH_THE_ANSWER FILE_WITH_THE_ANSWER_TO_A_BATCH"
+        );
         return ExitCode::from(2);
     };
-    let served = fs::read_to_string(answer)
-        .and_then(|answer| actix_web::rt::System::new().block_on(serve(address, answer)));
+    let answers = fs::read_to_string(one)
+        .and_then(|one| Ok(Answers { one, batch: fs::read_to_string(batch)? }));
+    let served =
+        answers.and_then(|answers| actix_web::rt::System::new().block_on(serve(address, answers)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -53,7 +53,7 @@ impl Bench {
     }
 
     fn parties(&self) -> Parties {
-        Parties { florin: self.bank.server.pid(), postgres: self.postgres.pid() }
+        Parties { server: self.bank.server.pid(), postgres: Some(self.postgres.pid()) }
     }
 
     fn load(&self, seconds: u64) -> Answers {
@@ -214,7 +214,7 @@ struct Run {
 impl Run {
     /// Processor time of the ledger for a transfer, all but its store thread.
     fn own_micros(&self) -> f64 {
-        micros_each(self.used.florin - self.used.store_thread, self.answers.count as f64)
+        micros_each(self.used.server - self.used.store_thread, self.answers.count as f64)
     }
 
     fn load_micros(&self) -> f64 {
@@ -223,8 +223,8 @@ impl Run {
 
     /// Transfers for each second of a processor that neither PostgreSQL nor the store thread nor anybody else had.
     fn rate_left(&self) -> f64 {
-        let Used { florin, store_thread, load, idle, .. } = self.used;
-        self.answers.count as f64 / (florin - store_thread + load + idle).as_secs_f64()
+        let Used { server, store_thread, load, idle, .. } = self.used;
+        self.answers.count as f64 / (server - store_thread + load + idle).as_secs_f64()
     }
 }
 
@@ -239,7 +239,7 @@ impl std::fmt::Display for Run {
             thousands(answers.rate),
             answers.p50_ms,
             answers.p99_ms,
-            part(used.florin),
+            part(used.server),
             part(used.store_thread),
             part(used.postgres),
             part(used.load),
@@ -302,12 +302,12 @@ fn report(drain: &Drain, copied: &Stored) {
     );
     println!(
         "  of florin a transfer {:>7.2} us, {:.2} of them its store thread",
-        each(used.florin),
+        each(used.server),
         each(used.store_thread)
     );
     println!(
         "  processors: florin {:.2}, postgres {:.2}, idle {:.2} (of that {:.2} waiting for the disk)",
-        used.processors(used.florin),
+        used.processors(used.server),
         used.processors(used.postgres),
         used.processors(used.idle),
         used.processors(used.waiting)
@@ -331,7 +331,7 @@ fn report_runs(runs: &[[Run; 2]]) {
     show("p99", "ms", 2, of(&|run| run.answers.p99_ms));
     type Part = fn(&Used) -> Duration;
     let parties: [(&str, Part); 6] = [
-        ("florin", |used| used.florin),
+        ("florin", |used| used.server),
         ("  of that its store thread", |used| used.store_thread),
         ("postgres", |used| used.postgres),
         ("load generator", |used| used.load),

@@ -1,21 +1,20 @@
 //! `benches/readers.sh`: what a reader answers from a warm cache, against a handler that does nothing, and how soon it shows what
 //! was acknowledged.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, thread};
 
 use florin_benches::bank::{ACCOUNTS, Bank};
 use florin_benches::cpu;
 use florin_benches::figures::{median, micros_each, percentile, thousands};
+use florin_benches::programs::Program;
 use florin_benches::wrk::{Answers, Load};
 use florin_tests::bank::transfer;
 use florin_tests::postgres::Postgres;
 use florin_tests::random::Random;
 use florin_tests::redis::Redis;
 use serde_json::json;
-use tempfile::TempDir;
 
 const SETTINGS: &str = "fsync = on\nshared_buffers = 256MB\nmax_wal_size = 4GB";
 const CONNECTIONS: u32 = 64;
@@ -32,45 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Bench {
     writer: Bank,
     reader: Bank,
-    empty: Empty,
+    empty: Program,
     _redis: Redis,
     _postgres: Postgres,
-}
-
-/// The handler that does nothing, ended when dropped.
-struct Empty {
-    child: Child,
-    base: String,
-    _directory: TempDir,
-}
-
-impl Empty {
-    /// Starts one that answers this.
-    fn start(answer: &str) -> Empty {
-        let directory = TempDir::with_prefix("florin-bench-").expect("a temporary directory");
-        let file = directory.path().join("answer");
-        fs::write(&file, answer).expect("a temporary file can be written");
-        let program =
-            env::current_exe().expect("a program has a path").with_file_name("empty_handler");
-        let mut child = Command::new(&program)
-            .arg("127.0.0.1:0")
-            .arg(&file)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
-        let base = line.split_whitespace().last().expect("an address").to_owned();
-        Empty { child, base, _directory: directory }
-    }
-}
-
-impl Drop for Empty {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Bench {
@@ -85,7 +48,13 @@ impl Bench {
         assert_eq!(writer.client.request("POST /v1/accounts/batch").send(more).status, 200);
         writer.wait_stored();
         let answer = warm(&reader);
-        Bench { writer, reader, empty: Empty::start(&answer), _redis: redis, _postgres: postgres }
+        Bench {
+            writer,
+            reader,
+            empty: Program::empty_handler(&answer, &answer),
+            _redis: redis,
+            _postgres: postgres,
+        }
     }
 
     fn reads(&self, base: &str, seconds: u64) -> Answers {
@@ -95,7 +64,7 @@ impl Bench {
 
     /// Reads from the handler that does nothing, and from the cache, where each read must be a hit.
     fn round(&self, seconds: u64) -> [Answers; 2] {
-        let empty = self.reads(&self.empty.base, seconds);
+        let empty = self.reads(self.empty.base(), seconds);
         let hits = || self.reader.metric("florin_cache_reads_total{result=\"hit\"}");
         let reader = self.reader.server.pid();
         let near = || self.reader.metric("florin_cache_near_hits_total");

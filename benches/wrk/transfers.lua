@@ -1,9 +1,12 @@
--- One transfer a request. Words after `--`: the count of accounts, `uniform` or `hot`, and transfers a second of each of the
--- threads; without it as many as are answered. Without an id in it each request is a new transfer; `hot` credits account 1
--- every time.
+-- One transfer a request, under an id of its own, as a client sends it that can try again. Words after `--`: the count of
+-- accounts, `uniform` or `hot`, and transfers a second of each of the threads; without it as many as are answered. `hot`
+-- credits account 1 every time.
 
-local accounts, hot, interval, due
-local counter = 0
+local here = debug.getinfo(1, "S").source:match("^@(.*/)")
+local result = dofile(here .. "result.lua")
+local name = dofile(here .. "names.lua")
+local accounts, hot, prefix, interval, due
+local counter, sent = 0, 0
 
 function setup(thread)
    counter = counter + 1
@@ -14,6 +17,7 @@ function init(args)
    accounts = tonumber(args[1]) or 10000
    hot = args[2] == "hot"
    math.randomseed(os.time() * 1000 + number)
+   prefix = name(number)
    if args[3] then pace(tonumber(args[3])) end
    wrk.method = "POST"
    wrk.path = "/v1/transfers"
@@ -47,16 +51,11 @@ function request()
       credit = math.random(1, accounts - 1)
       if credit >= debit then credit = credit + 1 end
    end
-   local body = string.format('{"debit_account_id":%d,"credit_account_id":%d,"amount":"0.01"}', debit, credit)
-   return wrk.format(nil, nil, nil, body)
+   sent = sent + 1
+   return wrk.format(nil, nil, nil, string.format(
+      '{"id":"%s%012x","debit_account_id":%d,"credit_account_id":%d,"amount":"0.01"}', prefix, sent, debit, credit))
 end
 
-function done(summary, latency, requests)
-   local errors = summary.errors
-   io.write(string.format("RESULT %.0f %.3f %.3f %d %d\n",
-      summary.requests / (summary.duration / 1e6),
-      latency:percentile(50) / 1e3,
-      latency:percentile(99) / 1e3,
-      summary.requests,
-      errors.status + errors.connect + errors.read + errors.write + errors.timeout))
+function done(summary, latency)
+   result(summary, latency, 0)
 end

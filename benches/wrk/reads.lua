@@ -1,5 +1,6 @@
 -- One account a request, uniform over all. Word after `--`: the count of accounts.
 
+local result = dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "result.lua")
 local accounts
 local counter = 0
 
@@ -17,12 +18,6 @@ function request()
    return wrk.format("GET", "/v1/accounts/" .. math.random(1, accounts))
 end
 
-function done(summary, latency, requests)
-   local errors = summary.errors
-   io.write(string.format("RESULT %.0f %.3f %.3f %d %d\n",
-      summary.requests / (summary.duration / 1e6),
-      latency:percentile(50) / 1e3,
-      latency:percentile(99) / 1e3,
-      summary.requests,
-      errors.status + errors.connect + errors.read + errors.write + errors.timeout))
+function done(summary, latency)
+   result(summary, latency, 0)
 end

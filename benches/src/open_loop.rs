@@ -1,0 +1,287 @@
+//! Requests that come at even distances, whether others were answered or not, and how long each took from the moment at which it was
+//! due.
+//!
+//! A load generator that waits for an answer before it sends the next request sends less while the server is slow, and so leaves out just
+//! the ones that would have waited (coordinated omission). Here a thread keeps the time: it gives each request to a
+//! connection that is free when it is due, and if none is, the request waits, and its waiting counts.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+/// Below this the thread that keeps the time does not go to sleep for the next request, since waking up takes as long.
+const NAP: Duration = Duration::from_micros(50);
+/// Of recorded times, in microseconds: a minute.
+const LONGEST_MICROS: u64 = 60_000_000;
+/// An answer that is longer than that is none of these.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// What is sent, and where to.
+#[derive(Clone, Debug)]
+pub struct OpenLoop {
+    /// The server.
+    pub address: SocketAddr,
+    /// Connections, each with one request under way.
+    pub connections: usize,
+    /// How long.
+    pub seconds: u64,
+    /// Requests a second; without it as many as are answered, each due when the one before it on its connection was answered.
+    pub rate: Option<f64>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Times {
+    /// From due to answered, in microseconds.
+    pub micros: Histogram<u64>,
+    /// Answers a second.
+    pub rate: f64,
+}
+
+/// Connections that wait for something to do, and what waits for a connection.
+#[derive(Default)]
+struct Queue {
+    free: Vec<mpsc::UnboundedSender<Instant>>,
+    waiting: VecDeque<Instant>,
+    /// Nothing more will be due.
+    over: bool,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    numbers: AtomicU64,
+    ends: Instant,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request is due.
+    fn due(&self, at: Instant) {
+        let mut queue = self.queue();
+        match queue.free.pop() {
+            // It can not have ended: it waits for this.
+            Some(connection) => drop(connection.send(at)),
+            None => queue.waiting.push_back(at),
+        }
+    }
+}
+
+impl OpenLoop {
+    /// Sends it to its end. `body` makes the text of a POST from the request's number; each answer must have `status`.
+    ///
+    /// # Errors
+    /// The server is gone, or gave another answer.
+    pub fn run(
+        &self,
+        path: &str,
+        body: impl Fn(u64) -> String + Send + Sync + 'static,
+        status: u16,
+    ) -> io::Result<Times> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: ",
+            self.address
+        );
+        let request = Arc::new(move |number: u64| {
+            let body = body(number);
+            format!("{head}{}\r\n\r\n{body}", body.len())
+        });
+        let streams =
+            (0..self.connections).map(|_| runtime.block_on(TcpStream::connect(self.address)));
+        let streams: Vec<TcpStream> = streams.collect::<io::Result<_>>()?;
+        let began = Instant::now();
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            numbers: AtomicU64::new(0),
+            ends: began + Duration::from_secs(self.seconds),
+        });
+        let open = self.rate.is_some();
+        let visitors: Vec<_> = streams
+            .into_iter()
+            .map(|stream| {
+                let visitor = Visitor {
+                    stream,
+                    shared: Arc::clone(&shared),
+                    request: Arc::clone(&request),
+                    status,
+                    micros: histogram(),
+                    answer: Vec::with_capacity(ANSWER_BYTES_MAX),
+                };
+                runtime.spawn(visitor.visit(open))
+            })
+            .collect();
+        if let Some(rate) = self.rate {
+            keep_time(&shared, began, rate);
+        }
+        let mut micros = histogram();
+        for visitor in visitors {
+            let its = runtime.block_on(visitor).map_err(io::Error::other)??;
+            micros.add(its).map_err(io::Error::other)?;
+        }
+        Ok(Times { rate: micros.len() as f64 / began.elapsed().as_secs_f64(), micros })
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_MICROS, 3).expect("the bounds are in order")
+}
+
+/// Says when requests are due, until the end; then lets the connections that wait for more go.
+fn keep_time(shared: &Shared, began: Instant, rate: f64) {
+    for number in 0_u64.. {
+        let due = began + Duration::from_secs_f64(number as f64 / rate);
+        if due >= shared.ends {
+            break;
+        }
+        let early = due.saturating_duration_since(Instant::now());
+        if early > NAP {
+            thread::sleep(early - NAP / 2);
+        }
+        shared.due(due);
+    }
+    let mut queue = shared.queue();
+    queue.over = true;
+    queue.free.clear();
+}
+
+struct Visitor<F> {
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    request: Arc<F>,
+    status: u16,
+    micros: Histogram<u64>,
+    answer: Vec<u8>,
+}
+
+impl<F: Fn(u64) -> String + Send + Sync> Visitor<F> {
+    async fn visit(mut self, open: bool) -> io::Result<Histogram<u64>> {
+        self.stream.set_nodelay(true)?;
+        loop {
+            let due = if open { self.next().await } else { Some(Instant::now()) };
+            let Some(due) = due.filter(|due| open || *due < self.shared.ends) else {
+                return Ok(self.micros);
+            };
+            let number = self.shared.numbers.fetch_add(1, Ordering::Relaxed);
+            let request = (self.request)(number);
+            self.stream.write_all(request.as_bytes()).await?;
+            self.answered().await?;
+            let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(LONGEST_MICROS);
+            self.micros.saturating_record(micros.max(1));
+        }
+    }
+
+    /// When the next request is due that this connection sends; nothing at the end.
+    async fn next(&self) -> Option<Instant> {
+        let mut told = {
+            let mut queue = self.shared.queue();
+            if let Some(due) = queue.waiting.pop_front() {
+                return Some(due);
+            }
+            if queue.over {
+                return None;
+            }
+            let (tell, told) = mpsc::unbounded_channel();
+            queue.free.push(tell);
+            told
+        };
+        told.recv().await
+    }
+
+    /// Reads one answer.
+    async fn answered(&mut self) -> io::Result<()> {
+        self.answer.clear();
+        loop {
+            if let Some(status) = whole(&self.answer)? {
+                if status == self.status {
+                    return Ok(());
+                }
+                let text = String::from_utf8_lossy(&self.answer).into_owned();
+                return Err(io::Error::other(format!("answered {status}: {text}")));
+            }
+            if self.stream.read_buf(&mut self.answer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}
+
+/// The status of an answer that is here to its last byte.
+fn whole(answer: &[u8]) -> io::Result<Option<u16>> {
+    let bad = || io::Error::other("no answer that says how long it is");
+    let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return if answer.len() < ANSWER_BYTES_MAX { Ok(None) } else { Err(bad()) };
+    };
+    let text = std::str::from_utf8(&answer[..head]).map_err(io::Error::other)?;
+    let mut lines = text.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    let length: Option<usize> = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    });
+    let (status, length) = (status.ok_or_else(bad)?, length.ok_or_else(bad)?);
+    Ok((answer.len() >= head + 4 + length).then_some(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// A server that answers one request after the other on one connection, and stops once for a while.
+    fn slow_server(stop: Duration) -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        let address = listener.local_addr().expect("it has an address");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody comes");
+            let mut bytes = [0; 4096];
+            for number in 0.. {
+                match stream.read(&mut bytes) {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) => {}
+                }
+                if number == 20 {
+                    thread::sleep(stop);
+                }
+                let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok";
+                if stream.write_all(answer).is_err() {
+                    return;
+                }
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn those_that_were_due_meanwhile_count() {
+        let address = slow_server(Duration::from_millis(500));
+        let load = OpenLoop { address, connections: 1, seconds: 1, rate: Some(100.0) };
+        let times = load.run("/v1/transfers", |_| "{}".to_owned(), 201).expect("it answers");
+        assert_eq!(times.micros.len(), 100);
+        // Of a hundred, fifty were due while it stood still: the half of them that came first waited for a quarter of a second and more.
+        let waited = times.micros.count_between(250_000, 1_000_000);
+        assert!((15..=40).contains(&waited), "{waited} waited");
+    }
+
+    #[test]
+    fn answers_end_where_they_say() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+        for end in 0..answer.len() {
+            assert_eq!(whole(&answer[..end]).expect("so far it is one"), None);
+        }
+        assert_eq!(whole(answer).expect("it is one"), Some(200));
+        assert!(whole(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+}
