@@ -388,20 +388,23 @@ mod tests {
     #[test]
     fn the_memory_of_forgotten_ids_is_used_again() {
         let mut recent = RecentIds::new(7);
-        let (first, more) = (2_000_000, 1_000_000);
-        for id in 1..=first {
-            recent.insert(u128::from(id), decided(id));
-        }
-        let Forgotten(given_back) = forget(&mut recent, first - 1_000);
-        assert!(recent.coming.as_ref().is_some_and(Coming::is_touched));
-        let small = given_back.iter().map(Table::num_buckets).filter(|it| *it < BUCKETS_MAX);
-        assert_eq!(small.max(), Some(1 << 18));
-        for id in first + 1..=first + more {
-            recent.insert(u128::from(id), decided(id));
-        }
-        assert!((1..=first).all(|id| recent.get(u128::from(id)).is_none_or(|it| it.seq.0 == id)));
-        assert_eq!(recent.get(1), None, "it was forgotten");
-        assert_eq!(recent.get(u128::from(first + more)), Some(decided(first + more)));
+        // Three smaller tables, one of the largest, and the first of the next.
+        let all = [14, 16, 18, 20].map(|power| (1_u64 << power) / 8 * 7).iter().sum::<u64>();
+        let insert = |recent: &mut RecentIds, ids: std::ops::RangeInclusive<u64>| {
+            ids.for_each(|id| recent.insert(u128::from(id), decided(id)));
+        };
+        insert(&mut recent, 1..=all + 100);
+        let is_touched =
+            |recent: &RecentIds| recent.coming.as_ref().is_some_and(Coming::is_touched);
+        assert!(!is_touched(&recent), "a hundred ids do not touch it");
+        let Forgotten(given_back) = forget(&mut recent, all);
+        assert!(is_touched(&recent));
+        assert_eq!(given_back.iter().map(Table::len).max(), Some((1 << 18) / 8 * 7));
+        let more = all + 1_000_000;
+        insert(&mut recent, all + 101..=more);
+        assert_eq!(recent.generations.len(), 2);
+        assert!((1..=all).all(|id| recent.get(u128::from(id)).is_none()), "they were forgotten");
+        assert!((all + 1..=more).all(|id| recent.get(u128::from(id)) == Some(decided(id))));
     }
 
     #[test]
