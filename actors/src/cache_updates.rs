@@ -19,10 +19,11 @@ use crate::commit::chain;
 use crate::metrics;
 use crate::shared::Shared;
 
-/// A flush begins so many times as long after the one before as that one took, within these bounds, so that a fast ledger leaves the cores to who
-/// moves money: a larger batch writes each account once. A change on a quiet ledger is flushed at once.
-const FLUSH_REST: u32 = 2;
-const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(20);
+/// A flush begins so long after the one before for each entry of that one, within these bounds: twice what an entry costs the cache, so that a fast ledger
+/// leaves the cores to who moves money: a larger batch writes each account once. How long the flush took would say the same on a machine with nothing else to do; on a
+/// full one it is mostly waiting for a core, and to rest for it makes every change later. A change on a quiet ledger is flushed at once.
+const FLUSH_REST: Duration = Duration::from_micros(15);
+const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const FLUSH_INTERVAL_MAX: Duration = Duration::from_millis(200);
 /// A batch takes no further frames beyond so many entries: some 4 MiB.
 const BATCH_ENTRIES_TARGET: usize = 32_768;
@@ -180,9 +181,9 @@ impl CacheUpdates {
             }
             let began = Instant::now();
             self.gather()?;
+            let rest = FLUSH_REST * self.batch.entries() as u32;
             self.flush(began).await?;
-            rested = began
-                + (began.elapsed() * FLUSH_REST).clamp(FLUSH_INTERVAL_MIN, FLUSH_INTERVAL_MAX);
+            rested = began + rest.clamp(FLUSH_INTERVAL_MIN, FLUSH_INTERVAL_MAX);
             if self.lags_too_far() {
                 self.begin().await?;
             }

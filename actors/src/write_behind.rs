@@ -26,6 +26,8 @@ use crate::shared::Shared;
 const BATCH_REST: u32 = 10;
 const BATCH_INTERVAL_MIN: Duration = Duration::from_millis(200);
 const BATCH_INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// A batch that nobody waits for rests for so long at most, and then goes on as fast as it can.
+const LEISURE: Duration = Duration::from_secs(2);
 /// So many bytes of backlog are enough for a batch at once.
 const BATCH_BACKLOG_BYTES: u64 = 8 << 20;
 /// After gathering so many rows other threads get the core: who moves money should not wait for a batch being gathered.
@@ -296,8 +298,7 @@ impl WriteBehindTask {
     async fn linger(&mut self, rested: Instant) {
         let applied = self.applied;
         let mut demand = self.shared.watch_store_demand();
-        let enough = self.shared.backlog_bytes.load(Ordering::Relaxed) >= BATCH_BACKLOG_BYTES;
-        if enough {
+        if self.has_enough() {
             return;
         }
         tokio::select! {
@@ -305,6 +306,11 @@ impl WriteBehindTask {
             _ = demand.wait_for(|wanted| *wanted > applied) => {}
             _ = self.stopping.changed() => {}
         }
+    }
+
+    /// Whether so much waits that nothing is gained by waiting for more.
+    fn has_enough(&self) -> bool {
+        self.shared.backlog_bytes.load(Ordering::Relaxed) >= BATCH_BACKLOG_BYTES
     }
 
     fn is_sync_due(&self) -> bool {
@@ -371,7 +377,7 @@ impl WriteBehindTask {
 
     /// Applies a batch. A store that says it is not where the batch begins may have it already: only the answer was lost then.
     async fn apply_once(&self, batch: &StoreBatch) -> Result<(), StoreError> {
-        match self.store.apply(batch).await {
+        match self.apply_at_leisure(batch).await {
             Err(StoreError::NotAtCheckpoint { after, found }) => {
                 let checkpoint = self.store.checkpoint().await?;
                 if checkpoint.seq == batch.upto() && checkpoint.frame_hash == batch.frame_hash() {
@@ -382,6 +388,23 @@ impl WriteBehindTask {
             }
             result => result,
         }
+    }
+
+    /// Takes its time with a batch, unless much waits behind it, or until someone waits for what it holds or the ledger stops.
+    async fn apply_at_leisure(&self, batch: &StoreBatch) -> Result<(), StoreError> {
+        let mut demand = self.shared.watch_store_demand();
+        let mut stopping = self.stopping.clone();
+        let time = if self.has_enough() { Duration::ZERO } else { LEISURE };
+        self.store.rest_until(Instant::now() + time);
+        let mut applied = std::pin::pin!(self.store.apply(batch));
+        tokio::select! {
+            biased;
+            done = &mut applied => return done,
+            _ = demand.wait_for(|wanted| *wanted > self.applied) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+        self.store.rest_until(Instant::now());
+        applied.await
     }
 
     /// What was there at the start was counted by whole segments, so the count is made right whenever nothing is left.

@@ -24,6 +24,7 @@ mod error;
 mod export;
 mod filter;
 mod lead;
+mod leisure;
 mod page;
 mod postgres;
 mod rows;
@@ -36,6 +37,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use florin_engine::{AccountId, JournalSeq, LedgerId, TransferId};
 use uuid::Uuid;
@@ -163,6 +165,16 @@ impl Store {
             Database::Sqlite(sqlite) => Box::pin(sqlite.apply(batch)).await,
             Database::Postgres(postgres) => Box::pin(postgres.apply(batch)).await,
         }
+    }
+
+    /// Until then a batch is written with rests, each as long as the work before it, so that who moves money has at least half of the core. With a time that has
+    /// passed, as at first, a batch is written as fast as it goes, also one that is being written now.
+    pub fn rest_until(&self, until: Instant) {
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.leisure(),
+            Database::Postgres(postgres) => postgres.leisure(),
+        }
+        .set(until);
     }
 
     /// Makes everything that was applied durable, and gives the position up to which it is.

@@ -8,4 +8,5 @@ mod external_ids;
 mod faults;
 mod flow;
 mod keys;
+mod leisure;
 mod rebuild;

@@ -66,6 +66,7 @@ use super::decode;
 use super::error::StoreError;
 use super::filter::{AccountFilter, BalanceFilter, TimeRange, TransferFilter};
 use super::lead::{AccountLead, Chosen, Lead, choose};
+use super::leisure::Leisure;
 use super::page::{AsOf, List, ListKind, Page, PageRequest};
 use super::rows::{
     AccountWords, BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction,
@@ -89,6 +90,7 @@ pub(super) struct Postgres {
     readers: Readers,
     /// Held while a report is made that reads a whole ledger.
     reports: Mutex<()>,
+    leisure: Arc<Leisure>,
 }
 
 /// What this process has of a claim.
@@ -114,8 +116,8 @@ impl Postgres {
     ) -> Result<Postgres, StoreError> {
         let sessions = Arc::new(Sessions::new(options)?);
         let readers = Readers::new(Arc::clone(&sessions));
-        let (writing, reports) = (Mutex::default(), Mutex::default());
-        Ok(Postgres { sessions, directory, sizes, writing, readers, reports })
+        let (writing, reports, leisure) = Default::default();
+        Ok(Postgres { sessions, directory, sizes, writing, readers, reports, leisure })
     }
 
     pub(super) async fn claim(&self, take_over: TakeOver) -> Result<Checkpoint, StoreError> {
@@ -146,6 +148,10 @@ impl Postgres {
 
     pub(super) async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
         self.read(async |snapshot| Ok(snapshot.checkpoint())).await
+    }
+
+    pub(super) fn leisure(&self) -> &Leisure {
+        &self.leisure
     }
 
     pub(super) async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError> {
@@ -243,7 +249,7 @@ impl Postgres {
             within_store(limit, "claiming the store", share).await?;
             Ok::<_, StoreError>(connection)
         };
-        let writer = Writer::new(open().await?, limit);
+        let writer = Writer::new(open().await?, limit, Arc::clone(&self.leisure));
         let guarded = match writing.guard.take() {
             Some(guard) => claim::if_alive(GUARD_PATIENCE, guard).await,
             None => None,

@@ -43,6 +43,7 @@ use super::decode;
 use super::error::StoreError;
 use super::filter::{AccountFilter, BalanceFilter, Side, TimeRange, TransferFilter};
 use super::lead::{AccountLead, Chosen, Lead, choose};
+use super::leisure::Leisure;
 use super::page::{AsOf, List, ListKind, Order, Page, PageRequest};
 use super::rows::{
     AccountWords, BalanceAt, Beyond, Checkpoint, StoredAccount, StoredLedger, StoredTransaction,
@@ -62,6 +63,7 @@ pub(super) struct Sqlite {
     readers: Readers,
     /// Held while a report is made that reads a whole ledger.
     reports: Mutex<()>,
+    leisure: Arc<Leisure>,
     sync_failed: AtomicBool,
 }
 
@@ -72,7 +74,8 @@ impl Sqlite {
         sizes: Sizes,
     ) -> Result<Sqlite, StoreError> {
         connect::inspect(path, directory).await?;
-        let mut writer = connect::writer(path).await?;
+        let leisure = Arc::new(Leisure::default());
+        let mut writer = connect::writer(path, Arc::clone(&leisure)).await?;
         let epoch = connect::prepare(&mut writer, directory).await?;
         Ok(Sqlite {
             path: path.to_owned(),
@@ -80,6 +83,7 @@ impl Sqlite {
             writer: Mutex::new(Some(writer)),
             readers: Readers::new(path.to_owned()),
             reports: Mutex::default(),
+            leisure,
             sync_failed: AtomicBool::new(false),
         })
     }
@@ -94,6 +98,10 @@ impl Sqlite {
         let checkpoint = snapshot.checkpoint();
         snapshot.end().await?;
         Ok(checkpoint)
+    }
+
+    pub(super) fn leisure(&self) -> &Leisure {
+        &self.leisure
     }
 
     pub(super) async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError> {
@@ -199,7 +207,7 @@ impl Sqlite {
     ) -> Result<SqliteConnection, StoreError> {
         match kept.take() {
             Some(writer) => Ok(writer),
-            None => connect::writer(&self.path).await,
+            None => connect::writer(&self.path, Arc::clone(&self.leisure)).await,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Applying a batch: all its rows and the checkpoint, in one SQL transaction.
 
+use std::time::Instant;
+
 use florin_engine::{AccountAfter, ExternalId, Inherited, JournalSeq, Metadata, Transfer};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgQueryResult, PgRow};
@@ -478,11 +480,25 @@ async fn append_keyed(writer: &mut Writer, batch: &StoreBatch) -> Result<(), Sto
 }
 
 async fn write_balances(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
-    if batch.balances.is_empty() {
-        return Ok(());
-    }
     let mut rows: Vec<_> = batch.balances.values().collect();
     rows.sort_unstable_by_key(|after| after.id);
+    let mut left = &*rows;
+    while !left.is_empty() {
+        let (now, later) = writer.step(left);
+        let began = Instant::now();
+        write_some_balances(writer, now).await?;
+        if !later.is_empty() {
+            writer.rest(began).await;
+        }
+        left = later;
+    }
+    Ok(())
+}
+
+async fn write_some_balances(
+    writer: &mut Writer,
+    rows: &[&AccountAfter],
+) -> Result<(), StoreError> {
     let numeric = Kind::Numeric;
     let kinds =
         [Kind::Uuid, Kind::Bigint, Kind::Integer, numeric, numeric, numeric, numeric, numeric];

@@ -1,6 +1,7 @@
 //! Rows in bulk, encoded once: appended by binary `COPY` when they are many, and by one `INSERT` from arrays when they are few.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
@@ -9,6 +10,7 @@ use super::binary::{Array, Binary, Kind};
 use super::connect::{PATIENCE, within};
 use super::snapshot::Sql;
 use crate::store::error::StoreError;
+use crate::store::leisure::Leisure;
 
 /// From so many rows on they go by `COPY`, which costs the server a tenth to a fifth less. Its end is a small message right
 /// behind the rows, which over TCP waits for their acknowledgement (Nagle's rule, 40 ms, and the client leaves no way to turn it
@@ -16,6 +18,8 @@ use crate::store::error::StoreError;
 const COPY_ROWS_MIN: usize = 16_384;
 /// So many bytes go out at once: enough to cost few calls, little enough to stay in the processor's cache.
 const PIECE_BYTES: usize = 128 * 1024;
+/// When there is time, rows go in statements of so many, some five milliseconds of the server's time each.
+const STEP_ROWS: usize = 256;
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// A connection that writes, and the buffer that its rows are encoded in.
@@ -24,6 +28,7 @@ pub(super) struct Writer {
     buffer: Binary,
     /// How long one statement, or one piece of rows, may take.
     pub(super) limit: Duration,
+    leisure: Arc<Leisure>,
 }
 
 /// Where rows go, and the columns that they have.
@@ -41,9 +46,23 @@ impl Table {
 }
 
 impl Writer {
-    pub(super) fn new(connection: PgConnection, limit: Duration) -> Writer {
+    pub(super) fn new(connection: PgConnection, limit: Duration, leisure: Arc<Leisure>) -> Writer {
         let buffer = Binary::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
-        Writer { connection, buffer, limit }
+        Writer { connection, buffer, limit, leisure }
+    }
+
+    /// How many of `rows` go in the next statement: all of them, or, while there is time, a few.
+    pub(super) fn step<'a, T>(&self, rows: &'a [T]) -> (&'a [T], &'a [T]) {
+        let has_time = !self.leisure.left().is_zero();
+        rows.split_at(if has_time { rows.len().min(STEP_ROWS) } else { rows.len() })
+    }
+
+    /// After a statement that was begun then, before the next one of the same rows.
+    pub(super) async fn rest(&self, began: Instant) {
+        let rest = self.leisure.rest_after(began.elapsed());
+        if !rest.is_zero() {
+            tokio::time::sleep(rest).await;
+        }
     }
 
     /// Lets the statements of this SQL transaction take as long as whole tables need. The caller has begun it, and sets the limit back.
@@ -63,16 +82,24 @@ impl Writer {
         rows: &[T],
         encode: impl Fn(&T, &mut Binary) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let taken = match rows.len() {
-            0 => 0,
-            1..COPY_ROWS_MIN => self.insert(table, rows, encode).await?,
-            _ => self.copy(table, rows, encode).await?,
-        };
-        if taken == rows.len() as u64 {
-            Ok(())
-        } else {
-            Err(StoreError::Unreadable { what: "rows that the database did not count" })
+        let mut left = rows;
+        while !left.is_empty() {
+            let (now, later) = self.step(left);
+            let began = Instant::now();
+            let taken = match now.len() {
+                ..COPY_ROWS_MIN => self.insert(table, now, &encode).await?,
+                _ => self.copy(table, now, &encode).await?,
+            };
+            if taken != now.len() as u64 {
+                let what = "rows that the database did not count";
+                return Err(StoreError::Unreadable { what });
+            }
+            if !later.is_empty() {
+                self.rest(began).await;
+            }
+            left = later;
         }
+        Ok(())
     }
 
     async fn insert<T>(
@@ -107,7 +134,7 @@ impl Writer {
         rows: &[T],
         encode: impl Fn(&T, &mut Binary) -> Result<(), StoreError>,
     ) -> Result<u64, StoreError> {
-        let Writer { connection, buffer, limit } = self;
+        let Writer { connection, buffer, limit, leisure: _ } = self;
         let statement = format!("COPY {} FROM STDIN (FORMAT binary)", table.target());
         let mut stream = within(*limit, table.doing, connection.copy_in_raw(&statement)).await?;
         let columns = (table.columns.len() as i16).to_be_bytes();
@@ -178,7 +205,7 @@ mod tests {
     async fn writer(server: &Server, database: &str) -> Writer {
         let mut connection = PgConnection::connect(&server.url(database)).await.unwrap();
         connection.execute(MAKE).await.unwrap();
-        Writer::new(connection, Duration::from_secs(30))
+        Writer::new(connection, Duration::from_secs(30), Arc::default())
     }
 
     #[tokio::test]
@@ -207,6 +234,39 @@ mod tests {
             assert_eq!(server.psql(&database, &different), "0", "{count} rows");
             let _ = server.psql(&database, "TRUNCATE rows");
         }
+    }
+
+    /// How many rows each statement had, where each takes 50 ms.
+    async fn appended(leisure: Duration) -> (Vec<String>, Duration) {
+        let server = Server::shared();
+        let database = server.create_database();
+        let mut writer = writer(server, &database).await;
+        let watch = "CREATE TABLE steps (step serial, rows bigint);
+            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO steps (rows) SELECT count(*) FROM new; PERFORM pg_sleep(0.05); RETURN NULL;
+            END $$;
+            CREATE TRIGGER note AFTER INSERT ON rows REFERENCING NEW TABLE AS new
+                FOR EACH STATEMENT EXECUTE FUNCTION note();";
+        let _ = server.psql(&database, watch);
+        let table = Table { name: "rows", columns: COLUMNS, doing: "testing" };
+        let rows: Vec<i32> = (1..).take(4 * STEP_ROWS + 1).collect();
+        let began = Instant::now();
+        writer.leisure.set(began + leisure);
+        writer.append(&table, &rows, encode).await.unwrap();
+        let took = began.elapsed();
+        let steps = server.psql(&database, "SELECT rows FROM steps ORDER BY step");
+        (steps.lines().map(str::to_owned).collect(), took)
+    }
+
+    #[tokio::test]
+    async fn while_there_is_time_rows_go_a_few_at_a_time_with_rests() {
+        let (steps, _) = appended(Duration::ZERO).await;
+        assert_eq!(steps, ["1025"]);
+        let (steps, took) = appended(Duration::from_secs(60)).await;
+        assert_eq!(steps, ["256", "256", "256", "256", "1"]);
+        assert!(took >= Duration::from_millis(5 * 50 + 4 * 50), "{took:?}");
+        let (steps, _) = appended(Duration::from_millis(80)).await;
+        assert!((2..5).contains(&steps.len()), "the rest goes at once: {steps:?}");
     }
 
     #[tokio::test]

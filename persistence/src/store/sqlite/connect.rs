@@ -1,7 +1,8 @@
 //! Opening the database file: whose it is, which schema it has, and the connections to it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
@@ -14,13 +15,17 @@ use super::columns::Reader;
 use super::index_metadata;
 use crate::store::columns::Columns;
 use crate::store::error::StoreError;
+use crate::store::leisure::Leisure;
 
 const PAGE_BYTES: u32 = 4096;
-/// Batches are written in the order of the trees, so that more memory makes them no faster: measured from 4 to 256 MiB.
-const WRITER_CACHE_KIB: u32 = 4 * 1024;
+/// What a batch changed goes to the WAL when the cache is full, and the rest of it at once with the commit: the journal's syncs wait
+/// behind that. Batches are written in the order of the trees, so that more memory makes them no faster: measured from 1 to 256 MiB.
+const WRITER_CACHE_KIB: u32 = 1024;
 /// After so many operations of SQLite's machine, some tens of microseconds, the writer lets other threads have its core: a batch
 /// takes a third of a second, and who moves money should not wait for it.
 const YIELD_OPERATIONS: i32 = 1000;
+/// While there is time, the writer rests after having worked so long, or a little longer.
+const STEP: Duration = Duration::from_millis(5);
 const READER_CACHE_KIB: u32 = 16 * 1024;
 /// How long the writer waits for another process that looks into the file.
 const WRITER_BUSY: Duration = Duration::from_secs(2);
@@ -74,7 +79,10 @@ fn options(path: &Path) -> SqliteConnectOptions {
 
 /// The connection that writes. The WAL is synced when [`super::Sqlite::sync`] asks for it, not at each commit, and copied into
 /// the database when it has grown, not at each thousandth page.
-pub(super) async fn writer(path: &Path) -> Result<SqliteConnection, StoreError> {
+pub(super) async fn writer(
+    path: &Path,
+    leisure: Arc<Leisure>,
+) -> Result<SqliteConnection, StoreError> {
     let opening = |source| database_error("opening the store", source);
     let mut connection = options(path)
         .create_if_missing(true)
@@ -86,8 +94,15 @@ pub(super) async fn writer(path: &Path) -> Result<SqliteConnection, StoreError> 
         .connect()
         .await
         .map_err(opening)?;
-    let polite = || {
+    let mut began = Instant::now();
+    let polite = move || {
         std::thread::yield_now();
+        let worked = began.elapsed();
+        if worked >= STEP {
+            // Much longer is the time between two batches.
+            std::thread::sleep(leisure.rest_after(worked.min(STEP * 2)));
+            began = Instant::now();
+        }
         true
     };
     connection.lock_handle().await.map_err(opening)?.set_progress_handler(YIELD_OPERATIONS, polite);

@@ -1,6 +1,7 @@
 //! The file as a person with the sqlite3 shell meets it: no digit lost, money read as money; and files that are not ours.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use florin_engine::{
     AccountFlags, Balances, Event, ExternalId, JournalSeq, LedgerId, MajorUnits, Scale, Timestamp,
@@ -516,4 +517,26 @@ async fn a_file_that_is_no_store_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("store.sqlite"), [7; 5000]).unwrap();
     assert!(matches!(refused(directory.path(), DIRECTORY).await, StoreError::Refused { .. }));
+}
+
+#[tokio::test]
+async fn while_there_is_time_a_batch_rests() {
+    let mut world = World::new(12);
+    (0..3000).for_each(|_| world.command());
+    let batch = world.batch(JournalSeq::NONE, world.seq());
+    let took = async |leisure: Duration| {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path()).await;
+        let began = Instant::now();
+        store.rest_until(began + leisure);
+        store.apply(&batch).await.unwrap();
+        began.elapsed()
+    };
+    // What else runs on the machine makes some of them late, so the soonest of each count.
+    let (mut hurried, mut rested) = (Duration::MAX, Duration::MAX);
+    for _ in 0..4 {
+        hurried = hurried.min(took(Duration::ZERO).await);
+        rested = rested.min(took(Duration::from_secs(60)).await);
+    }
+    assert!(rested > hurried * 13 / 10, "{rested:?} with rests, {hurried:?} without");
 }
