@@ -15,3 +15,7 @@ pub mod plot;
 pub mod programs;
 pub mod results;
 pub mod wrk;
+
+/// What the program is shipped with, so that benchmarks of the embedded ledger measure that, and those that it is compared with have the same.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
