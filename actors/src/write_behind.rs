@@ -26,8 +26,6 @@ use crate::shared::Shared;
 const BATCH_REST: u32 = 10;
 const BATCH_INTERVAL_MIN: Duration = Duration::from_millis(200);
 const BATCH_INTERVAL_MAX: Duration = Duration::from_secs(1);
-/// A batch that nobody waits for rests for so long at most, and then goes on as fast as it can.
-const LEISURE: Duration = Duration::from_secs(2);
 /// So many bytes of backlog are enough for a batch at once.
 const BATCH_BACKLOG_BYTES: u64 = 8 << 20;
 /// After gathering so many rows other threads get the core: who moves money should not wait for a batch being gathered.
@@ -298,7 +296,7 @@ impl WriteBehindTask {
     async fn linger(&mut self, rested: Instant) {
         let applied = self.applied;
         let mut demand = self.shared.watch_store_demand();
-        if self.has_enough() {
+        if self.backlog() >= 1.0 {
             return;
         }
         tokio::select! {
@@ -308,9 +306,9 @@ impl WriteBehindTask {
         }
     }
 
-    /// Whether so much waits that nothing is gained by waiting for more.
-    fn has_enough(&self) -> bool {
-        self.shared.backlog_bytes.load(Ordering::Relaxed) >= BATCH_BACKLOG_BYTES
+    /// How much waits: from 1 on, nothing is gained by waiting for more.
+    fn backlog(&self) -> f64 {
+        self.shared.backlog_bytes.load(Ordering::Relaxed) as f64 / BATCH_BACKLOG_BYTES as f64
     }
 
     fn is_sync_due(&self) -> bool {
@@ -390,12 +388,12 @@ impl WriteBehindTask {
         }
     }
 
-    /// Takes its time with a batch, unless much waits behind it, or until someone waits for what it holds or the ledger stops.
+    /// Takes its time with a batch, until someone waits for what it holds or the ledger stops.
     async fn apply_at_leisure(&self, batch: &StoreBatch) -> Result<(), StoreError> {
         let mut demand = self.shared.watch_store_demand();
         let mut stopping = self.stopping.clone();
-        let time = if self.has_enough() { Duration::ZERO } else { LEISURE };
-        self.store.rest_until(Instant::now() + time);
+        // The more waits, the shorter they are: so write-behind is as slow as it can be without falling behind.
+        self.store.rest(1.0 - self.backlog());
         let mut applied = std::pin::pin!(self.store.apply(batch));
         tokio::select! {
             biased;
@@ -403,7 +401,7 @@ impl WriteBehindTask {
             _ = demand.wait_for(|wanted| *wanted > self.applied) => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }
-        self.store.rest_until(Instant::now());
+        self.store.rest(0.0);
         applied.await
     }
 

@@ -37,7 +37,6 @@ mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use florin_engine::{AccountId, JournalSeq, LedgerId, TransferId};
 use uuid::Uuid;
@@ -167,14 +166,14 @@ impl Store {
         }
     }
 
-    /// Until then a batch is written with rests, each as long as the work before it, so that who moves money has at least half of the core. With a time that has
-    /// passed, as at first, a batch is written as fast as it goes, also one that is being written now.
-    pub fn rest_until(&self, until: Instant) {
+    /// From now on a batch is written in steps, with a rest after each of this share (0 to 1) of the time that it took, so that who moves money has the
+    /// core meanwhile. Without rests, as at first, it is written as fast as it goes. Holds also for the batch that is being written.
+    pub fn rest(&self, share: f64) {
         match &self.database {
             Database::Sqlite(sqlite) => sqlite.leisure(),
             Database::Postgres(postgres) => postgres.leisure(),
         }
-        .set(until);
+        .set(share);
     }
 
     /// Makes everything that was applied durable, and gives the position up to which it is.

@@ -53,8 +53,8 @@ impl Writer {
 
     /// How many of `rows` go in the next statement: all of them, or, while there is time, a few.
     pub(super) fn step<'a, T>(&self, rows: &'a [T]) -> (&'a [T], &'a [T]) {
-        let has_time = !self.leisure.left().is_zero();
-        rows.split_at(if has_time { rows.len().min(STEP_ROWS) } else { rows.len() })
+        let all = self.leisure.is_none();
+        rows.split_at(if all { rows.len() } else { rows.len().min(STEP_ROWS) })
     }
 
     /// After a statement that was begun then, before the next one of the same rows.
@@ -236,8 +236,10 @@ mod tests {
         }
     }
 
-    /// How many rows each statement had, where each takes 50 ms.
-    async fn appended(leisure: Duration) -> (Vec<String>, Duration) {
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// With rests of this share until then, how many rows each statement had, where each takes 50 ms.
+    async fn appended(share: f64, until: Duration) -> (Vec<String>, Duration) {
         let server = Server::shared();
         let database = server.create_database();
         let mut writer = writer(server, &database).await;
@@ -251,22 +253,28 @@ mod tests {
         let table = Table { name: "rows", columns: COLUMNS, doing: "testing" };
         let rows: Vec<i32> = (1..).take(4 * STEP_ROWS + 1).collect();
         let began = Instant::now();
-        writer.leisure.set(began + leisure);
+        writer.leisure.set(share);
+        let leisure = Arc::clone(&writer.leisure);
+        let hurry = tokio::spawn(async move {
+            tokio::time::sleep(until).await;
+            leisure.set(0.0);
+        });
         writer.append(&table, &rows, encode).await.unwrap();
         let took = began.elapsed();
+        hurry.abort();
         let steps = server.psql(&database, "SELECT rows FROM steps ORDER BY step");
         (steps.lines().map(str::to_owned).collect(), took)
     }
 
     #[tokio::test]
     async fn while_there_is_time_rows_go_a_few_at_a_time_with_rests() {
-        let (steps, _) = appended(Duration::ZERO).await;
+        let (steps, _) = appended(0.0, LONG).await;
         assert_eq!(steps, ["1025"]);
-        let (steps, took) = appended(Duration::from_secs(60)).await;
+        let (steps, took) = appended(1.0, LONG).await;
         assert_eq!(steps, ["256", "256", "256", "256", "1"]);
         assert!(took >= Duration::from_millis(5 * 50 + 4 * 50), "{took:?}");
-        let (steps, _) = appended(Duration::from_millis(80)).await;
-        assert!((2..5).contains(&steps.len()), "the rest goes at once: {steps:?}");
+        let (steps, _) = appended(1.0, Duration::from_millis(80)).await;
+        assert!((2..5).contains(&steps.len()), "the others go at once: {steps:?}");
     }
 
     #[tokio::test]
