@@ -6,6 +6,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+/// The longest rest, however long a step took: a database that is slow should not be waited for twice.
+const REST_MAX: Duration = Duration::from_millis(50);
+
 /// How long to rest after each step, in thousandths of the time that it took. None at first.
 #[derive(Debug, Default)]
 pub(super) struct Leisure(AtomicU32);
@@ -20,7 +23,7 @@ impl Leisure {
     }
 
     pub(super) fn rest_after(&self, worked: Duration) -> Duration {
-        worked * self.0.load(Ordering::Relaxed) / 1000
+        worked.min(REST_MAX) * self.0.load(Ordering::Relaxed) / 1000
     }
 }
 
@@ -36,5 +39,7 @@ mod tests {
             assert_eq!(leisure.rest_after(Duration::from_millis(8)), Duration::from_millis(rest));
             assert_eq!(leisure.is_none(), rest == 0);
         }
+        leisure.set(1.0);
+        assert_eq!(leisure.rest_after(Duration::from_secs(30)), REST_MAX);
     }
 }

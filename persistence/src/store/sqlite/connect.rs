@@ -99,7 +99,7 @@ pub(super) async fn writer(
         std::thread::yield_now();
         let worked = began.elapsed();
         if worked >= STEP {
-            // Much longer is the time between two batches.
+            // Longer is the time between two batches.
             std::thread::sleep(leisure.rest_after(worked.min(STEP * 2)));
             began = Instant::now();
         }
