@@ -5,22 +5,53 @@ use std::sync::atomic::Ordering;
 
 use florin_engine::JournalSeq;
 use florin_persistence::journal::{FrameHash, JournalIndex, JournalReader};
-use florin_persistence::store::{Store, TakeOver};
+use florin_persistence::store::{Checkpoint, Store, StoreBatch, StoreError, TakeOver};
 
 use crate::commit::chain;
 use crate::recovery::OpenError;
 use crate::shared::Shared;
 
+/// A store as its writer sees it; each call as [`Store`] has it. A simulation brings its own.
+pub(crate) trait WrittenStore {
+    async fn claim(&self, take_over: TakeOver) -> Result<Checkpoint, StoreError>;
+    async fn checkpoint(&self) -> Result<Checkpoint, StoreError>;
+    async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError>;
+    async fn sync(&self) -> Result<JournalSeq, StoreError>;
+    fn rest(&self, share: f64);
+}
+
+impl WrittenStore for Store {
+    async fn claim(&self, take_over: TakeOver) -> Result<Checkpoint, StoreError> {
+        Store::claim(self, take_over).await
+    }
+
+    async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
+        Store::checkpoint(self).await
+    }
+
+    async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError> {
+        Store::apply(self, batch).await
+    }
+
+    async fn sync(&self) -> Result<JournalSeq, StoreError> {
+        Store::sync(self).await
+    }
+
+    fn rest(&self, share: f64) {
+        Store::rest(self, share);
+    }
+}
+
 /// A store that is to be written, and the journal that it is to be filled from.
-pub(crate) struct Claim {
-    pub(crate) store: Store,
+pub(crate) struct Claim<S> {
+    pub(crate) store: S,
     pub(crate) take_over: TakeOver,
     pub(crate) reader: JournalReader,
     pub(crate) segments: Arc<JournalIndex>,
     pub(crate) shared: Arc<Shared>,
 }
 
-impl Claim {
+impl<S: WrittenStore> Claim<S> {
     /// Claims the store, and makes sure that it belongs to this journal and that nothing between them is missing.
     pub(crate) async fn take(&mut self) -> Result<(), OpenError> {
         let checkpoint = self.store.claim(self.take_over).await?;

@@ -92,8 +92,8 @@ impl Item {
 
 /// The journal thread's own state.
 pub(crate) struct Committer {
-    journal: Journal,
-    queue: Receiver<Item>,
+    pub(crate) journal: Journal,
+    pub(crate) queue: Receiver<Item>,
     shared: Arc<Shared>,
     wake: Wake,
     /// The segment of the last frame.
@@ -136,18 +136,23 @@ impl Committer {
 
     fn commit_all(&mut self) -> Result<(), AppendError> {
         while let Some(first) = self.next_item()? {
-            let state_hash = self.gather(first);
-            if let Some(state_hash) = state_hash {
-                self.commit(state_hash)?;
-            }
-            for item in self.waiting.drain(..) {
-                item.release();
-            }
+            self.commit_group(first)?;
         }
         self.seal()
     }
 
-    fn seal(&mut self) -> Result<(), AppendError> {
+    /// One group commit: what waits becomes durable, then its answers leave.
+    pub(crate) fn commit_group(&mut self, first: Item) -> Result<(), AppendError> {
+        if let Some(state_hash) = self.gather(first) {
+            self.commit(state_hash)?;
+        }
+        for item in self.waiting.drain(..) {
+            item.release();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn seal(&mut self) -> Result<(), AppendError> {
         match self.journal.seal() {
             // A full disk only leaves the last moment in doubt, as if there had been no time to seal.
             Ok(_) | Err(AppendError::Full { .. }) => Ok(()),

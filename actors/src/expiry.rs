@@ -47,6 +47,17 @@ pub(crate) struct Slice {
     _in_flight: Arc<()>,
 }
 
+/// What came of a step before the first answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtStart {
+    /// A slice went; there may be more.
+    Worked,
+    /// The journal thread must come first.
+    Wait,
+    /// Nothing is due, or nothing can be done about it.
+    Done,
+}
+
 /// Time to look.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -98,13 +109,7 @@ impl Shard {
             return;
         }
         let now = self.clock.now();
-        if self.state.next_expiry().is_some_and(|next| next <= now) {
-            self.guarded(|shard| {
-                if let Ok(permit) = shard.expiry.admit() {
-                    shard.expire(permit);
-                }
-            });
-        }
+        self.expire_slice(now);
         let next = self.state.next_expiry();
         if self.expiry.timer.as_ref().map(|(at, _)| *at) == next {
             return;
@@ -119,23 +124,46 @@ impl Shard {
         }
     }
 
+    /// Lets one slice expire, if any is due by `now` and there is room for it.
+    pub(crate) fn expire_slice(&mut self, now: Timestamp) {
+        if self.state.next_expiry().is_some_and(|next| next <= now) {
+            self.guarded(|shard| {
+                if let Ok(permit) = shard.expiry.admit() {
+                    shard.expire(permit);
+                }
+            });
+        }
+    }
+
     /// At the start: everything that is due goes before anything is answered. Without room for it, reads are not kept waiting.
     pub(crate) fn expire_before_the_first_answer(&mut self, context: &mut Context<Self>) {
         let began = std::time::Instant::now();
-        while let Some(next) = self.state.next_expiry()
-            && next <= self.clock.now()
-            && self.queue.is_some()
-            && began.elapsed() < START_PATIENCE
-        {
-            match self.expiry.admit() {
-                Ok(permit) => self.guarded(|shard| shard.expire(permit)),
-                Err(Refusal::StorageFull) if self.expiry.room.is_blocked() => break,
-                Err(Refusal::Stopping) => break,
-                // Another slice is on its way, or room is just being made.
-                Err(_) => std::thread::park_timeout(RETRY),
+        while began.elapsed() < START_PATIENCE {
+            match self.expire_at_start() {
+                AtStart::Worked => {}
+                AtStart::Wait => std::thread::park_timeout(RETRY),
+                AtStart::Done => break,
             }
         }
         self.expire_due(context);
+    }
+
+    /// One step of it.
+    pub(crate) fn expire_at_start(&mut self) -> AtStart {
+        let is_due = self.state.next_expiry().is_some_and(|next| next <= self.clock.now());
+        if !is_due || self.queue.is_none() {
+            return AtStart::Done;
+        }
+        match self.expiry.admit() {
+            Ok(permit) => {
+                self.guarded(|shard| shard.expire(permit));
+                AtStart::Worked
+            }
+            Err(Refusal::StorageFull) if self.expiry.room.is_blocked() => AtStart::Done,
+            Err(Refusal::Stopping) => AtStart::Done,
+            // Another slice is on its way, or room is just being made.
+            Err(_) => AtStart::Wait,
+        }
     }
 
     fn expire(&mut self, permit: Permit) {

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix::Addr;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use florin_engine::JournalSeq;
 use florin_persistence::data_dir::DataDir;
@@ -20,7 +19,6 @@ use florin_persistence::snapshot::{Changes, FrameEnd, files};
 use crate::commit::chain;
 use crate::indexed::entries_of;
 use crate::metrics;
-use crate::shard::{Indexed, Shard};
 use crate::shared::Shared;
 use crate::write_behind::StoreStatus;
 
@@ -52,7 +50,8 @@ pub(crate) struct Housekeeper {
     pub(crate) segments: Arc<JournalIndex>,
     pub(crate) reader: JournalReader,
     pub(crate) index: Arc<DecidedIndex>,
-    pub(crate) shard: Addr<Shard>,
+    /// Tells the shard up to where the index answers for all ids.
+    pub(crate) tell_indexed: Box<dyn Fn(JournalSeq) + Send>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) store_status: Arc<StoreStatus>,
     pub(crate) snapshot_seq: Arc<AtomicU64>,
@@ -62,7 +61,7 @@ pub(crate) struct Housekeeper {
 }
 
 /// What went wrong with sealed segments: a damage, or a disk that fails.
-type Trouble = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
 impl Housekeeper {
     /// Works until nobody is left who could wake it.
@@ -79,7 +78,8 @@ impl Housekeeper {
         }
     }
 
-    fn work(&mut self) -> Result<(), Trouble> {
+    /// One round over the sealed segments.
+    pub(crate) fn work(&mut self) -> Result<(), Trouble> {
         let sealed = self.segments.sealed_segments();
         for segment in &sealed {
             if segment.last_seq > self.index.covered_seq() {
@@ -106,8 +106,7 @@ impl Housekeeper {
         self.index.insert_batch(&mut entries, segment.last_seq)?;
         self.shared.indexed.store(segment.last_seq, Ordering::Relaxed);
         metrics::indexed(segment.last_seq);
-        // A shard that is gone needs no telling.
-        let _ = self.shard.try_send(Indexed(JournalSeq(segment.last_seq)));
+        (self.tell_indexed)(JournalSeq(segment.last_seq));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Opening a ledger: recovery, then the threads, wired together in one place; and stopping it again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use crossbeam_channel::bounded;
 use florin_engine::JournalSeq;
 use florin_persistence::cache::{CacheOptions, CacheWriter};
 use florin_persistence::data_dir::DataDir;
-use florin_persistence::journal::{Journal, JournalIndex, JournalReader, JournalRoom};
-use florin_persistence::store::{Store, StoreErrorKind, TakeOver};
+use florin_persistence::journal::{JournalIndex, JournalReader, JournalRoom};
+use florin_persistence::store::{Store, TakeOver};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -19,7 +19,8 @@ use crate::admission::{Admission, Limits};
 use crate::arrivals::Arrivals;
 use crate::cache_updates::{CacheCondition, CacheStatus, CacheUpdates};
 use crate::claim::Claim;
-use crate::commit::{Committer, Item, chain, frame_target_and_record_max};
+use crate::clock::RuntimeTimers;
+use crate::commit::{Committer, chain, frame_target_and_record_max};
 use crate::expiry::Expiry;
 use crate::front::{Florin, Positions};
 use crate::history::{History, Readers};
@@ -27,7 +28,7 @@ use crate::housekeeping::{Housekeeper, Wake};
 use crate::indexed::IndexOnDisk;
 use crate::options::{Options, StoreChoice};
 use crate::recovery::{OpenError, Recovered, frame_bytes_max, recover, warn_of_durability};
-use crate::shard::{Finish, Shard};
+use crate::shard::{Finish, Indexed, Shard};
 use crate::shared::Shared;
 use crate::write_behind::{StoreCondition, StoreStatus, WriteBehind, WriteBehindTask};
 
@@ -73,12 +74,29 @@ impl Florin {
     }
 }
 
-/// The threads of a ledger, and what connects them.
-fn start(
+/// The parts of a ledger that nothing drives yet, and what connects them.
+pub(crate) struct Wired {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) room: Arc<JournalRoom>,
+    pub(crate) segments: Arc<JournalIndex>,
+    pub(crate) snapshot_seq: Arc<AtomicU64>,
+    pub(crate) store_status: Arc<StoreStatus>,
+    pub(crate) wake: Wake,
+    pub(crate) shard: Shard,
+    pub(crate) committer: Committer,
+    pub(crate) housekeeper: Housekeeper,
+    /// The largest record that always finds a place in a frame.
+    pub(crate) record_bytes_max: u64,
+}
+
+/// Puts together what recovery found. `tell_indexed` takes to the shard up to where the index answers for all ids.
+pub(crate) fn wire(
     directory: Arc<DataDir>,
     recovered: Recovered,
     options: &Options,
-) -> Result<Running, OpenError> {
+    tell_indexed: Box<dyn Fn(JournalSeq) + Send>,
+) -> Wired {
     let Recovered { state, journal, index, snapshot_seq, snapshot_bytes } = recovered;
     let shared = Arc::new(Shared::new(JournalSeq(journal.last_seq()), JournalSeq::NONE));
     shared.indexed.store(index.covered_seq(), Ordering::Relaxed);
@@ -90,20 +108,91 @@ fn start(
     let admission = Admission::new(options.limits);
     let (room, segments) = (journal.room(), journal.index().clone());
     let snapshot_seq = Arc::new(AtomicU64::new(snapshot_seq.0));
-    let stopping = watch::Sender::new(false);
     let (wake, woken) = Wake::channel();
-
     let store_status = Arc::new(StoreStatus::new(match options.write_behind {
         WriteBehind::Running => StoreCondition::Ok,
         WriteBehind::Paused => StoreCondition::Paused,
     }));
+    let (sender, queue) = bounded(places(options));
+    let shard = Shard {
+        state,
+        indexed: Box::new(IndexOnDisk::new(index.clone())),
+        clock: options.clock.clone(),
+        queue: Some(sender),
+        shared: shared.clone(),
+        expiry: Expiry::new(admission.clone(), room.clone(), record_bytes_max),
+    };
+    let committer = Committer::new(journal, target, queue, shared.clone(), wake.clone());
+    let housekeeper = Housekeeper {
+        directory,
+        reader: JournalReader::new(segments.clone()),
+        segments: segments.clone(),
+        index,
+        tell_indexed,
+        shared: shared.clone(),
+        store_status: store_status.clone(),
+        snapshot_seq: snapshot_seq.clone(),
+        snapshot_bytes,
+        segment_bytes: options.segment_bytes,
+        woken,
+    };
+    Wired {
+        shared,
+        admission,
+        room,
+        segments,
+        snapshot_seq,
+        store_status,
+        wake,
+        shard,
+        committer,
+        housekeeper,
+        record_bytes_max,
+    }
+}
+
+/// Places in the mailbox and in the journal queue.
+fn places(options: &Options) -> usize {
+    options.limits.events_in_flight as usize + QUEUE_SLACK
+}
+
+/// The threads of a ledger.
+fn start(
+    directory: Arc<DataDir>,
+    recovered: Recovered,
+    options: &Options,
+) -> Result<Running, OpenError> {
+    // The shard has its address only when it runs.
+    let address = Arc::new(OnceLock::<Addr<Shard>>::new());
+    let told = address.clone();
+    let tell_indexed = move |seq| {
+        if let Some(shard) = told.get() {
+            // A shard that is gone needs no telling.
+            let _ = shard.try_send(Indexed(seq));
+        }
+    };
+    let wired = wire(directory.clone(), recovered, options, Box::new(tell_indexed));
+    let Wired {
+        shared,
+        admission,
+        room,
+        segments,
+        snapshot_seq,
+        store_status,
+        wake,
+        shard,
+        committer,
+        housekeeper,
+        record_bytes_max,
+    } = wired;
+    let stopping = watch::Sender::new(false);
     let write_behind = StartWriteBehind {
         directory: directory.clone(),
-        reader: journal.reader(),
+        reader: JournalReader::new(segments.clone()),
         segments: segments.clone(),
         shared: shared.clone(),
         status: store_status.clone(),
-        wake: wake.clone(),
+        wake,
         stopping: stopping.subscribe(),
         choice: options.store.clone(),
         mode: options.write_behind,
@@ -119,7 +208,7 @@ fn start(
     }));
     let cache_updates = StartCacheUpdates {
         directory: directory.id(),
-        reader: journal.reader(),
+        reader: JournalReader::new(segments.clone()),
         shared: shared.clone(),
         status: cache_status.clone(),
         stopping: stopping.subscribe(),
@@ -130,32 +219,9 @@ fn start(
         .map(|options| start_cache_updates(cache_updates, options.clone()))
         .transpose()?;
 
-    let places = options.limits.events_in_flight as usize + QUEUE_SLACK;
-    let (sender, queue) = bounded(places);
-    let shard = Shard {
-        state,
-        indexed: Box::new(IndexOnDisk::new(index.clone())),
-        clock: options.clock.clone(),
-        queue: Some(sender),
-        shared: shared.clone(),
-        expiry: Expiry::new(admission.clone(), room.clone(), record_bytes_max),
-    };
-    let (shard, shard_thread) = start_shard(shard, places)?;
-    let committer = start_committer(journal, target, queue, shared.clone(), wake)?;
-    let directory_id = directory.id();
-    let housekeeper = Housekeeper {
-        directory,
-        reader: JournalReader::new(segments.clone()),
-        segments: segments.clone(),
-        index,
-        shard: shard.clone(),
-        shared: shared.clone(),
-        store_status: store_status.clone(),
-        snapshot_seq: snapshot_seq.clone(),
-        snapshot_bytes,
-        segment_bytes: options.segment_bytes,
-        woken,
-    };
+    let (shard, shard_thread) = start_shard(shard, places(options))?;
+    let shard = address.get_or_init(|| shard).clone();
+    let committer = spawn("florin-journal", move || committer.run())?;
     let housekeeping = spawn("florin-keep", move || housekeeper.run())?;
 
     let history = History {
@@ -173,7 +239,7 @@ fn start(
         store_status,
         cache_status,
         history,
-        directory: directory_id,
+        directory: directory.id(),
         record_bytes_max,
         limits: options.limits,
         room,
@@ -208,17 +274,6 @@ fn start_shard(shard: Shard, mailbox: usize) -> Result<(Addr<Shard>, JoinHandle<
     })?;
     let address = address.recv().map_err(|_| OpenError::ThreadEnded("shard"))?;
     Ok((address, thread))
-}
-
-fn start_committer(
-    journal: Journal,
-    frame_bytes_target: u64,
-    queue: crossbeam_channel::Receiver<Item>,
-    shared: Arc<Shared>,
-    wake: Wake,
-) -> Result<JoinHandle<()>, OpenError> {
-    let committer = Committer::new(journal, frame_bytes_target, queue, shared, wake);
-    spawn("florin-journal", move || committer.run())
 }
 
 /// Opens the store and starts the task that fills it, on a thread and runtime of its own.
@@ -301,7 +356,7 @@ struct StartWriteBehind {
 
 impl StartWriteBehind {
     /// Opens the store and claims it. One that is away now is claimed later.
-    async fn open(self) -> Result<WriteBehindTask, OpenError> {
+    async fn open(self) -> Result<WriteBehindTask<Store, RuntimeTimers>, OpenError> {
         let directory = self.directory.id();
         let (store, take_over) = match self.choice {
             StoreChoice::Embedded => {
@@ -313,24 +368,16 @@ impl StartWriteBehind {
             }
         };
         let (reader, segments, shared) = (self.reader, self.segments, self.shared);
-        let mut claim = Claim { store, take_over, reader, segments, shared };
-        let claimed = match claim.take().await {
-            Ok(()) => true,
-            Err(OpenError::Store(error)) if error.kind() == StoreErrorKind::Passing => {
-                claim.count_backlog(JournalSeq::NONE);
-                self.status.note_away(&error);
-                false
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(WriteBehindTask::new(
+        let claim = Claim { store, take_over, reader, segments, shared };
+        WriteBehindTask::begin(
             claim,
-            claimed,
+            RuntimeTimers,
             self.status,
             self.wake,
             self.stopping,
             self.segment_bytes,
-        ))
+        )
+        .await
     }
 }
 

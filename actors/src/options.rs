@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use florin_persistence::cache::CacheOptions;
 use florin_persistence::disk::{Disk, OsDisk};
-use florin_persistence::journal::{Durability, SEGMENT_BYTES_DEFAULT};
+use florin_persistence::journal::{Durability, SEGMENT_BYTES_DEFAULT, SpareKeeping};
 use florin_persistence::store::{PostgresOptions, TakeOver};
 
 use crate::admission::Limits;
@@ -31,6 +31,8 @@ pub struct Options {
     pub journal_archive: Option<PathBuf>,
     /// Size of a journal segment in bytes: a multiple of 4096; at least 32 MiB for the largest batches.
     pub segment_bytes: u64,
+    /// Who prepares journal segments.
+    pub spare_keeping: SpareKeeping,
     /// What may be in flight.
     pub limits: Limits,
     /// The disk.
@@ -75,6 +77,7 @@ impl Options {
             cache: None,
             journal_archive: None,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
+            spare_keeping: SpareKeeping::Thread,
             limits: Limits::default(),
             disk: OsDisk::shared(),
             clock: Arc::new(SystemClock::start()),

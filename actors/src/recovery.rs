@@ -126,6 +126,15 @@ pub(crate) fn hash_seed() -> u64 {
 /// Brings back what the directory holds; in a fresh one, writes its first record.
 pub(crate) fn recover(directory: &DataDir, options: &Options) -> Result<Recovered, OpenError> {
     let index = DecidedIndex::open(&directory.ids_dir(), IndexOptions::SMALL)?;
+    recover_with(directory, options, index)
+}
+
+/// The same with an index that is open.
+pub(crate) fn recover_with(
+    directory: &DataDir,
+    options: &Options,
+    index: DecidedIndex,
+) -> Result<Recovered, OpenError> {
     let snapshot = files::newest(directory)?;
     let (mut state, snapshot_seq, snapshot_hash) = match snapshot {
         Some(snapshot) => {
@@ -170,6 +179,7 @@ fn journal_options(options: &Options) -> JournalOptions {
     JournalOptions {
         segment_bytes: options.segment_bytes,
         archive: options.journal_archive.clone(),
+        spare_keeping: options.spare_keeping,
         ..JournalOptions::new(options.durability)
     }
 }
@@ -257,7 +267,7 @@ fn await_clock(
     let seconds = |nanoseconds: u64| Duration::from_nanos(nanoseconds).as_secs_f64();
     let behind = newest.0.saturating_sub(clock.now().0);
     if behind > 0 {
-        std::thread::park_timeout(Duration::from_nanos(behind).min(CLOCK_PATIENCE));
+        clock.wait(Duration::from_nanos(behind).min(CLOCK_PATIENCE));
         let still_behind = newest.0.saturating_sub(clock.now().0);
         if still_behind > 0 {
             return Err(OpenError::ClockBehind(seconds(still_behind)));

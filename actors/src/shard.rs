@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use actix::{Actor, Context, Handler, Message};
 use crossbeam_channel::Sender;
 use florin_engine::{
-    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, JournalSeq, Rehearsed, State,
-    TransferId, Unreadable, Verdict,
+    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, Forgotten, JournalSeq,
+    Rehearsed, State, TransferId, Unreadable, Verdict,
 };
 use tokio::sync::oneshot;
 
@@ -129,10 +129,7 @@ impl Handler<Arrived> for Shard {
 
     fn handle(&mut self, Arrived(arrivals): Arrived, context: &mut Context<Self>) {
         for arrival in arrivals {
-            self.guarded(|shard| match arrival {
-                Arrival::Submit(submit) => shard.decide(submit),
-                Arrival::Look(look) => shard.look(look),
-            });
+            self.arrive(arrival);
         }
         self.expire_due(context);
         self.publish_counts();
@@ -143,11 +140,9 @@ impl Handler<Indexed> for Shard {
     type Result = ();
 
     fn handle(&mut self, Indexed(seq): Indexed, _: &mut Context<Self>) {
-        self.guarded(|shard| {
-            let forgotten = shard.state.forget_indexed(seq);
+        if let Some(forgotten) = self.forget(seq) {
             tokio::task::spawn_blocking(move || drop(forgotten));
-            shard.publish_counts();
-        });
+        }
     }
 }
 
@@ -165,6 +160,24 @@ impl Shard {
         let ids = self.state.recent_count() as u64;
         self.shared.ids_in_memory.store(ids, Ordering::Relaxed);
         self.shared.accounts.store(self.state.accounts_count() as u64, Ordering::Relaxed);
+    }
+
+    /// Handles one thing that a caller sent.
+    pub(crate) fn arrive(&mut self, arrival: Arrival) {
+        self.guarded(|shard| match arrival {
+            Arrival::Submit(submit) => shard.decide(submit),
+            Arrival::Look(look) => shard.look(look),
+        });
+    }
+
+    /// Forgets the ids that the index answers for; their memory is best given back elsewhere.
+    pub(crate) fn forget(&mut self, indexed: JournalSeq) -> Option<Forgotten> {
+        let mut forgotten = None;
+        self.guarded(|shard| {
+            forgotten = Some(shard.state.forget_indexed(indexed));
+            shard.publish_counts();
+        });
+        forgotten
     }
 
     /// Runs one step; after a panic the state can not be trusted, so it is the last. Dropping the queue lets the journal thread

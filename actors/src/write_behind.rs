@@ -11,10 +11,11 @@ use florin_engine::JournalSeq;
 use florin_persistence::journal::format::FRAME_HEADER_BYTES;
 use florin_persistence::journal::{FrameCursor, ReadError};
 use florin_persistence::record::{self, RecordError};
-use florin_persistence::store::{OutOfOrder, Store, StoreBatch, StoreError, StoreErrorKind};
+use florin_persistence::store::{OutOfOrder, StoreBatch, StoreError, StoreErrorKind};
 use tokio::sync::watch;
 
-use crate::claim::Claim;
+use crate::claim::{Claim, WrittenStore};
+use crate::clock::Pacing;
 use crate::commit::chain;
 use crate::housekeeping::Wake;
 use crate::metrics;
@@ -143,10 +144,11 @@ pub(crate) fn push(batch: &mut StoreBatch, seq: u64, bytes: &[u8]) -> Result<(),
 }
 
 /// The task's own state.
-pub(crate) struct WriteBehindTask {
-    claim: Claim,
+pub(crate) struct WriteBehindTask<S, T> {
+    claim: Claim<S>,
     claimed: bool,
-    store: Store,
+    store: S,
+    timing: T,
     cursor: FrameCursor,
     shared: Arc<Shared>,
     status: Arc<StoreStatus>,
@@ -160,16 +162,17 @@ pub(crate) struct WriteBehindTask {
     sync_kept_bytes: u64,
 }
 
-impl WriteBehindTask {
+impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
     /// The task for a store, which is `claimed` already or will be when it is there.
-    pub(crate) fn new(
-        claim: Claim,
+    fn new(
+        claim: Claim<S>,
         claimed: bool,
+        timing: T,
         status: Arc<StoreStatus>,
         wake: Wake,
         stopping: watch::Receiver<bool>,
         segment_bytes: u64,
-    ) -> WriteBehindTask {
+    ) -> WriteBehindTask<S, T> {
         let (store, shared) = (claim.store.clone(), claim.shared.clone());
         let applied = shared.stored();
         WriteBehindTask {
@@ -177,6 +180,7 @@ impl WriteBehindTask {
             cursor: claim.reader.read_from(applied.next().0),
             claim,
             claimed,
+            timing,
             shared,
             status,
             wake,
@@ -188,8 +192,29 @@ impl WriteBehindTask {
         }
     }
 
+    /// Claims the store, and makes the task that fills it. A store that is away now is claimed later.
+    pub(crate) async fn begin(
+        mut claim: Claim<S>,
+        timing: T,
+        status: Arc<StoreStatus>,
+        wake: Wake,
+        stopping: watch::Receiver<bool>,
+        segment_bytes: u64,
+    ) -> Result<WriteBehindTask<S, T>, OpenError> {
+        let claimed = match claim.take().await {
+            Ok(()) => true,
+            Err(OpenError::Store(error)) if error.kind() == StoreErrorKind::Passing => {
+                claim.count_backlog(JournalSeq::NONE);
+                status.note_away(&error);
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(WriteBehindTask::new(claim, claimed, timing, status, wake, stopping, segment_bytes))
+    }
+
     /// The store, for those who read it.
-    pub(crate) fn store(&self) -> Store {
+    pub(crate) fn store(&self) -> S {
         self.store.clone()
     }
 
@@ -260,7 +285,7 @@ impl WriteBehindTask {
 
     async fn follow(&mut self) -> Result<(), Halt> {
         let mut durable = self.shared.watch_durable();
-        let mut rested = Instant::now();
+        let mut rested = self.timing.now();
         loop {
             if *self.stopping.borrow() {
                 return Ok(());
@@ -270,8 +295,9 @@ impl WriteBehindTask {
             }
             if self.applied >= *durable.borrow_and_update() {
                 self.shared.note_store_current(Instant::now());
-                let idle = tokio::time::sleep(SYNC_IDLE);
+                let idle = self.timing.sleep(SYNC_IDLE);
                 tokio::select! {
+                    biased;
                     _ = durable.changed() => self.shared.note_store_current(Instant::now()),
                     _ = self.stopping.changed() => {}
                     () = idle, if self.unsynced_since.is_some() => self.sync().await,
@@ -279,16 +305,16 @@ impl WriteBehindTask {
                 continue;
             }
             self.linger(rested).await;
-            let began = Instant::now();
+            let (began, now) = (self.timing.now(), Instant::now());
             let upto = *durable.borrow();
             if let Some(batch) = self.gather(upto)? {
                 self.apply(batch).await?;
             }
             if self.applied >= upto {
-                self.shared.note_store_current(began);
+                self.shared.note_store_current(now);
             }
-            rested = began
-                + (began.elapsed() * BATCH_REST).clamp(BATCH_INTERVAL_MIN, BATCH_INTERVAL_MAX);
+            let took = self.timing.now() - began;
+            rested = began + (took * BATCH_REST).clamp(BATCH_INTERVAL_MIN, BATCH_INTERVAL_MAX);
         }
     }
 
@@ -300,7 +326,8 @@ impl WriteBehindTask {
             return;
         }
         tokio::select! {
-            () = tokio::time::sleep_until(rested.into()) => {}
+            biased;
+            () = self.timing.sleep_until(rested) => {}
             _ = demand.wait_for(|wanted| *wanted > applied) => {}
             _ = self.stopping.changed() => {}
         }
@@ -316,7 +343,7 @@ impl WriteBehindTask {
         let segments_should_go =
             self.shared.kept_bytes.load(Ordering::Relaxed) >= self.sync_kept_bytes;
         let interval = if segments_should_go { SYNC_INTERVAL_MIN } else { SYNC_INTERVAL };
-        since.elapsed() >= interval
+        self.timing.now() - since >= interval
     }
 
     /// Reads whole frames until a batch is full or the journal ends. The batch's checkpoint is the hash of its last frame.
@@ -346,13 +373,13 @@ impl WriteBehindTask {
     async fn apply(&mut self, batch: StoreBatch) -> Result<(), Halt> {
         let mut pause = RETRY_MIN;
         loop {
-            let started = Instant::now();
+            let (started, began) = (Instant::now(), self.timing.now());
             match self.apply_once(&batch).await {
                 Ok(()) => {
                     metrics::store_applied(started.elapsed());
                     self.applied = batch.upto();
                     self.take_off_backlog();
-                    self.unsynced_since.get_or_insert(started);
+                    self.unsynced_since.get_or_insert(began);
                     self.status.set(StoreCondition::Ok);
                     self.shared.set_stored(self.applied);
                     return Ok(());
@@ -429,7 +456,7 @@ impl WriteBehindTask {
                 metrics::store_failed();
                 self.status.note_away(&error);
                 // Tried again after the interval, not at once.
-                self.unsynced_since = Some(Instant::now());
+                self.unsynced_since = Some(self.timing.now());
             }
         }
     }
@@ -437,7 +464,8 @@ impl WriteBehindTask {
     /// Waits, and says whether to go on afterwards.
     async fn until_stopped(&mut self, pause: Duration) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            biased;
+            () = self.timing.sleep(pause) => {}
             _ = self.stopping.changed() => {}
         }
         !*self.stopping.borrow()
