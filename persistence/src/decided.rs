@@ -60,11 +60,17 @@ mod files;
 mod filter;
 mod filter_checkpoint;
 mod filter_log;
+#[cfg(feature = "simulation")]
+mod simulated;
 mod stored_filter;
 
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "simulation")]
+pub use simulated::SimulatedEntries;
+
+use crate::disk::{Disk, OsDisk};
 use entries::{Entries, Key, State};
 use filter::{Filter, TOUCHED_AHEAD};
 use filter_log::FilterLog;
@@ -248,15 +254,41 @@ impl DecidedIndex {
     /// The directory can not be used, another process has it open, or the index is damaged.
     pub fn open(dir: &Path, options: IndexOptions) -> Result<DecidedIndex, IndexError> {
         let entries = Entries::open(&dir.join("entries"), &options)?;
+        DecidedIndex::open_with(entries, OsDisk::shared(), dir, options.filter_ids, random_seed)
+    }
+
+    /// The index over entries in memory, with its filter's files in `dir` of the disk. All of it follows from the seed.
+    ///
+    /// # Errors
+    /// Those of [`DecidedIndex::open`].
+    #[cfg(feature = "simulation")]
+    pub fn open_simulated(
+        entries: Arc<SimulatedEntries>,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        filter_ids: u64,
+        seed: u64,
+    ) -> Result<DecidedIndex, IndexError> {
+        DecidedIndex::open_with(Entries::Simulated(entries), disk, dir, filter_ids, || seed)
+    }
+
+    /// Opens the index with these entries and the files of its filter in `dir` of the disk.
+    fn open_with(
+        entries: Entries,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        filter_ids: u64,
+        fresh_seed: impl FnOnce() -> u64,
+    ) -> Result<DecidedIndex, IndexError> {
         let state = match entries.state()? {
             Some(state) => state,
             None => {
                 // A log that is there already tells whether an index stood here before.
-                let seed = FilterLog::seed(dir).unwrap_or_else(random_seed);
+                let seed = FilterLog::seed(&*disk, dir).unwrap_or_else(fresh_seed);
                 State { covered_seq: 0, ids: 0, batch: 0, seed }
             }
         };
-        let (stored, filter) = StoredFilter::open(dir, &entries, state, options.filter_ids)?;
+        let (stored, filter) = StoredFilter::open(disk, dir, &entries, state, filter_ids)?;
         Ok(DecidedIndex {
             entries,
             filter: RwLock::new(Arc::new(filter)),

@@ -197,16 +197,7 @@ struct OsFile(File);
 
 impl DiskFile for OsFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buf.len() {
-            match self.0.read_at(&mut buf[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(filled)
+        read_fully(buf, offset, |buf, offset| self.0.read_at(buf, offset))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -293,8 +284,28 @@ pub fn read_file(disk: &dyn Disk, path: &Path, len_max: usize) -> io::Result<Vec
     Ok(content)
 }
 
+/// Fills `buf` by a `read` that may give fewer bytes than are asked for, or be interrupted; fewer in all only where the file ends.
+fn read_fully(
+    buf: &mut [u8],
+    offset: u64,
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        match read(&mut buf[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
 #[cfg(any(test, feature = "faulty-disk"))]
 pub mod faulty;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 
 #[cfg(test)]
 mod tests {

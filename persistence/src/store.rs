@@ -28,6 +28,8 @@ mod leisure;
 mod page;
 mod postgres;
 mod rows;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 mod span;
 mod sqlite;
 mod statement;

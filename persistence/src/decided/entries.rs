@@ -6,11 +6,15 @@
 //! call returns; the store's own journal and memtables stay empty.
 
 use super::files::FileError as _;
+#[cfg(feature = "simulation")]
+use super::simulated::SimulatedEntries;
 use super::{Decided, Entry, IndexError, IndexOptions, Namespace, files};
 use crate::pace::Pace;
 use fjall::config::PinningPolicy;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "simulation")]
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io, thread};
 
@@ -105,29 +109,85 @@ impl State {
     }
 }
 
+/// The entries, wherever they are.
+#[derive(Debug)]
+pub(super) enum Entries {
+    /// In the store.
+    Stored(Stored),
+    /// In memory, for simulations.
+    #[cfg(feature = "simulation")]
+    Simulated(Arc<SimulatedEntries>),
+}
+
+impl Entries {
+    /// Opens the store in `dir`, making it if it is not there.
+    pub(super) fn open(dir: &Path, options: &IndexOptions) -> Result<Entries, IndexError> {
+        Stored::open(dir, options).map(Entries::Stored)
+    }
+
+    /// The state that the newest durable batch left; none in a new index.
+    pub(super) fn state(&self) -> Result<Option<State>, IndexError> {
+        match self {
+            Entries::Stored(stored) => stored.state(),
+            #[cfg(feature = "simulation")]
+            Entries::Simulated(simulated) => simulated.state(),
+        }
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Result<Option<Decided>, IndexError> {
+        match self {
+            Entries::Stored(stored) => stored.get(key),
+            #[cfg(feature = "simulation")]
+            Entries::Simulated(simulated) => simulated.get(key),
+        }
+    }
+
+    /// Writes the entries, which must be sorted and without duplicates, and the state, all or
+    /// nothing. Durable when it returns.
+    pub(super) fn insert(&self, entries: &[Entry], state: State) -> Result<(), IndexError> {
+        match self {
+            Entries::Stored(stored) => stored.insert(entries, state),
+            #[cfg(feature = "simulation")]
+            Entries::Simulated(simulated) => simulated.insert(entries, state),
+        }
+    }
+
+    /// Calls `each` with the key of every entry, in order.
+    pub(super) fn for_each_key(
+        &self,
+        each: impl FnMut(&Key) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        match self {
+            Entries::Stored(stored) => stored.for_each_key(each),
+            #[cfg(feature = "simulation")]
+            Entries::Simulated(simulated) => simulated.for_each_key(each),
+        }
+    }
+}
+
 /// The store, opened.
-pub(super) struct Entries {
+pub(super) struct Stored {
     // Field order is drop order: the keyspace refers to the database.
     keyspace: Keyspace,
     database: Database,
 }
 
-impl Entries {
+impl Stored {
     /// Opens the store in `dir`, making it if it is not there.
     ///
     /// A process that dies while the store makes its files leaves what it can not open again. So they are made under another name,
     /// and get this one when they are whole.
-    pub(super) fn open(dir: &Path, options: &IndexOptions) -> Result<Entries, IndexError> {
+    fn open(dir: &Path, options: &IndexOptions) -> Result<Stored, IndexError> {
         if !dir.exists() {
             let unfinished = dir.with_extension("new");
             files::remove_dir_all(&unfinished)?;
-            drop(Entries::open_whole(&unfinished, options)?);
+            drop(Stored::open_whole(&unfinished, options)?);
             files::rename(&unfinished, dir)?;
         }
-        Entries::open_whole(dir, options)
+        Stored::open_whole(dir, options)
     }
 
-    fn open_whole(dir: &Path, options: &IndexOptions) -> Result<Entries, IndexError> {
+    fn open_whole(dir: &Path, options: &IndexOptions) -> Result<Stored, IndexError> {
         files::create_dir(dir)?;
         let database = Database::builder(dir)
             .cache_size(options.cache_bytes)
@@ -139,23 +199,20 @@ impl Entries {
             database.keyspace("decided", keyspace_options).map_err(IndexError::store("open"))?;
         // The store syncs what it writes in the keyspace's directory, but not that one's name.
         files::sync_parent(keyspace.path())?;
-        Ok(Entries { keyspace, database })
+        Ok(Stored { keyspace, database })
     }
 
-    /// The state that the newest durable batch left; none in a new index.
-    pub(super) fn state(&self) -> Result<Option<State>, IndexError> {
+    fn state(&self) -> Result<Option<State>, IndexError> {
         let bytes = self.keyspace.get(STATE_KEY).map_err(IndexError::store("read"))?;
         bytes.map(|bytes| State::decode(&bytes)).transpose()
     }
 
-    pub(super) fn get(&self, key: &Key) -> Result<Option<Decided>, IndexError> {
+    fn get(&self, key: &Key) -> Result<Option<Decided>, IndexError> {
         let value = self.keyspace.get(key).map_err(IndexError::store("read"))?;
         value.map(|value| decode(&value)).transpose()
     }
 
-    /// Writes the entries, which must be sorted and without duplicates, and the state, all or
-    /// nothing. Durable when it returns.
-    pub(super) fn insert(&self, entries: &[Entry], state: State) -> Result<(), IndexError> {
+    fn insert(&self, entries: &[Entry], state: State) -> Result<(), IndexError> {
         let failed = IndexError::store("write");
         let mut ingestion = self.keyspace.start_ingestion().map_err(&failed)?;
         ingestion.write(STATE_KEY, state.encode()).map_err(&failed)?;
@@ -190,8 +247,7 @@ impl Entries {
         Ok(newest.map(|number| tables.join(number.to_string())))
     }
 
-    /// Calls `each` with the key of every entry, in order.
-    pub(super) fn for_each_key(
+    fn for_each_key(
         &self,
         mut each: impl FnMut(&Key) -> Result<(), IndexError>,
     ) -> Result<(), IndexError> {
@@ -218,9 +274,9 @@ impl Entries {
     }
 }
 
-impl std::fmt::Debug for Entries {
+impl std::fmt::Debug for Stored {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entries").finish_non_exhaustive()
+        f.debug_struct("Stored").finish_non_exhaustive()
     }
 }
 
@@ -242,7 +298,7 @@ mod tests {
     #[test]
     fn the_newest_table_is_where_a_batch_is_written() {
         let dir = tempfile::tempdir().unwrap();
-        let entries = Entries::open(&dir.path().join("entries"), &IndexOptions::SMALL).unwrap();
+        let entries = Stored::open(&dir.path().join("entries"), &IndexOptions::SMALL).unwrap();
         let mut tables = Vec::new();
         for batch in 1..=2 {
             let decided = Decided { seq: batch, digest: 0, timestamp: batch, kind: 1 };

@@ -6,11 +6,11 @@
 //! little-endian. It is written under another name, synced and renamed.
 
 use super::IndexError;
-use super::files::{self, FileError};
+use super::files::{self, FileError, ReadFrom};
 use super::filter::{Block, Filter, WORDS_PER_BLOCK};
+use crate::disk::{Disk, OpenMode};
 use crate::pace::Pace;
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 const NAME: &str = "filter.bits";
@@ -33,6 +33,7 @@ pub(super) struct Extent {
 
 /// Writes the filter; replaces an older checkpoint. Durable when it returns.
 pub(super) fn write(
+    disk: &dyn Disk,
     dir: &Path,
     seed: u64,
     extent: Extent,
@@ -40,32 +41,35 @@ pub(super) fn write(
 ) -> Result<(), IndexError> {
     let path = dir.join(NAME_WHILE_WRITTEN);
     let fill = || {
-        let mut file = BufWriter::new(File::create(&path)?);
+        let file = disk.open(&path, OpenMode::CreateOrTruncate)?;
         let mut pace = Pace::default();
-        file.write_all(&header(seed, extent, filter.blocks().len() as u64))?;
+        file.write_at(&header(seed, extent, filter.blocks().len() as u64), 0)?;
+        let mut offset = HEADER_BYTES as u64;
         for chunk in filter.blocks().chunks(CHUNK_BLOCKS) {
             let mut bytes = Vec::with_capacity(chunk.len() * BLOCK_BYTES + 4);
             for word in chunk.iter().flat_map(Block::load) {
                 bytes.extend_from_slice(&word.to_le_bytes());
             }
             bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-            file.write_all(&bytes)?;
-            pace.wrote(bytes.len() as u64, || file.get_ref().sync_data())?;
+            file.write_at(&bytes, offset)?;
+            offset += bytes.len() as u64;
+            pace.wrote(bytes.len() as u64, || file.sync_data())?;
         }
-        file.into_inner()?.sync_all()
+        file.sync_all()
     };
     fill().map_err(|error: io::Error| error.at(&path))?;
-    files::rename(&path, &dir.join(NAME))
+    files::replace(disk, &path, &dir.join(NAME))
 }
 
 /// Removes the checkpoint, because the log that it refers to is about to be replaced.
-pub(super) fn remove(dir: &Path) -> Result<(), IndexError> {
-    files::remove(&dir.join(NAME))
+pub(super) fn remove(disk: &dyn Disk, dir: &Path) -> Result<(), IndexError> {
+    files::remove(disk, &dir.join(NAME))
 }
 
 /// Reads the checkpoint of the index with this seed, if it is there and sound in every byte.
-pub(super) fn read(dir: &Path, seed: u64) -> Option<(Filter, Extent)> {
-    let mut file = BufReader::with_capacity(1 << 20, File::open(dir.join(NAME)).ok()?);
+pub(super) fn read(disk: &dyn Disk, dir: &Path, seed: u64) -> Option<(Filter, Extent)> {
+    let file = disk.open(&dir.join(NAME), OpenMode::Read).ok()?;
+    let mut file = BufReader::with_capacity(1 << 20, ReadFrom { file, offset: 0 });
     let mut head = [0; HEADER_BYTES];
     file.read_exact(&mut head).ok()?;
     let number = |at: usize| {

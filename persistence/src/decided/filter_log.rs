@@ -9,11 +9,12 @@
 //! hashes. All numbers are little-endian, checksums are CRC-32C of what follows them in the frame.
 
 use super::IndexError;
-use super::files::{self, FileError};
+use super::files::{self, FileError, ReadFrom};
+use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::pace::Pace;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const NAME: &str = "filter.log";
 const NAME_WHILE_WRITTEN: &str = "filter.log.new";
@@ -30,55 +31,52 @@ const FRAME_HASHES_MAX: usize = 1 << 17;
 #[derive(Debug)]
 pub(super) struct FilterLog {
     path: PathBuf,
-    file: File,
+    file: Arc<dyn DiskFile>,
     /// End of the last frame that counts, in bytes.
     bytes: u64,
 }
 
 impl FilterLog {
     /// The seed of the log in `dir`, if there is one with a sound head.
-    pub(super) fn seed(dir: &Path) -> Option<u64> {
-        let mut head = [0; HEADER_BYTES as usize];
-        File::open(dir.join(NAME)).ok()?.read_exact(&mut head).ok()?;
+    pub(super) fn seed(disk: &dyn Disk, dir: &Path) -> Option<u64> {
+        let file = disk.open(&dir.join(NAME), OpenMode::Read).ok()?;
+        let head = head_of(&*file)?;
         let seed = u64::from_le_bytes(head[8..16].try_into().expect("eight bytes make a seed"));
         (head == header(seed)).then_some(seed)
     }
 
     /// Opens the log of the index with this seed. None when it is missing, damaged at its head, or
     /// another index's.
-    pub(super) fn open(dir: &Path, seed: u64) -> Result<Option<FilterLog>, IndexError> {
+    pub(super) fn open(
+        disk: &dyn Disk,
+        dir: &Path,
+        seed: u64,
+    ) -> Result<Option<FilterLog>, IndexError> {
         let path = dir.join(NAME);
-        let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let file = match disk.open(&path, OpenMode::ReadWrite) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.at(&path)),
         };
-        let mut head = [0; HEADER_BYTES as usize];
-        if file.read_exact(&mut head).is_err() || head != header(seed) {
+        if head_of(&*file) != Some(header(seed)) {
             return Ok(None);
         }
         Ok(Some(FilterLog { path, file, bytes: HEADER_BYTES }))
     }
 
     /// Begins a log under a temporary name; [`FilterLog::publish`] puts it in its place.
-    pub(super) fn create(dir: &Path, seed: u64) -> Result<FilterLog, IndexError> {
+    pub(super) fn create(disk: &dyn Disk, dir: &Path, seed: u64) -> Result<FilterLog, IndexError> {
         let path = dir.join(NAME_WHILE_WRITTEN);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(|error| error.at(&path))?;
-        file.write_all(&header(seed)).map_err(|error| error.at(&path))?;
+        let file = disk.open(&path, OpenMode::CreateOrTruncate).map_err(|error| error.at(&path))?;
+        file.write_at(&header(seed), 0).map_err(|error| error.at(&path))?;
         Ok(FilterLog { path, file, bytes: HEADER_BYTES })
     }
 
     /// Syncs a log that was created and replaces the old one with it.
-    pub(super) fn publish(mut self, dir: &Path) -> Result<FilterLog, IndexError> {
+    pub(super) fn publish(mut self, disk: &dyn Disk, dir: &Path) -> Result<FilterLog, IndexError> {
         self.sync()?;
         let path = dir.join(NAME);
-        files::rename(&self.path, &path)?;
+        files::replace(disk, &self.path, &path)?;
         self.path = path;
         Ok(self)
     }
@@ -90,12 +88,11 @@ impl FilterLog {
 
     /// Appends the hashes of a batch; durable only after [`FilterLog::sync`].
     pub(super) fn append(&mut self, batch: u64, hashes: &[u64]) -> Result<(), IndexError> {
-        self.file.seek(SeekFrom::Start(self.bytes)).map_err(|error| error.at(&self.path))?;
         let mut pace = Pace::default();
         for part in hashes.chunks(FRAME_HASHES_MAX) {
             let frame = frame(batch, part);
             self.file
-                .write_all(&frame)
+                .write_at(&frame, self.bytes)
                 .and_then(|()| pace.wrote(frame.len() as u64, || self.file.sync_data()))
                 .map_err(|error| error.at(&self.path))?;
             self.bytes += frame.len() as u64;
@@ -118,8 +115,8 @@ impl FilterLog {
         batch_last: u64,
         mut each: impl FnMut(&[u64]),
     ) -> Result<u64, IndexError> {
-        self.file.seek(SeekFrom::Start(from)).map_err(|error| error.at(&self.path))?;
-        let mut reader = BufReader::with_capacity(1 << 20, &self.file);
+        let content = ReadFrom { file: Arc::clone(&self.file), offset: from };
+        let mut reader = BufReader::with_capacity(1 << 20, content);
         let mut count = 0;
         self.bytes = from;
         let (mut body, mut hashes) = (Vec::new(), Vec::new());
@@ -143,7 +140,7 @@ impl FilterLog {
     /// Cuts off what no longer counts after a replay.
     pub(super) fn truncate(&mut self) -> Result<(), IndexError> {
         let cut = || {
-            if self.file.metadata()?.len() > self.bytes {
+            if self.file.len()? > self.bytes {
                 self.file.set_len(self.bytes)?;
                 self.file.sync_all()?;
             }
@@ -151,6 +148,11 @@ impl FilterLog {
         };
         cut().map_err(|error: io::Error| error.at(&self.path))
     }
+}
+
+fn head_of(file: &dyn DiskFile) -> Option<[u8; HEADER_BYTES as usize]> {
+    let mut head = [0; HEADER_BYTES as usize];
+    (file.read_at(&mut head, 0).ok()? == head.len()).then_some(head)
 }
 
 fn header(seed: u64) -> [u8; HEADER_BYTES as usize] {

@@ -12,7 +12,9 @@ use super::entries::{Entries, Key, State};
 use super::filter::Filter;
 use super::filter_checkpoint::{self as checkpoint, Extent};
 use super::filter_log::{self, FilterLog};
+use crate::disk::Disk;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A checkpoint is written when the log has grown by half the filter's size since the last one:
@@ -35,6 +37,7 @@ pub(super) fn hash(key: &Key, seed: u64) -> u64 {
 /// The files behind a filter.
 #[derive(Debug)]
 pub(super) struct StoredFilter {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     log: FilterLog,
     /// Bytes of the log that the checkpoint includes; none when there is no valid checkpoint.
@@ -44,33 +47,37 @@ pub(super) struct StoredFilter {
 impl StoredFilter {
     /// Brings back the filter of an index that is in `state`, with room for `ids_min` at least.
     pub(super) fn open(
+        disk: Arc<dyn Disk>,
         dir: &Path,
         entries: &Entries,
         state: State,
         ids_min: u64,
     ) -> Result<(StoredFilter, Filter), IndexError> {
-        if let Some((stored, filter)) = StoredFilter::from_checkpoint(dir, state)? {
+        if let Some((stored, filter)) = StoredFilter::from_checkpoint(&disk, dir, state)? {
             return Ok((stored, filter));
         }
         let capacity = ids_min.max(with_headroom(state.ids));
-        let (log, filter) = match FilterLog::open(dir, state.seed)? {
+        let (log, filter) = match FilterLog::open(&*disk, dir, state.seed)? {
             Some(mut log) => {
-                let filter = fill(dir, &mut log, entries, state, capacity)?;
+                let filter = fill(&*disk, dir, &mut log, entries, state, capacity)?;
                 (log, filter)
             }
-            None => rebuild(dir, entries, state, capacity)?,
+            None => rebuild(&*disk, dir, entries, state, capacity)?,
         };
-        let mut stored = StoredFilter { dir: dir.to_path_buf(), log, checkpointed: None };
+        let mut stored = StoredFilter { disk, dir: dir.to_path_buf(), log, checkpointed: None };
         stored.checkpoint_if_due(state, &filter)?;
         Ok((stored, filter))
     }
 
     fn from_checkpoint(
+        disk: &Arc<dyn Disk>,
         dir: &Path,
         state: State,
     ) -> Result<Option<(StoredFilter, Filter)>, IndexError> {
-        let Some((filter, extent)) = checkpoint::read(dir, state.seed) else { return Ok(None) };
-        let Some(mut log) = FilterLog::open(dir, state.seed)? else { return Ok(None) };
+        let Some((filter, extent)) = checkpoint::read(&**disk, dir, state.seed) else {
+            return Ok(None);
+        };
+        let Some(mut log) = FilterLog::open(&**disk, dir, state.seed)? else { return Ok(None) };
         // A filter that is too small would still be right, but not keep its rate.
         if extent.batch > state.batch || filter.capacity() < state.ids {
             return Ok(None);
@@ -82,7 +89,8 @@ impl StoredFilter {
         }
         log.truncate()?;
         let checkpointed = Some(extent.log_bytes);
-        Ok(Some((StoredFilter { dir: dir.to_path_buf(), log, checkpointed }, filter)))
+        let (disk, dir) = (Arc::clone(disk), dir.to_path_buf());
+        Ok(Some((StoredFilter { disk, dir, log, checkpointed }, filter)))
     }
 
     /// A filter with all ids of `state` and room for `ids_needed`, to replace one that has not.
@@ -93,7 +101,8 @@ impl StoredFilter {
         ids_needed: u64,
     ) -> Result<Filter, IndexError> {
         self.checkpointed = None;
-        fill(&self.dir, &mut self.log, entries, state, with_headroom(ids_needed))
+        let capacity = with_headroom(ids_needed);
+        fill(&*self.disk, &self.dir, &mut self.log, entries, state, capacity)
     }
 
     /// Makes the hashes of the coming batch durable.
@@ -117,7 +126,7 @@ impl StoredFilter {
             return Ok(());
         }
         let extent = Extent { batch: state.batch, ids: state.ids, log_bytes };
-        checkpoint::write(&self.dir, state.seed, extent, filter)?;
+        checkpoint::write(&*self.disk, &self.dir, state.seed, extent, filter)?;
         self.checkpointed = Some(log_bytes);
         Ok(())
     }
@@ -130,6 +139,7 @@ fn with_headroom(ids: u64) -> u64 {
 
 /// Fills a new filter from the whole log, or from the index if the log does not hold all of it.
 fn fill(
+    disk: &dyn Disk,
     dir: &Path,
     log: &mut FilterLog,
     entries: &Entries,
@@ -145,13 +155,14 @@ fn fill(
     }
     // Its memory goes back before the next one is taken.
     drop(filter);
-    let (rebuilt, filter) = rebuild(dir, entries, state, capacity)?;
+    let (rebuilt, filter) = rebuild(disk, dir, entries, state, capacity)?;
     *log = rebuilt;
     Ok(filter)
 }
 
 /// Fills a new filter from the index and writes its log anew.
 fn rebuild(
+    disk: &dyn Disk,
     dir: &Path,
     entries: &Entries,
     state: State,
@@ -161,7 +172,7 @@ fn rebuild(
         tracing::warn!(ids = state.ids, "rebuilding the filter of decided ids from their index");
     }
     let filter = Filter::with_capacity(capacity);
-    let mut log = FilterLog::create(dir, state.seed)?;
+    let mut log = FilterLog::create(disk, dir, state.seed)?;
     let mut hashes = Vec::with_capacity(REBUILD_BATCH);
     let mut ids = 0;
     let mut take = |hashes: &mut Vec<u64>| {
@@ -180,6 +191,6 @@ fn rebuild(
         return Err(IndexError::Count { stated: state.ids, found: ids });
     }
     // The old checkpoint points into the old log.
-    checkpoint::remove(dir)?;
-    Ok((log.publish(dir)?, filter))
+    checkpoint::remove(disk, dir)?;
+    Ok((log.publish(disk, dir)?, filter))
 }
