@@ -52,6 +52,8 @@ mod rebuild;
 mod recovery;
 mod shard;
 mod shared;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod size;
 mod verify;
 mod write_behind;
