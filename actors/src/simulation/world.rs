@@ -63,6 +63,7 @@ pub(super) struct World {
     trouble_every: u64,
     /// So many callers wait at most.
     callers_max: usize,
+    troubles_at_start: u64,
     /// What was synced is damaged just now.
     is_damaged: bool,
     /// The troubles of late, for whoever looks into a violation.
@@ -96,6 +97,7 @@ impl World {
             steps_max,
             trouble_every,
             callers_max,
+            troubles_at_start: 0,
             is_damaged: false,
             troubles: VecDeque::new(),
         }
@@ -140,6 +142,11 @@ impl World {
         self.finish()
     }
 
+    /// What could make a process stop.
+    fn troubles_so_far(&self) -> u64 {
+        self.machine.fate().failures() + self.report.take_overs
+    }
+
     fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("a process runs between steps")
     }
@@ -179,8 +186,8 @@ impl World {
         if failure.contains("panicked") {
             return violated(failure);
         }
-        let was_told = self.machine.fate().failures() > 0 || self.report.take_overs > 0;
-        if !was_told {
+        // What was admitted has its room, however full the disk is.
+        if failure.contains("no room") || self.troubles_so_far() == self.troubles_at_start {
             return violated(format!("the ledger stops although nothing failed: {failure}"));
         }
         self.report.fail_stops += 1;
@@ -465,7 +472,8 @@ impl World {
             weather.short_reads = 300_000;
         }
         if self.random.one_in(4) {
-            let more = self.random.below(300 << 10);
+            let most = [2 << 10, 300 << 10][self.random.below(2) as usize];
+            let more = self.random.below(most);
             weather.capacity_bytes = self.machine.disk.used_bytes() + more;
         }
         self.note(format!("{weather:?}"));
@@ -585,6 +593,7 @@ impl World {
                 self.machine.fate().calm();
             }
             let failures = self.machine.fate().failures();
+            self.troubles_at_start = self.troubles_so_far();
             let started = self.machine.start(acceptance);
             if self.machine.fate().is_off() {
                 drop(started);
