@@ -120,13 +120,18 @@ pub(super) struct Callers {
     accounts: u64,
     /// The largest metadata, in bytes.
     text_bytes_max: u64,
+    /// The most transfers of a batch.
+    batch_max: u64,
 }
 
 impl Callers {
     pub(super) fn new(random: &mut Random) -> Callers {
         let accounts = [2, 5, 20, 60][random.below(4) as usize];
         let text_bytes_max = [0, 200, 3000][random.below(3) as usize];
-        Callers { next_id: 0, accounts, text_bytes_max }
+        // Where batches are large there are soon more ids than memory keeps in one table.
+        let (text_bytes_max, batch_max) =
+            if random.one_in(8) { (0, 80) } else { (text_bytes_max, 8) };
+        Callers { next_id: 0, accounts, text_bytes_max, batch_max }
     }
 
     fn account(&self, random: &mut Random) -> AccountId {
@@ -158,7 +163,7 @@ impl Callers {
         let mut sent = match random.below(100) {
             0..40 => self.transfers(random, model, 1),
             40..55 => {
-                let count = 2 + random.below(7);
+                let count = 2 + random.below(self.batch_max - 1);
                 self.transfers(random, model, count)
             }
             55..65 => self.pending(random, model),
