@@ -373,8 +373,8 @@ impl Model {
                 }
                 Event::TransferExpired(expired) => {
                     let pending = self.end(seq, expired.id, DecidedKind::Expired)?;
-                    let due = pending.expires_at();
-                    if due.is_none_or(|due| due > record.timestamp) {
+                    let due = pending.timestamp.0 + u64::from(pending.timeout) * 1_000_000_000;
+                    if pending.timeout == 0 || due > record.timestamp.0 {
                         return violated(format!(
                             "{:?} expired at {seq}, before its time",
                             expired.id
@@ -525,8 +525,16 @@ impl Model {
 
     // --- after a start ------------------------------------------------------------------------------------------------
 
-    /// A process has started, and its ledger stands at `seq` with this state hash.
-    pub(super) fn started(&mut self, seq: u64, state_hash: u64) -> Result<(), Violation> {
+    /// A process has started at this time, and its ledger stands at `seq` with this state hash.
+    pub(super) fn started(
+        &mut self,
+        now: Timestamp,
+        seq: u64,
+        state_hash: u64,
+    ) -> Result<(), Violation> {
+        if now < self.timestamp {
+            return violated("a ledger starts with a clock behind its journal".to_owned());
+        }
         if seq < self.shown {
             return violated(format!(
                 "position {} was shown, and the ledger came back at {seq}",

@@ -18,8 +18,10 @@ use super::commands::{Callers, Sent};
 use super::machine::{Machine, Process};
 use super::model::{Fact, Model};
 use super::report::Report;
+use crate::clock::Clock;
 use crate::commit::{Released, chain};
 use crate::shard::{Arrival, Seen};
+use crate::write_behind::StoreCondition;
 
 /// So many troubles are told with a violation.
 const TROUBLES_KEPT: usize = 30;
@@ -57,6 +59,8 @@ pub(super) struct World {
     trouble_every: u64,
     /// So many callers wait at most.
     callers_max: usize,
+    /// How far the clock goes at a time, at most, in microseconds: where it is slow, much happens before a store is filled or synced.
+    clock_steps: [u64; 3],
     troubles_at_start: u64,
     /// What was synced is damaged just now.
     is_damaged: bool,
@@ -77,6 +81,8 @@ impl World {
         let steps_max = [1_000, 4_000, 10_000, 30_000][random.below(4) as usize];
         let trouble_every = [60, 200, 1_000][random.below(3) as usize];
         let callers_max = [1, 8, 40][random.below(3) as usize];
+        let clock_steps =
+            if random.one_in(3) { [1, 10, 1_000] } else { [1_000, 60_000, 1_500_000] };
         World {
             machine: Machine::new(seed, commits, segment_bytes),
             random,
@@ -91,6 +97,7 @@ impl World {
             steps_max,
             trouble_every,
             callers_max,
+            clock_steps,
             troubles_at_start: 0,
             is_damaged: false,
             troubles: VecDeque::new(),
@@ -155,13 +162,13 @@ impl World {
                 34..58 => self.turn_shard(),
                 58..74 => self.commit()?,
                 74..77 => self.seal(),
-                77..89 => self.process().turn_write_behind(),
+                77..89 => self.turn_write_behind()?,
                 89..93 => self.keep_house()?,
                 93..94 => self.process().forget_indexed(),
                 94..95 => self.process().wired.committer.journal.tend_spares(),
                 _ => {
-                    let micros = [10, 1_000, 60_000, 1_500_000][self.random.below(4) as usize];
-                    self.machine.clock.advance(Duration::from_micros(self.random.below(micros)));
+                    let most = self.clock_steps[self.random.below(3) as usize];
+                    self.machine.clock.advance(Duration::from_micros(self.random.below(most)));
                 }
             }
         }
@@ -202,7 +209,7 @@ impl World {
             }
         }
         let before = shard.state.seq();
-        shard.expire_slice(crate::clock::Clock::now(&self.machine.clock));
+        shard.expire_slice(Clock::now(&self.machine.clock));
         if shard.state.seq() != before {
             self.model.decided(shard.state.seq().0, shard.state.state_hash());
         }
@@ -212,6 +219,19 @@ impl World {
     fn commit(&mut self) -> Result<(), Violation> {
         self.process().commit();
         if self.random.one_in(8) { self.follow() } else { Ok(()) }
+    }
+
+    fn turn_write_behind(&mut self) -> Result<(), Violation> {
+        self.process().turn_write_behind();
+        // A journal that can not be read for a fault of the disk is tried again; nothing else keeps a store from its rows.
+        match self.process().wired.store_status.condition() {
+            StoreCondition::Stuck { error, .. }
+                if !error.contains("os error") && !error.contains("the machine") =>
+            {
+                violated(format!("the store is stuck: {error}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn seal(&mut self) {

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::super::Violation;
 use super::{World, fact, violated};
+use crate::clock::Clock;
 use crate::commit::{Released, chain};
 use crate::options::ClockAcceptance;
 use crate::recovery::OpenError;
@@ -97,7 +98,8 @@ impl World {
             let state = &wired.shard.state;
             (state.state_hash(), state.seq().0, wired.segments.oldest_seq())
         };
-        self.model.started(seq, state_hash)?;
+        let now = Clock::now(&self.machine.clock);
+        self.model.started(now, seq, state_hash)?;
         if oldest > self.model.last() + 1 {
             return violated(format!("records before {oldest} were removed unseen"));
         }
