@@ -17,7 +17,7 @@ use crate::verify::{VerifyError, VerifyReport, check};
 pub enum RestoreError {
     /// The backup can not be used.
     #[error(transparent)]
-    Backup(#[from] BackupError),
+    Backup(Box<BackupError>),
     /// The place for it can not be used.
     #[error(transparent)]
     Directory(#[from] DataDirError),
@@ -36,6 +36,12 @@ pub enum RestoreError {
     /// Two parts of it differ.
     #[error("{0}")]
     Different(String),
+}
+
+impl From<BackupError> for RestoreError {
+    fn from(error: BackupError) -> RestoreError {
+        RestoreError::Backup(Box::new(error))
+    }
 }
 
 /// What a sound backup holds.
@@ -70,7 +76,7 @@ pub fn verify_backup(path: &Path) -> Result<BackupReport, RestoreError> {
     });
     let summary = read.map_err(|error| match error {
         journal::OpenError::Visit(error) => RestoreError::Frame(error),
-        other => RestoreError::Backup(BackupError::Journal(Box::new(other))),
+        other => BackupError::Journal(Box::new(other)).into(),
     })?;
     let manifest = backup.manifest().clone();
     let found = (summary.last_seq, summary.last_data_hash.to_string());

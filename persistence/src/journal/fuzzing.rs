@@ -63,7 +63,7 @@ fn write_frame(
     let (offset, first_seq) = (bytes.len(), chain.next_seq);
     let shape = choices.byte();
     let mut records = Vec::new();
-    let kind = if shape % 4 == 0 {
+    let kind = if shape.is_multiple_of(4) {
         let (header, frame) = sealing_frame(key, first_seq, chain.state_hash, chain.last_hash);
         bytes.extend_from_slice(&frame);
         chain.advance(&header);

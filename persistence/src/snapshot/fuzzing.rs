@@ -54,7 +54,7 @@ pub fn snapshot_file(data: &[u8]) {
         reader.for_each(drop);
     }
     let mut choices = Choices(data);
-    let header = if choices.byte() % 4 == 0 { HEADER_BYTES_1 } else { HEADER_BYTES };
+    let header = if choices.byte().is_multiple_of(4) { HEADER_BYTES_1 } else { HEADER_BYTES };
     let mut file = super::MAGIC.to_vec();
     file.extend_from_slice(&[if header == HEADER_BYTES { 2 } else { 1 }, 0, 0, 0]);
     while file.len() < header - 4 {
