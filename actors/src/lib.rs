@@ -35,6 +35,7 @@
 
 mod admission;
 mod arrivals;
+mod backup;
 mod cache_updates;
 mod claim;
 mod clock;
@@ -59,8 +60,10 @@ mod verify;
 mod write_behind;
 
 pub use admission::{Admission, Limits, Permit, Refusal};
+pub use backup::{BackupReport, RestoreError, restore, verify_backup};
 pub use cache_updates::CacheCondition;
 pub use clock::{Clock, SystemClock};
+pub use florin_persistence::backup::BackupError;
 pub use florin_persistence::cache::CacheOptions;
 pub use florin_persistence::journal::Durability;
 pub use front::{

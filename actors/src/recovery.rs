@@ -4,6 +4,7 @@
 //! index does not cover yet are collected from the journal on the way.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use florin_persistence::journal::{
     self, AppendError, Durability, FrameBuilder, FrameView, Journal, JournalOptions,
 };
 use florin_persistence::record::{self, RecordError};
-use florin_persistence::snapshot::files::{self, FromStart, SnapshotFileError};
+use florin_persistence::snapshot::files::{self, SnapshotFileError};
 use florin_persistence::snapshot::{Held, SnapshotError, SnapshotReader};
 use florin_persistence::store::StoreError;
 
@@ -189,7 +190,7 @@ pub(crate) fn frame_bytes_max(options: &Options) -> u64 {
     journal_options(options).frame_bytes_max()
 }
 
-pub(crate) fn load(snapshot: SnapshotReader<FromStart>) -> Result<State, OpenError> {
+pub(crate) fn load(snapshot: SnapshotReader<impl Read>) -> Result<State, OpenError> {
     let header = *snapshot.header();
     let ledgers = snapshot.ledgers().iter().cloned();
     let ledgers = ledgers.map(|(ledger, totals)| LedgerState { ledger, totals }).collect();

@@ -95,7 +95,6 @@ pub async fn verify(
     postgres: Option<PostgresOptions>,
 ) -> Result<VerifyReport, VerifyError> {
     let directory = DataDir::open_existing(OsDisk::shared(), path)?;
-    let index = DecidedIndex::open(&directory.ids_dir(), IndexOptions::SMALL)?;
     let store = match postgres {
         None => Store::open(&directory.store_path(), directory.id()).await?,
         Some(options) => {
@@ -108,11 +107,23 @@ pub async fn verify(
             store
         }
     };
-    let checkpoint = store.checkpoint().await?;
+    check(&directory, Some(&store)).await
+}
+
+/// Verifies a directory that nobody else uses, and the store if there is one.
+pub(crate) async fn check(
+    directory: &DataDir,
+    store: Option<&Store>,
+) -> Result<VerifyReport, VerifyError> {
+    let index = DecidedIndex::open(&directory.ids_dir(), IndexOptions::SMALL)?;
+    let checkpoint = match store {
+        Some(store) => store.checkpoint().await?,
+        None => NO_STORE,
+    };
     if checkpoint.is_rebuilding {
         return Err(StoreError::Rebuilding.into());
     }
-    let snapshot = files::newest(&directory)?;
+    let snapshot = files::newest(directory)?;
     let snapshot_header = snapshot.as_ref().map(|snapshot| *snapshot.header());
     // A whole journal is replayed from its beginning, so that the snapshot is compared too; else it is where replay begins.
     let restored = match snapshot {
@@ -149,9 +160,22 @@ pub async fn verify(
         other => VerifyError::Different(chain(&other)),
     })?;
     walk.state.check_conservation().map_err(different)?;
-    let stored_transfers = walk.compare_store(&store, &summary).await?;
+    let stored_transfers = match store {
+        Some(store) => walk.compare_store(store, &summary).await?,
+        None => 0,
+    };
     Ok(report(&summary, &walk, stored_transfers))
 }
+
+/// Where a store stands that there is not.
+const NO_STORE: Checkpoint = Checkpoint {
+    seq: JournalSeq::NONE,
+    frame_hash: [0; 16],
+    timestamp: Timestamp(0),
+    epoch: 0,
+    history_from: JournalSeq::FIRST,
+    is_rebuilding: false,
+};
 
 /// The file of a journal's first segment, which is there as long as nothing was removed.
 const FIRST_SEGMENT: &str = "00000000000000000001.seg";

@@ -1,6 +1,7 @@
 //! The command line: one module for each verb, and what they share.
 
 mod account;
+mod backup;
 mod balance;
 mod bench;
 mod client;
@@ -12,6 +13,7 @@ mod page;
 mod print;
 mod progress;
 mod rebuild_store;
+mod restore;
 mod scheduling;
 mod scratch;
 mod serve;
@@ -44,8 +46,12 @@ struct Cli {
 enum Verb {
     /// Serve the ledger over HTTP (what `florin` does without a verb)
     Serve(Flags),
-    /// Check a stopped data directory from the first byte to the last
+    /// Check a stopped data directory, or a backup, from the first byte to the last
     Verify(verify::VerifyArgs),
+    /// Copy the data directory of a running or stopped server, consistent and checked
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup
+    Restore(restore::RestoreArgs),
     /// Make the store of a stopped server anew from its journal, an archive or another store
     RebuildStore(rebuild_store::RebuildStoreArgs),
     /// Print every setting in force and where it came from
@@ -83,6 +89,10 @@ enum CommandError {
     #[error(transparent)]
     RebuildStore(#[from] Box<florin_actors::RebuildError>),
     #[error(transparent)]
+    Backup(#[from] Box<florin_actors::BackupError>),
+    #[error(transparent)]
+    Restore(#[from] Box<florin_actors::RestoreError>),
+    #[error(transparent)]
     Client(#[from] client::ClientError),
     #[error(transparent)]
     Keys(#[from] crate::keys::KeysError),
@@ -108,6 +118,8 @@ impl CommandError {
             CommandError::Serve(_)
             | CommandError::Verify(_)
             | CommandError::RebuildStore(_)
+            | CommandError::Backup(_)
+            | CommandError::Restore(_)
             | CommandError::Client(_)
             | CommandError::Keys(_)
             | CommandError::Tls(_)
@@ -123,7 +135,7 @@ impl CommandError {
 type Outcome = Result<ExitCode, CommandError>;
 
 /// Does what the command line says.
-pub(crate) fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     // Wrong usage ends here with a sentence and exit code 2, `--help` and `--version` with 0.
     let cli = Cli::parse();
     match run(cli) {
@@ -145,6 +157,8 @@ fn run(cli: Cli) -> Outcome {
         None => Ok(serve::run(&cli.serve)?),
         Some(Verb::Serve(flags)) => Ok(serve::run(&flags)?),
         Some(Verb::Verify(args)) => verify::run(args),
+        Some(Verb::Backup(args)) => backup::run(args),
+        Some(Verb::Restore(args)) => restore::run(args),
         Some(Verb::RebuildStore(args)) => rebuild_store::run(args),
         Some(Verb::Config(args)) => settings::run(&args),
         Some(Verb::Keys(verb)) => keys::run(verb),

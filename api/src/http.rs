@@ -17,6 +17,8 @@ mod exchange;
 mod fingerprint;
 mod forward;
 mod fresh;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod history;
 mod key;
 mod ledger;

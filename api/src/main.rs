@@ -1,11 +1,4 @@
-//! The florin binary: HTTP, configuration, telemetry and command line of the Florin ledger.
-
-mod command;
-mod config;
-mod http;
-mod keys;
-mod telemetry;
-mod tls;
+//! The florin binary; all of it is in the library beside it.
 
 use std::process::ExitCode;
 
@@ -14,5 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    command::main()
+    florin::main()
 }

@@ -88,6 +88,8 @@ mod writer;
 mod tests;
 
 pub use batch::CacheBatch;
+#[cfg(feature = "fuzzing")]
+pub(crate) use entry::rewrite as rewrite_entry;
 pub use error::{CacheError, CacheOptionsError};
 pub use options::CacheOptions;
 pub use reader::{CacheCounts, CacheReader, CachedAccount, Miss, PAGE_BYTES_MAX};

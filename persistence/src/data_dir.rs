@@ -18,6 +18,8 @@ pub const FORMAT_VERSION: u32 = 1;
 
 const IDENTITY: &str = "identity";
 const LOCK: &str = "lock";
+/// Stands in a directory until all of a backup is in it: even when nothing of it has come yet, nobody takes the directory for an empty one.
+const RESTORING: &str = "restoring";
 const SUBDIRECTORIES: [&str; 3] = ["journal", "snapshots", "ids"];
 const MAGIC: [u8; 8] = *b"FLORINDD";
 /// Magic 8, format version 4, reserved 4, uuid 16, reserved 28, crc32c of all before 4. Every later
@@ -79,6 +81,12 @@ pub enum DataDirError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// A ledger is there where a copy of one was to be put.
+    #[error("there is a ledger in {} already: restore into a new or an empty directory", .path.display())]
+    Occupied {
+        /// The path given.
+        path: PathBuf,
     },
     /// The identity file is not what was written.
     #[error("{} is damaged ({problem}): restore it from a backup of this same directory", .path.display())]
@@ -162,7 +170,8 @@ impl DataDir {
             (open_finished(&*disk, path)?, Origin::Existing)
         } else {
             refuse_foreign(&*disk, path)?;
-            create(&*disk, path, fresh_id)?;
+            make_subdirectories(&*disk, path)?;
+            write_identity(&*disk, path, fresh_id)?;
             (fresh_id, Origin::Created)
         };
         Ok(DataDir { disk, path: path.to_owned(), id, origin, _lock: lock })
@@ -185,6 +194,55 @@ impl DataDir {
         let lock = take_lock(&*disk, path)?;
         let id = open_finished(&*disk, path)?;
         Ok(DataDir { disk, path: path.to_owned(), id, origin: Origin::Existing, _lock: lock })
+    }
+
+    /// The identity of the data directory at `path`, which another process may be using.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn identity_of(disk: &dyn Disk, path: &Path) -> Result<Uuid, DataDirError> {
+        match kind_of(disk, path)? {
+            Some(EntryKind::Directory) if has_identity(disk, path)? => open_finished(disk, path),
+            Some(EntryKind::Directory) | None => {
+                Err(DataDirError::Missing { path: path.to_owned() })
+            }
+            Some(_) => Err(DataDirError::NotADirectory { path: path.to_owned() }),
+        }
+    }
+
+    /// Begins the data directory `id` at `path`, where nothing or an empty directory is, so that a copy of it can be put there. It is no data
+    /// directory before [`DataDir::finish`]: a crash in between leaves what every other open refuses.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn begin(disk: Arc<dyn Disk>, path: &Path, id: Uuid) -> Result<DataDir, DataDirError> {
+        match kind_of(&*disk, path)? {
+            Some(EntryKind::Directory) => {}
+            Some(_) => return Err(DataDirError::NotADirectory { path: path.to_owned() }),
+            None => make_directory(&*disk, path)?,
+        }
+        let lock = take_lock(&*disk, path)?;
+        if has_identity(&*disk, path)? {
+            return Err(DataDirError::Occupied { path: path.to_owned() });
+        }
+        refuse_foreign(&*disk, path)?;
+        replace_file(&*disk, path, RESTORING, b"")
+            .map_err(|source| DataDirError::io("write", &path.join(RESTORING), source))?;
+        make_subdirectories(&*disk, path)?;
+        Ok(DataDir { disk, path: path.to_owned(), id, origin: Origin::Created, _lock: lock })
+    }
+
+    /// Makes durable that this is a whole data directory. Everything in it must be durable already.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn finish(&self) -> Result<(), DataDirError> {
+        write_identity(&*self.disk, &self.path, self.id)?;
+        let restoring = self.path.join(RESTORING);
+        self.disk
+            .remove(&restoring)
+            .and_then(|()| self.disk.sync_dir(&self.path))
+            .map_err(|source| DataDirError::io("remove", &restoring, source))
     }
 
     /// The identity given when the directory was made.
@@ -296,14 +354,17 @@ fn read_pid(lock: &dyn DiskFile) -> Option<u32> {
     std::str::from_utf8(&text[..read]).ok()?.trim().parse().ok()
 }
 
-fn create(disk: &dyn Disk, path: &Path, id: Uuid) -> Result<(), DataDirError> {
+fn make_subdirectories(disk: &dyn Disk, path: &Path) -> Result<(), DataDirError> {
     for name in SUBDIRECTORIES {
         let subdirectory = path.join(name);
         disk.create_dir_all(&subdirectory)
             .map_err(|source| DataDirError::io("make", &subdirectory, source))?;
     }
     // The subdirectories are durable before the identity that says they are there.
-    disk.sync_dir(path).map_err(|source| DataDirError::io("sync the directory", path, source))?;
+    disk.sync_dir(path).map_err(|source| DataDirError::io("sync the directory", path, source))
+}
+
+fn write_identity(disk: &dyn Disk, path: &Path, id: Uuid) -> Result<(), DataDirError> {
     replace_file(disk, path, IDENTITY, &encode_identity(FORMAT_VERSION, id))
         .map_err(|source| DataDirError::io("write", &path.join(IDENTITY), source))
 }
@@ -348,6 +409,20 @@ fn decode_identity(bytes: &[u8]) -> Result<(u32, Uuid), &'static str> {
     let mut id = [0; 16];
     id.copy_from_slice(&bytes[16..32]);
     Ok((version, Uuid::from_bytes(id)))
+}
+
+/// Reads an identity with a checksum that fits, writes it again, and compares what counts.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn rewrite_identity(bytes: &[u8]) {
+    let summed = match bytes.first_chunk::<60>() {
+        Some(covered) => [&covered[..], &crc32c::crc32c(covered).to_le_bytes()].concat(),
+        None => bytes.to_vec(),
+    };
+    for bytes in [bytes, &summed] {
+        if let Ok((version, id)) = decode_identity(bytes) {
+            assert_eq!(decode_identity(&encode_identity(version, id)), Ok((version, id)));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@
 //! 8 to 24 ms, on a loaded disk up to 84 ms.
 
 mod entries;
+mod export;
 mod files;
 mod filter;
 mod filter_checkpoint;
@@ -72,6 +73,9 @@ pub use simulated::SimulatedEntries;
 
 use crate::disk::{Disk, OsDisk};
 use entries::{Entries, Key, State};
+#[cfg(feature = "fuzzing")]
+pub(crate) use export::exported_with_header;
+pub use export::{ExportError, ExportReader, Exported, HeldIndex, import};
 use filter::{Filter, TOUCHED_AHEAD};
 use filter_log::FilterLog;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -106,6 +110,13 @@ impl Namespace {
             Namespace::Key => 2,
             Namespace::Settled => 3,
         }
+    }
+
+    /// The namespace that is spelled so.
+    fn of_code(code: u8) -> Option<Namespace> {
+        [Namespace::Transfer, Namespace::Key, Namespace::Settled]
+            .into_iter()
+            .find(|namespace| namespace.code() == code)
     }
 }
 

@@ -40,6 +40,9 @@ pub mod format;
 
 mod error;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
+mod held;
 mod index;
 mod reader;
 mod recovery;
@@ -58,6 +61,7 @@ use std::path::PathBuf;
 pub use error::{AppendError, Damage, OpenError, OptionsError, Problem, ReadError, RemoveError};
 pub use format::FrameHash;
 pub use frame::{FrameBuilder, FrameView, Records};
+pub use held::{HeldSegment, HeldSegments};
 pub use index::{JournalIndex, SegmentInfo, SegmentState};
 pub use reader::{FrameCursor, JournalReader};
 pub use spares::JournalRoom;

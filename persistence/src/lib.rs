@@ -1,9 +1,12 @@
 //! Durable state of the ledger.
 
+pub mod backup;
 pub mod cache;
 pub mod data_dir;
 pub mod decided;
 pub mod disk;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod journal;
 mod pace;
 pub mod record;

@@ -30,6 +30,8 @@ mod audit;
 mod changes;
 mod entry;
 pub mod files;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod merge;
 mod read;
 mod write;

@@ -44,6 +44,8 @@ use florin_engine::{AccountId, JournalSeq, LedgerId, TransferId};
 use uuid::Uuid;
 
 pub use self::batch::{OutOfOrder, StoreBatch};
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::cursor::write as write_cursor;
 pub use self::entries::MetadataEquals;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::export::Export;
@@ -97,6 +99,19 @@ impl Store {
     pub async fn open(path: &Path, directory: Uuid) -> Result<Store, StoreError> {
         let sqlite = Sqlite::open(path, directory, Sizes::REAL).await?;
         Ok(Store { database: Database::Sqlite(Arc::new(sqlite)) })
+    }
+
+    /// Copies the store of the data directory `directory` in the SQLite file at `path`, which another process may be writing, to the new file `to`, as
+    /// it is at one moment. Says where the copy stands; nothing where there is no store. Not durable yet.
+    ///
+    /// # Errors
+    /// The file is of another directory or of a newer schema, is being made anew, or can not be read; or the copy can not be written.
+    pub async fn copy_embedded(
+        path: &Path,
+        directory: Uuid,
+        to: &Path,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        sqlite::copy(path, directory, to).await
     }
 
     /// The store of the data directory `directory` in PostgreSQL. Nothing is contacted yet: until [`Store::claim`] has succeeded

@@ -212,6 +212,31 @@ impl TestServer {
         }
     }
 
+    /// A server that is not started yet, on a directory that `make` makes where there is none.
+    ///
+    /// # Panics
+    /// A temporary directory can not be had.
+    #[must_use]
+    pub fn on_made(
+        words: &[&str],
+        variables: &[(&str, &str)],
+        make: impl FnOnce(&Path),
+    ) -> TestServer {
+        let directory = TempDir::with_prefix("florin-test-").expect("a temporary directory");
+        let data_dir = directory.path().join("data");
+        make(&data_dir);
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        TestServer {
+            child: None,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            variables: variables.iter().map(owned).collect(),
+            data_dir,
+            stderr: Arc::default(),
+            _directory: directory,
+        }
+    }
+
     /// A server that is not started yet, on the directory of a stopped one, with other variables in its environment.
     ///
     /// # Panics

@@ -1,10 +1,10 @@
-//! `florin verify`: a stopped data directory, checked from the first byte to the last.
+//! `florin verify`: a stopped data directory or a backup, checked from the first byte to the last.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueHint;
-use florin_actors::VerifyReport;
+use florin_actors::{BackupReport, VerifyReport};
 use florin_engine::{JournalSeq, LedgerState, MajorUnits};
 use florin_persistence::store::PostgresOptions;
 
@@ -18,6 +18,9 @@ pub(super) struct VerifyArgs {
     /// The data directory of a server that is not running [FLORIN_DATA_DIR; default ./florin-data]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     data_dir: Option<String>,
+    /// Check a backup instead, or the newest one in this directory
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["data_dir", "database_url"])]
+    backup: Option<PathBuf>,
     /// PostgreSQL that was filled from it, if the embedded store was not [FLORIN_DATABASE_URL, else DATABASE_URL]
     #[arg(long, value_name = "URL")]
     database_url: Option<Secret>,
@@ -28,6 +31,11 @@ pub(super) struct VerifyArgs {
 
 /// Checks the directory: checksums, hash chain, conservation, replay against snapshot and state hash, the store at its checkpoint.
 pub(super) fn run(args: VerifyArgs) -> Outcome {
+    if let Some(backup) = args.backup {
+        let report = florin_actors::verify_backup(&backup).map_err(Box::new)?;
+        print::out(&format!("{} is sound\n\n{}", report.path.display(), of_backup(&report)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let url = config::database_url(args.database_url.as_ref(), args.config.clone())?;
     let postgres = url.map(|url| PostgresOptions::new(&url.0));
     let data_dir = config::data_dir(&Flags::of_data_dir(args.data_dir, args.config))?;
@@ -38,7 +46,31 @@ pub(super) fn run(args: VerifyArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn summary(report: &VerifyReport) -> String {
+fn of_backup(report: &BackupReport) -> String {
+    let manifest = &report.manifest;
+    let last = JournalSeq(manifest.last_seq);
+    let store = match manifest.stored_seq {
+        Some(seq) => position(JournalSeq(seq), last, "nothing yet"),
+        None => "not in the backup".to_owned(),
+    };
+    print::pairs(
+        [
+            (
+                "positions",
+                format!("{} to {}", text::grouped(manifest.first_seq), text::grouped(last.0)),
+            ),
+            ("snapshot", position(JournalSeq(manifest.snapshot_seq), last, "none yet")),
+            ("index of ids", position(JournalSeq(manifest.indexed_seq), last, "nothing yet")),
+            ("store", store),
+            ("files", text::grouped(manifest.files.len() as u64)),
+            ("accounts", text::grouped(report.accounts)),
+            ("state hash", format!("{:016x}", report.state_hash)),
+        ],
+        Left,
+    )
+}
+
+pub(super) fn summary(report: &VerifyReport) -> String {
     let figures = print::pairs(
         [
             ("journal", journal(report)),

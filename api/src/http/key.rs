@@ -35,7 +35,7 @@ pub(crate) fn hash_of(headers: &HeaderMap) -> Result<Option<u128>, ApiError> {
 }
 
 /// The key's text, without quotes and escapes.
-fn read(value: &[u8]) -> Result<Cow<'_, [u8]>, ApiError> {
+pub(super) fn read(value: &[u8]) -> Result<Cow<'_, [u8]>, ApiError> {
     let invalid = |reason| ApiError::InvalidIdempotencyKey { reason };
     let text = match value {
         [b'"', inside @ .., b'"'] => Cow::Owned(unescape(inside).ok_or_else(|| {

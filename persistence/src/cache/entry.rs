@@ -221,3 +221,18 @@ fn begin(bytes: &[u8], version: u8) -> Result<Cursor<'_>, Malformed> {
         unknown => Err(Malformed { offset: 0, problem: Problem::UnknownVersion(unknown) }),
     }
 }
+
+/// Writes what can be read again, and compares.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn rewrite(bytes: &[u8]) {
+    let mut again = Vec::new();
+    if let Ok(moving) = Moving::read(bytes) {
+        moving.put(&mut again);
+        assert_eq!(again, bytes);
+    }
+    again.clear();
+    if let Ok(fixed) = Fixed::read(bytes) {
+        fixed.put(&mut again);
+        assert_eq!(again, bytes);
+    }
+}

@@ -178,3 +178,27 @@ fn the_identity_file_keeps_its_form() {
     ];
     assert_eq!(fs::read(dir.path().join("identity")).unwrap(), golden.concat());
 }
+
+#[test]
+fn a_directory_that_a_backup_is_put_into_is_none_before_its_end() {
+    let room = tempfile::tempdir().unwrap();
+    let path = room.path().join("data");
+    let id = Uuid::from_u128(9);
+    let begun = DataDir::begin(OsDisk::shared(), &path, id).unwrap();
+    drop(begun);
+    // Nothing has come of it, and still it is no empty directory.
+    for open in [DataDir::open_or_create, DataDir::begin] {
+        let error = open(OsDisk::shared(), &path, Uuid::from_u128(10)).unwrap_err();
+        assert!(matches!(error, DataDirError::Foreign { .. }), "{error}");
+    }
+    std::fs::remove_dir_all(&path).unwrap();
+    let begun = DataDir::begin(OsDisk::shared(), &path, id).unwrap();
+    begun.finish().unwrap();
+    drop(begun);
+    let opened = DataDir::open_existing(OsDisk::shared(), &path).unwrap();
+    assert_eq!((opened.id(), opened.origin()), (id, Origin::Existing));
+    assert_eq!(DataDir::identity_of(&OsDisk, &path).unwrap(), id);
+    drop(opened);
+    let error = DataDir::begin(OsDisk::shared(), &path, id).unwrap_err();
+    assert!(matches!(error, DataDirError::Occupied { .. }), "{error}");
+}

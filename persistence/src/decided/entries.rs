@@ -19,7 +19,7 @@ use std::time::Duration;
 use std::{fs, io, thread};
 
 pub(super) const KEY_BYTES: usize = 17;
-const VALUE_BYTES: usize = 25;
+pub(super) const VALUE_BYTES: usize = 25;
 const STATE_BYTES: usize = 32;
 
 /// Sorts before every entry, whose keys begin with a namespace of at least one.
@@ -68,6 +68,15 @@ fn decode(value: &[u8]) -> Result<Decided, IndexError> {
         timestamp: word(value, 16),
         kind: value[24],
     })
+}
+
+/// An entry as it is spelled in the store, key and value together; none where it has no meaning.
+pub(super) fn decode_entry(bytes: &[u8]) -> Option<Entry> {
+    let (key, value) = bytes.split_first_chunk::<KEY_BYTES>()?;
+    let (code, id) = key.split_first_chunk::<1>()?;
+    let namespace = Namespace::of_code(code[0])?;
+    let id = u128::from_be_bytes(id.try_into().ok()?);
+    Some((namespace, id, decode(value).ok()?))
 }
 
 fn word(bytes: &[u8], at: usize) -> u64 {
@@ -255,6 +264,21 @@ impl Stored {
             let key = item.key().map_err(IndexError::store("read"))?;
             let key = (*key).try_into().map_err(|_| IndexError::Malformed { what: "key" })?;
             each(key)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with the key and the value of every entry, in order.
+    pub(super) fn for_each(
+        &self,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        for item in self.keyspace.range([Namespace::FIRST.code()]..) {
+            let (key, value) = item.into_inner().map_err(IndexError::store("read"))?;
+            if (key.len(), value.len()) != (KEY_BYTES, VALUE_BYTES) {
+                return Err(IndexError::Malformed { what: "entry" });
+            }
+            each(&key, &value)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Walking segments from frame to frame, verifying all of it, and judging how they end.
 
+use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -195,6 +196,20 @@ pub(super) fn walk<E>(
         walked.segments.push(scanned);
     }
     Ok(walked)
+}
+
+/// Where the last whole frame ends of a segment that another process may be writing.
+pub(super) fn whole_frames_end(
+    file: Arc<dyn DiskFile>,
+    key: &ChainKey,
+    segment: &SegmentFile,
+) -> Result<u64, OpenError<Infallible>> {
+    let mut window = ReadWindow::new(file, SCAN_CHUNK_BYTES);
+    let mut chain = Chain::before(&segment.header);
+    let (scanned, problem) = scan_frames(&mut window, key, segment, &mut chain, &mut |_| Ok(()))?;
+    Tail { segment, at: scanned.end, problem, next_seq: chain.next_seq }
+        .judge::<Infallible>(&mut window, key)?;
+    Ok(scanned.end)
 }
 
 fn window_over(window: &mut Option<ReadWindow>, file: Arc<dyn DiskFile>) -> &mut ReadWindow {

@@ -10,7 +10,7 @@ use super::error::{Damage, OpenError, Problem};
 use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::disk::{Disk, DiskFile, EntryKind, OpenMode, read_file, replace_file};
 
-const SEGMENT_SUFFIX: &str = ".seg";
+pub(super) const SEGMENT_SUFFIX: &str = ".seg";
 const NEWEST: &str = "newest";
 const NEWEST_MAGIC: [u8; 8] = *b"FLORINNS";
 /// Magic 8, first seq 8, zero 4, crc32c of all before 4.
@@ -57,12 +57,8 @@ pub(super) fn list_segments<E>(
         if entry.name.ends_with(".tmp") {
             listing.leftovers.push(path);
         } else if let Some(digits) = entry.name.strip_suffix(SEGMENT_SUFFIX) {
-            let header = read_header(disk, &path, directory)?;
-            if digits != format!("{:020}", header.first_seq) {
-                let problem = Problem::WrongName { first_seq: header.first_seq };
-                return Err(Damage::at(&path, 0, problem).into());
-            }
-            listing.segments.push(SegmentFile { path: path.into(), header });
+            let (segment, _) = open_segment(disk, path, digits, directory)?;
+            listing.segments.push(segment);
         }
     }
     // Names have twenty digits, so that their order is the order of positions; this holds for any name.
@@ -71,11 +67,26 @@ pub(super) fn list_segments<E>(
     Ok(listing)
 }
 
+/// Opens the segment whose name begins with `digits` and checks its header.
+pub(super) fn open_segment<E>(
+    disk: &dyn Disk,
+    path: PathBuf,
+    digits: &str,
+    directory: Uuid,
+) -> Result<(SegmentFile, Arc<dyn DiskFile>), OpenError<E>> {
+    let (header, file) = read_header(disk, &path, directory)?;
+    if digits == format!("{:020}", header.first_seq) {
+        return Ok((SegmentFile { path: path.into(), header }, file));
+    }
+    let problem = Problem::WrongName { first_seq: header.first_seq };
+    Err(Damage::at(&path, 0, problem).into())
+}
+
 fn read_header<E>(
     disk: &dyn Disk,
     path: &Path,
     directory: Uuid,
-) -> Result<SegmentHeader, OpenError<E>> {
+) -> Result<(SegmentHeader, Arc<dyn DiskFile>), OpenError<E>> {
     let file = disk.open(path, OpenMode::Read).map_err(OpenError::io("open", path))?;
     let mut bytes = [0; SEGMENT_HEADER_BYTES];
     let read = file.read_at(&mut bytes, 0).map_err(OpenError::io("read", path))?;
@@ -91,7 +102,7 @@ fn read_header<E>(
     if found != header.segment_bytes {
         return Err(damage(Problem::WrongLength { expected: header.segment_bytes, found }));
     }
-    Ok(header)
+    Ok((header, file))
 }
 
 /// Makes a segment of a spare: the header is durable before the name, and the name before this returns.
@@ -114,7 +125,7 @@ pub(super) fn name_segment(
 
 /// Notes durably that the segment exists. Without this nothing would tell a journal whose newest segments were
 /// deleted from one that ended before them. The segment's own name is durable first, so the mark never runs ahead.
-fn mark_newest(disk: &dyn Disk, dir: &Path, first_seq: u64) -> io::Result<()> {
+pub(super) fn mark_newest(disk: &dyn Disk, dir: &Path, first_seq: u64) -> io::Result<()> {
     let mut bytes = [0; NEWEST_BYTES];
     bytes[..8].copy_from_slice(&NEWEST_MAGIC);
     bytes[8..16].copy_from_slice(&first_seq.to_le_bytes());

@@ -14,7 +14,7 @@ fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
 }
 
 /// Writes these bytes, of which the first is the version.
-pub(super) fn write(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+pub(crate) fn write(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     f.write_str(&hex::encode(bytes))?;
     f.write_str(&hex::encode(check(bytes)))
 }

@@ -7,6 +7,7 @@
 mod apply;
 mod columns;
 mod connect;
+mod copy;
 mod export;
 mod index_metadata;
 mod insert;
@@ -33,6 +34,7 @@ use self::apply::Claim;
 pub(super) use self::apply::Sizes;
 use self::columns::{Column, Reader};
 use self::connect::{database_error, is_failed_sync};
+pub(super) use self::copy::copy;
 pub(super) use self::export::SqliteExport;
 use self::queries::Kind;
 use self::snapshot::{Readers, Snapshot, Sql};

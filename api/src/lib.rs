@@ -1,0 +1,13 @@
+//! The florin binary: HTTP, configuration, telemetry and command line of the Florin ledger. A library only so that the fuzzer can reach what reads
+//! what callers send.
+
+mod command;
+mod config;
+mod http;
+mod keys;
+mod telemetry;
+mod tls;
+
+pub use command::main;
+#[cfg(feature = "fuzzing")]
+pub use http::fuzzing;
