@@ -9,6 +9,7 @@ mod binary_batches;
 mod command_line;
 mod concurrency;
 mod conditions;
+mod consistency;
 mod deploy;
 mod documents;
 mod dry_run;
