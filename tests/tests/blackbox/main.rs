@@ -3,6 +3,7 @@
 mod access;
 mod account_changes;
 mod accounts;
+mod bad_clients;
 mod bad_input;
 mod batches;
 mod binary_batches;
