@@ -17,6 +17,7 @@ mod dry_run;
 mod durability;
 mod external_ids;
 mod extremes;
+mod faulty_disk;
 mod headers;
 mod imports;
 mod keys;
