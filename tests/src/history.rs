@@ -306,7 +306,7 @@ impl Checker {
     ///
     /// # Errors
     /// It can not have happened so. The checker is of no more use then.
-    pub fn check(&mut self, history: &[Operation]) -> Result<(), Violation> {
+    pub fn check(&mut self, history: &[Operation]) -> Result<(), Box<Violation>> {
         let order = self.order(history)?;
         let mut places = Places::new(&self.model);
         for operation in &order {
@@ -316,13 +316,19 @@ impl Checker {
     }
 
     /// The commands that moved something, in the order of their times.
-    fn order<'a>(&mut self, history: &'a [Operation]) -> Result<Vec<&'a Operation>, Violation> {
+    fn order<'a>(
+        &mut self,
+        history: &'a [Operation],
+    ) -> Result<Vec<&'a Operation>, Box<Violation>> {
         let mut timed = Vec::new();
         for operation in history {
             let Call::Command(command) = &operation.call else { continue };
             for event in &command.events {
                 if !self.ids.insert(event.id) {
-                    return Err(Violation::Doubled { id: event.id, command: operation.clone() });
+                    return Err(Box::new(Violation::Doubled {
+                        id: event.id,
+                        command: operation.clone(),
+                    }));
                 }
             }
             let times = command.times();
@@ -338,10 +344,10 @@ impl Checker {
             let increases = operation.command().is_some_and(Command::times_increase);
             if *first <= time || !increases || seq_after <= seq {
                 let before = before.unwrap_or(*operation);
-                return Err(Violation::Order {
+                return Err(Box::new(Violation::Order {
                     before: before.clone(),
                     after: (*operation).clone(),
-                });
+                }));
             }
             (time, before) = (*last, Some(*operation));
             seq = operation.seq().unwrap_or(seq);
@@ -350,18 +356,22 @@ impl Checker {
         Ok(timed.into_iter().map(|(.., operation)| operation).collect())
     }
 
-    fn carry_out(&mut self, operation: &Operation, places: &mut Places) -> Result<(), Violation> {
+    fn carry_out(
+        &mut self,
+        operation: &Operation,
+        places: &mut Places,
+    ) -> Result<(), Box<Violation>> {
         let Some(command) = operation.command() else { return Ok(()) };
         let mut touched = Vec::new();
         for event in &command.events {
             let wrong = || operation.clone();
             let Some(affected) = self.model.accounts_of(event.action) else {
-                return Err(Violation::Settled { id: event.id, command: wrong() });
+                return Err(Box::new(Violation::Settled { id: event.id, command: wrong() }));
             };
             let happens = self.model.allows(event.action);
             if happens != matches!(event.outcome, Outcome::Created(_)) {
                 let debit = self.model.account(affected.0);
-                return Err(Violation::Decided { id: event.id, debit, command: wrong() });
+                return Err(Box::new(Violation::Decided { id: event.id, debit, command: wrong() }));
             }
             if happens {
                 self.model.apply(event.id, event.action);
@@ -377,7 +387,11 @@ impl Checker {
         for shown in &command.shown {
             let was = self.model.account(shown.account);
             if shown.version != was.version || !shown.figures.fit(was.balances) {
-                return Err(Violation::Shown { shown: *shown, was, command: operation.clone() });
+                return Err(Box::new(Violation::Shown {
+                    shown: *shown,
+                    was,
+                    command: operation.clone(),
+                }));
             }
         }
         Ok(())
@@ -388,7 +402,7 @@ impl Checker {
         history: &[Operation],
         order: &[&Operation],
         places: &Places,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Box<Violation>> {
         // Where the commands stand, by the first id that each of them has.
         let placed = order.iter().zip(0..).filter_map(|(operation, place)| {
             Some((operation.command()?.events.first()?.id, place))
@@ -399,7 +413,7 @@ impl Checker {
             spans.push(match &operation.call {
                 Call::Read(read) => {
                     if read.seq < read.min_seq {
-                        return Err(Violation::Older { seen: operation.clone() });
+                        return Err(Box::new(Violation::Older { seen: operation.clone() }));
                     }
                     let found = places.of_read(read);
                     Span::Seen(found.ok_or_else(|| self.nowhere(operation, read.shown.account))?)
@@ -418,9 +432,9 @@ impl Checker {
                 }
             });
         }
-        places::agree(history, &spans).map_err(|(before, after)| Violation::RealTime {
-            before: history[before].clone(),
-            after: history[after].clone(),
+        places::agree(history, &spans).map_err(|(before, after)| {
+            let (before, after) = (history[before].clone(), history[after].clone());
+            Box::new(Violation::RealTime { before, after })
         })
     }
 
@@ -443,8 +457,8 @@ impl Checker {
         Some(Ok(found))
     }
 
-    fn nowhere(&self, seen: &Operation, account: u128) -> Violation {
-        Violation::Nowhere { seen: seen.clone(), at_end: self.model.account(account) }
+    fn nowhere(&self, seen: &Operation, account: u128) -> Box<Violation> {
+        Box::new(Violation::Nowhere { seen: seen.clone(), at_end: self.model.account(account) })
     }
 }
 

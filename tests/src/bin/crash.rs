@@ -135,7 +135,7 @@ fn main() -> ExitCode {
         }
     };
     let mut run = Run::begin(&settings);
-    let ended = catch_unwind(AssertUnwindSafe(|| run.to_its_end()));
+    let ended = catch_unwind(AssertUnwindSafe(|| run.until_its_end()));
     let failure = match ended {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error),
@@ -328,7 +328,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn to_its_end(&mut self) -> Result<(), String> {
+    fn until_its_end(&mut self) -> Result<(), String> {
         let began = Instant::now();
         let over = |began: Instant, minutes: Option<u64>| {
             minutes.is_some_and(|minutes| began.elapsed() >= Duration::from_secs(minutes * 60))

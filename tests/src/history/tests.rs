@@ -83,23 +83,23 @@ impl Bank {
         }
     }
 
-    fn check(&self) -> Result<(), Violation> {
+    fn check(&self) -> Result<(), Box<Violation>> {
         checker().check(&self.history)
     }
 }
 
 /// What a history is found to be, in a word.
-fn word(found: &Result<(), Violation>) -> &'static str {
-    match found {
-        Ok(()) => "good",
-        Err(Violation::Doubled { .. }) => "doubled",
-        Err(Violation::Order { .. }) => "order",
-        Err(Violation::Decided { .. }) => "decided",
-        Err(Violation::Settled { .. }) => "settled",
-        Err(Violation::Shown { .. }) => "shown",
-        Err(Violation::Nowhere { .. }) => "nowhere",
-        Err(Violation::Older { .. }) => "older",
-        Err(Violation::RealTime { .. }) => "real time",
+fn word(found: &Result<(), Box<Violation>>) -> &'static str {
+    let Err(violation) = found else { return "good" };
+    match **violation {
+        Violation::Doubled { .. } => "doubled",
+        Violation::Order { .. } => "order",
+        Violation::Decided { .. } => "decided",
+        Violation::Settled { .. } => "settled",
+        Violation::Shown { .. } => "shown",
+        Violation::Nowhere { .. } => "nowhere",
+        Violation::Older { .. } => "older",
+        Violation::RealTime { .. } => "real time",
     }
 }
 
