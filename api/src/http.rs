@@ -10,6 +10,7 @@ mod batch;
 mod binary;
 mod body;
 mod catalogue;
+mod connection;
 mod docs;
 mod door;
 mod error;
@@ -38,14 +39,24 @@ mod transfers;
 mod wire;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
-use actix_web::{App, HttpServer, rt};
+use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_server::GracefulShutdownSignal;
+use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_tls::accept::TlsError;
+use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
+use actix_web::dev::{AppConfig, Server};
+use actix_web::rt::net::TcpStream;
+use actix_web::{App, rt};
 use florin_actors::Durability;
+use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::body::Gathering;
+use self::connection::Connection;
 pub(crate) use self::door::Door;
 use self::exchange::RequestIds;
 pub(crate) use self::forward::{Writer, never_reached};
@@ -64,6 +75,10 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may be idle before it is closed; longer than the idle time of common balancers and clients.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Connections that one worker has, at some 20 KiB each, however many files it could open.
+const CONNECTIONS_OF_A_WORKER_MAX: usize = 25_600;
+/// How long a connection that is closed may take to hear of it.
+const DISCONNECT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a stop waits for requests that are under way.
 const SHUTDOWN_SECONDS: u64 = 30;
 
@@ -76,6 +91,10 @@ pub(crate) struct HttpConfig {
     pub(crate) body_bytes: usize,
     /// Bytes of a batch.
     pub(crate) batch_body_bytes: usize,
+    /// Bytes of all bodies together that come in pieces.
+    pub(crate) bodies_bytes: usize,
+    /// Connections at one time; more wait until one of these ends.
+    pub(crate) connections: usize,
     /// What the ledger acknowledges, for the header that says so.
     pub(crate) durability: Durability,
     /// Whether lists and history are served.
@@ -108,6 +127,7 @@ struct State {
     reads: ReadMetrics,
     keys_in_flight: KeysInFlight,
     request_ids: RequestIds,
+    bodies: Arc<Gathering>,
 }
 
 impl State {
@@ -115,6 +135,7 @@ impl State {
         // The handles below count into this recorder.
         telemetry::recorder();
         State {
+            bodies: Gathering::new(config.bodies_bytes),
             ledger,
             config,
             outcomes: OutcomeMetrics::new(),
@@ -132,26 +153,71 @@ impl State {
 /// The listener can not be used.
 pub(crate) fn run(ledger: Ledger, config: HttpConfig, listener: TcpListener) -> io::Result<Server> {
     let workers = config.workers;
+    let connections_of_each = (config.connections / workers).clamp(1, CONNECTIONS_OF_A_WORKER_MAX);
     let tls = config.certificates.clone().map(Certificates::server_config).transpose();
     let tls = tls.map_err(io::Error::other)?;
     let state = Arc::new(State::new(ledger, config));
     let routes = Arc::new(Routes::all(&state));
     rt::spawn(upkeep());
-    let server = HttpServer::new(move || App::new().configure(|app| routes.configure(app)))
+    let server = Server::build()
         .workers(workers)
-        .client_request_timeout(HEAD_PATIENCE)
-        .keep_alive(KEEP_ALIVE)
+        .max_concurrent_connections(connections_of_each)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         // Whoever runs the process decides when it stops.
         .disable_signals();
+    let stop = server.graceful_shutdown_signal();
     let server = match tls {
-        None => server.listen(listener)?,
-        // This adds the protocol's name, HTTP/1.1, to the agreement.
-        Some(tls) => {
-            server.tls_handshake_timeout(HANDSHAKE_PATIENCE).listen_rustls_0_23(listener, tls)?
+        None => server.listen("florin", listener, move || {
+            fn_service(async |stream: TcpStream| Ok(bounded(stream)))
+                .and_then(http1(routes.clone(), stop.clone()))
+        })?,
+        Some(mut tls) => {
+            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+            server.listen("florin", listener, move || {
+                let mut acceptor = Acceptor::new(tls.clone());
+                acceptor.set_handshake_timeout(HANDSHAKE_PATIENCE);
+                acceptor
+                    .map_err(TlsError::into_service_error)
+                    .map(|stream: TlsStream<TcpStream>| bounded(stream))
+                    .and_then(http1(routes.clone(), stop.clone()).map_err(TlsError::Service))
+            })?
         }
     };
     Ok(server.run())
+}
+
+/// A connection as the HTTP side takes it. Nobody asks for its other end's address.
+fn bounded<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> (Connection<S>, Option<SocketAddr>) {
+    (Connection::new(stream), None)
+}
+
+/// HTTP/1.1 over connections that are within their bounds.
+fn http1<S>(
+    routes: Arc<Routes>,
+    stop: GracefulShutdownSignal,
+) -> impl ServiceFactory<
+    (Connection<S>, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let app = App::new().configure(|app| routes.configure(app));
+    HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let stop = stop.clone();
+            async move { stop.notified().await }
+        })
+        .client_request_timeout(HEAD_PATIENCE)
+        .client_disconnect_timeout(DISCONNECT_PATIENCE)
+        .keep_alive(KEEP_ALIVE)
+        .on_connect_ext(|connection: &Connection<S>, data| {
+            data.insert(connection.flow());
+        })
+        .h1(map_config(app, |()| AppConfig::default()))
 }
 
 async fn upkeep() {

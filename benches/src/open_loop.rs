@@ -36,6 +36,9 @@ pub struct OpenLoop {
     pub seconds: u64,
     /// Requests a second; without it as many as are answered, each due when the one before it on its connection was answered.
     pub rate: Option<f64>,
+    /// Answers of this status are counted as refusals, and what still waits for a connection at the end is given up; without one every request
+    /// is sent, and any other answer is an error.
+    pub refusal: Option<u16>,
 }
 
 /// What came of it.
@@ -43,8 +46,10 @@ pub struct OpenLoop {
 pub struct Times {
     /// From due to answered, in microseconds.
     pub micros: Histogram<u64>,
-    /// Answers a second.
+    /// Answers a second, without refusals.
     pub rate: f64,
+    /// Requests that were refused.
+    pub refused: u64,
 }
 
 /// Connections that wait for something to do, and what waits for a connection.
@@ -116,6 +121,8 @@ impl OpenLoop {
                     shared: Arc::clone(&shared),
                     request: Arc::clone(&request),
                     status,
+                    refusal: self.refusal,
+                    refused: 0,
                     micros: histogram(),
                     answer: Vec::with_capacity(ANSWER_BYTES_MAX),
                 };
@@ -125,12 +132,16 @@ impl OpenLoop {
         if let Some(rate) = self.rate {
             keep_time(&shared, began, rate);
         }
-        let mut micros = histogram();
-        for visitor in visitors {
-            let its = runtime.block_on(visitor).map_err(io::Error::other)??;
-            micros.add(its).map_err(io::Error::other)?;
+        if self.refusal.is_some() {
+            shared.queue().waiting.clear();
         }
-        Ok(Times { rate: micros.len() as f64 / began.elapsed().as_secs_f64(), micros })
+        let (mut micros, mut refused) = (histogram(), 0);
+        for visitor in visitors {
+            let (its, its_refused) = runtime.block_on(visitor).map_err(io::Error::other)??;
+            micros.add(its).map_err(io::Error::other)?;
+            refused += its_refused;
+        }
+        Ok(Times { rate: micros.len() as f64 / began.elapsed().as_secs_f64(), micros, refused })
     }
 }
 
@@ -161,22 +172,27 @@ struct Visitor<F> {
     shared: Arc<Shared>,
     request: Arc<F>,
     status: u16,
+    refusal: Option<u16>,
+    refused: u64,
     micros: Histogram<u64>,
     answer: Vec<u8>,
 }
 
 impl<F: Fn(u64) -> String + Send + Sync> Visitor<F> {
-    async fn visit(mut self, open: bool) -> io::Result<Histogram<u64>> {
+    async fn visit(mut self, open: bool) -> io::Result<(Histogram<u64>, u64)> {
         self.stream.set_nodelay(true)?;
         loop {
             let due = if open { self.next().await } else { Some(Instant::now()) };
             let Some(due) = due.filter(|due| open || *due < self.shared.ends) else {
-                return Ok(self.micros);
+                return Ok((self.micros, self.refused));
             };
             let number = self.shared.numbers.fetch_add(1, Ordering::Relaxed);
             let request = (self.request)(number);
             self.stream.write_all(request.as_bytes()).await?;
-            self.answered().await?;
+            if !self.is_served().await? {
+                self.refused += 1;
+                continue;
+            }
             let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(LONGEST_MICROS);
             self.micros.saturating_record(micros.max(1));
         }
@@ -199,13 +215,13 @@ impl<F: Fn(u64) -> String + Send + Sync> Visitor<F> {
         told.recv().await
     }
 
-    /// Reads one answer.
-    async fn answered(&mut self) -> io::Result<()> {
+    /// Reads one answer, which may be a refusal where these are counted.
+    async fn is_served(&mut self) -> io::Result<bool> {
         self.answer.clear();
         loop {
             if let Some(status) = whole(&self.answer)? {
-                if status == self.status {
-                    return Ok(());
+                if status == self.status || Some(status) == self.refusal {
+                    return Ok(status == self.status);
                 }
                 let text = String::from_utf8_lossy(&self.answer).into_owned();
                 return Err(io::Error::other(format!("answered {status}: {text}")));
@@ -267,7 +283,8 @@ mod tests {
     #[test]
     fn those_that_were_due_meanwhile_count() {
         let address = slow_server(Duration::from_millis(500));
-        let load = OpenLoop { address, connections: 1, seconds: 1, rate: Some(100.0) };
+        let load =
+            OpenLoop { address, connections: 1, seconds: 1, rate: Some(100.0), refusal: None };
         let times = load.run("/v1/transfers", |_| "{}".to_owned(), 201).expect("it answers");
         assert_eq!(times.micros.len(), 100);
         // Of a hundred, fifty were due while it stood still: the half of them that came first waited for a quarter of a second and more.

@@ -143,7 +143,7 @@ pub struct TestServer {
     data_dir: PathBuf,
     stderr: Arc<Mutex<String>>,
     /// Removed when the server is dropped.
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl TestServer {
@@ -183,7 +183,7 @@ impl TestServer {
             variables,
             data_dir,
             stderr: Arc::default(),
-            _directory: directory,
+            directory,
         };
         server.run();
         server
@@ -208,7 +208,7 @@ impl TestServer {
             variables: other.variables.clone(),
             data_dir,
             stderr: Arc::default(),
-            _directory: directory,
+            directory,
         }
     }
 
@@ -457,6 +457,15 @@ impl TestServer {
         let ended = run_command(command);
         assert_eq!(ended.code, Some(0), "verify: {ended:?}");
         ended
+    }
+
+    /// Kills it if it runs, and leaves its directory where it is when it is dropped.
+    pub fn keep(&mut self) -> &Path {
+        if self.child.is_some() {
+            self.kill();
+        }
+        self.directory.disable_cleanup(true);
+        &self.data_dir
     }
 
     /// The journal's files in their order.

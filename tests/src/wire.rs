@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// A connection on which a test writes what it likes.
 #[derive(Debug)]
 pub struct Wire {
@@ -39,9 +41,15 @@ impl Wire {
         self.stream.write_all(bytes)
     }
 
-    /// Reads until the first answer is whole, the server closes, or patience ends.
+    /// Reads until an answer is whole, the server closes, or patience ends, and reads no more on this connection.
     #[must_use]
     pub fn read(mut self) -> RawReply {
+        self.next_answer()
+    }
+
+    /// Reads until the next answer is whole, the server closes, or patience ends. Nothing may stand behind it yet.
+    #[must_use]
+    pub fn next_answer(&mut self) -> RawReply {
         let mut bytes = Vec::new();
         let mut chunk = [0; 4096];
         while !is_whole(&bytes) {
@@ -57,6 +65,17 @@ impl Wire {
             .and_then(|status| status.trim().parse().ok());
         RawReply { status, text }
     }
+}
+
+/// Lets this process, and those that it starts, open as many files as it may; connections are files. Returns how many.
+///
+/// # Panics
+/// The bound can not be moved to where it may be.
+pub fn raise_file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).expect("a process may open as many files as it may");
+    limit.maximum.unwrap_or(u64::MAX)
 }
 
 /// Writes one request and reads its answer.

@@ -3,6 +3,7 @@
 //! The port is bound before the ledger is opened, so that a busy one is reported at once and no recovery is done in vain. Callers that
 //! connect meanwhile wait in the listener's queue.
 
+mod files;
 mod parts;
 mod reread;
 mod risks;

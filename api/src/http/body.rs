@@ -1,12 +1,21 @@
 //! Reading a request's body: its type and its bound.
 
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use florin_wire::MEDIA_TYPE;
 use futures_util::StreamExt;
 
+use super::connection::{Flow, TakesBody};
 use super::error::ApiError;
 use super::exchange::{Exchange, Stage};
+
+/// Bytes of a body for which there is room before they are there.
+const CAPACITY_BEFORE_IT_COMES: usize = 1 << 20;
 
 /// How large a body may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +24,53 @@ pub(crate) enum Bound {
     Single,
     /// A batch.
     Batch,
+}
+
+/// Bodies that are put together because they came in pieces, and how large they may be together: else whoever sends
+/// many large ones without an end has all memory. What comes in one piece, as nearly every single transfer does, is not counted.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    bytes: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl Gathering {
+    /// None yet, and at most so many bytes at one time; a body that is alone fits in any case.
+    pub(crate) fn new(bytes_max: usize) -> Arc<Gathering> {
+        Arc::new(Gathering { bytes: AtomicUsize::new(0), bytes_max })
+    }
+}
+
+/// One of these bodies. Its bytes are given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    all: Arc<Gathering>,
+    bytes: usize,
+}
+
+impl Gathered {
+    /// One of which nothing is there yet.
+    pub(crate) fn new(all: Arc<Gathering>) -> Gathered {
+        Gathered { all, bytes: 0 }
+    }
+
+    /// So many bytes of it have come.
+    fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
+        let before = self.all.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let is_alone = before == self.bytes;
+        self.bytes += bytes;
+        if is_alone || before + bytes <= self.all.bytes_max {
+            Ok(())
+        } else {
+            Err(ApiError::Overloaded)
+        }
+    }
+}
+
+impl Drop for Gathered {
+    fn drop(&mut self) {
+        self.all.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Exchange {
@@ -44,24 +100,30 @@ impl Exchange {
             Bound::Batch => config.batch_body_bytes,
         };
         self.stage = Stage::Arriving;
-        let body = read(self.request.headers(), &mut self.payload, bytes_max).await?;
+        let mut gathered = Gathered::new(self.state.bodies.clone());
+        let body = read(&self.request, &mut self.payload, bytes_max, &mut gathered).await?;
+        // Until the request is answered: what was read from it takes as much.
+        self.gathered = Some(gathered);
         self.stage = Stage::Asking(None);
         Ok(body)
     }
 }
 
 async fn read(
-    headers: &HeaderMap,
+    request: &HttpRequest,
     payload: &mut Payload,
     bytes_max: usize,
+    gathered: &mut Gathered,
 ) -> Result<Bytes, ApiError> {
-    let announced = headers
+    let announced = request
+        .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > bytes_max) {
         return Err(ApiError::BodyTooLarge { bytes_max });
     }
-    collect(payload, announced, bytes_max).await
+    let taking = request.conn_data::<Rc<Flow>>().map(|flow| flow.take_body(announced));
+    collect(payload, announced, bytes_max, gathered, taking.as_ref()).await
 }
 
 /// Most bodies are one piece, which is then not copied.
@@ -69,6 +131,8 @@ async fn collect(
     payload: &mut Payload,
     announced: Option<usize>,
     bytes_max: usize,
+    gathered: &mut Gathered,
+    taking: Option<&TakesBody>,
 ) -> Result<Bytes, ApiError> {
     let mut first = Bytes::new();
     let mut whole: Option<BytesMut> = None;
@@ -82,11 +146,16 @@ async fn collect(
             return Err(ApiError::BodyTooLarge { bytes_max });
         }
         match &mut whole {
-            Some(whole) => whole.extend_from_slice(&piece),
+            Some(whole) => {
+                gathered.grow(piece.len())?;
+                whole.extend_from_slice(&piece);
+            }
             None if first.is_empty() => first = piece,
             None => {
-                let capacity = announced.unwrap_or(so_far + piece.len());
-                let mut joined = BytesMut::with_capacity(capacity);
+                gathered.grow(so_far + piece.len())?;
+                // What is only announced takes nothing: a larger one grows as it comes.
+                let capacity = announced.unwrap_or(0).min(CAPACITY_BEFORE_IT_COMES);
+                let mut joined = BytesMut::with_capacity(capacity.max(so_far + piece.len()));
                 joined.extend_from_slice(&first);
                 joined.extend_from_slice(&piece);
                 whole = Some(joined);
@@ -94,6 +163,9 @@ async fn collect(
         }
         if first.len() == announced.unwrap_or(usize::MAX) {
             break;
+        }
+        if let Some(taking) = taking {
+            taking.go_on();
         }
     }
     Ok(whole.map_or(first, BytesMut::freeze))
@@ -131,6 +203,22 @@ mod tests {
     use actix_web::http::header::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn bodies_in_pieces_are_bounded_together_and_one_alone_is_not() {
+        let all = Gathering::new(100);
+        let mut alone = Gathered::new(all.clone());
+        assert!(alone.grow(60).is_ok() && alone.grow(60).is_ok());
+        let mut second = Gathered::new(all.clone());
+        assert_eq!(second.grow(1).unwrap_err().code(), "overloaded");
+        drop(alone);
+        assert!(second.grow(50).is_ok());
+        let mut third = Gathered::new(all.clone());
+        assert!(third.grow(49).is_ok());
+        assert!(third.grow(1).is_err() && second.grow(1).is_err());
+        drop((second, third));
+        assert_eq!(all.bytes.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn json_has_to_be_declared() {

@@ -6,6 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use futures_util::FutureExt;
 use serde::Serialize;
 
 use super::State;
+use super::body::Gathered;
+use super::connection::Flow;
 use super::door::{Caller, Door};
 use super::error::ApiError;
 use crate::keys::AuthFailure;
@@ -50,6 +53,8 @@ pub(crate) struct Exchange {
     pub(crate) request_id: HeaderValue,
     /// Its body, until it is read.
     pub(crate) payload: web::Payload,
+    /// The place of its body among those that came in pieces, once it was read.
+    pub(crate) gathered: Option<Gathered>,
     /// How far it is.
     pub(crate) stage: Stage,
     /// Who sent it.
@@ -256,12 +261,14 @@ where
     F: AsyncFnOnce(&mut Exchange) -> Result<Reply, ApiError>,
 {
     let begun = Instant::now();
+    let _handles = request.conn_data::<Rc<Flow>>().map(Flow::handle);
     let request_id = request_id(&state, request.headers());
     let mut exchange = Exchange {
         state,
         request,
         request_id: request_id.clone(),
         payload,
+        gathered: None,
         stage: Stage::Asking(None),
         caller: Caller::Anyone,
         mode: Mode::Real,

@@ -37,6 +37,8 @@ impl Bank {
             workers: 1,
             body_bytes: 256 << 10,
             batch_body_bytes: 16 << 20,
+            bodies_bytes: 256 << 20,
+            connections: 100,
             durability: Durability::Fsync,
             history: History::Served,
             writer: None,

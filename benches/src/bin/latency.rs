@@ -47,7 +47,7 @@ impl Sender<'_> {
             )
         };
         let address = self.bank.server.address();
-        let load = OpenLoop { address, connections, seconds, rate };
+        let load = OpenLoop { address, connections, seconds, rate, refusal: None };
         let times = load.run("/v1/transfers", body, 201).unwrap_or_else(|error| panic!("{error}"));
         self.bank.wait_stored();
         times

@@ -90,6 +90,34 @@ fn a_request_that_never_ends_is_408() {
                 assert!(waited >= Duration::from_secs(25), "{beginning} after {waited:?}");
             });
         }
+        // A byte a second helps neither the head nor the body, and a connection that was served before is no other.
+        let asked = "GET /v1/accounts/1 HTTP/1.1\r\nHost: florin\r\n\r\n";
+        for (before, beginning, trickle) in [
+            ("", "POST /v1/transfers HTTP/1.1\r\nX-Slow: ", "x"),
+            ("", beginnings[1].as_str(), " "),
+            (asked, "POST /v1/transfers HTTP/1.1\r\nX-Slow: ", "x"),
+            (asked, "POST /v1/transfers HTTP/1.1\r\nHost: flo", ""),
+            (asked, beginnings[1].as_str(), ""),
+        ] {
+            let address = bank.server.address();
+            scope.spawn(move || {
+                let mut wire = Wire::connect(address, Duration::from_secs(45));
+                assert!(wire.write(before.as_bytes()).is_ok());
+                if !before.is_empty() {
+                    assert_eq!(wire.next_answer().status, Some(200));
+                }
+                let begin = Instant::now();
+                assert!(wire.write(beginning.as_bytes()).is_ok());
+                while !trickle.is_empty() && begin.elapsed() < Duration::from_secs(29) {
+                    thread::sleep(Duration::from_secs(1));
+                    assert!(wire.write(trickle.as_bytes()).is_ok());
+                }
+                let reply = wire.read();
+                let waited = begin.elapsed();
+                assert_eq!(reply.status, Some(408), "{beginning} after {waited:?}: {reply:?}");
+                assert!(waited >= Duration::from_secs(25), "{beginning} after {waited:?}");
+            });
+        }
     });
     // Others were served meanwhile, and still are.
     bank.transfer(1, 2, "1.00");

@@ -11,7 +11,7 @@ use crate::http::{Door, History, HttpConfig, Ledger, Writer};
 use crate::keys::{Keyring, Scope};
 use crate::tls::{self, Certificates};
 
-use super::ServeError;
+use super::{ServeError, files};
 
 /// Opens the ledger and recovers it, or a reader of one. Blocks until that is done.
 pub(super) fn ledger(config: &Config) -> Result<Ledger, ServeError> {
@@ -70,6 +70,8 @@ pub(super) fn http(config: &Config) -> Result<HttpConfig, ServeError> {
         workers: limits.workers.count(),
         body_bytes: size(limits.body_bytes.0),
         batch_body_bytes: size(limits.batch_body_bytes.0),
+        bodies_bytes: size(limits.bytes_in_flight.0),
+        connections: files::for_connections(files::raise_limit()),
         durability: config.durability,
         history: match config.role {
             Role::All | Role::Read => History::Served,
