@@ -1,7 +1,5 @@
 //! Applying a batch: all its rows and the checkpoint, in one SQL transaction.
 
-use std::time::Instant;
-
 use florin_engine::{AccountAfter, ExternalId, Inherited, JournalSeq, Metadata, Transfer};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgQueryResult, PgRow};
@@ -10,7 +8,7 @@ use uuid::Uuid;
 use super::binary::{Array, Binary, Kind, Value};
 use super::columns::{Reader, bigint};
 use super::connect::within;
-use super::copy::{Table, Writer};
+use super::copy::{Steps, Table, Writer};
 use super::jsonb;
 use super::metadata::{append_account_entries, append_transfer_entries, replace_metadata};
 use super::snapshot::Sql;
@@ -482,15 +480,9 @@ async fn append_keyed(writer: &mut Writer, batch: &StoreBatch) -> Result<(), Sto
 async fn write_balances(writer: &mut Writer, batch: &StoreBatch) -> Result<(), StoreError> {
     let mut rows: Vec<_> = batch.balances.values().collect();
     rows.sort_unstable_by_key(|after| after.id);
-    let mut left = &*rows;
-    while !left.is_empty() {
-        let (now, later) = writer.step(left);
-        let began = Instant::now();
+    let mut steps = Steps::of(&rows);
+    while let Some(now) = writer.next_step(&mut steps).await {
         write_some_balances(writer, now).await?;
-        if !later.is_empty() {
-            writer.rest(began).await;
-        }
-        left = later;
     }
     Ok(())
 }

@@ -45,24 +45,40 @@ impl Table {
     }
 }
 
+/// Rows that go in several statements, with rests between them where there is time.
+pub(super) struct Steps<'a, T> {
+    left: &'a [T],
+    /// When the last statement was begun.
+    began: Option<Instant>,
+}
+
+impl<'a, T> Steps<'a, T> {
+    pub(super) fn of(rows: &'a [T]) -> Steps<'a, T> {
+        Steps { left: rows, began: None }
+    }
+}
+
 impl Writer {
     pub(super) fn new(connection: PgConnection, limit: Duration, leisure: Arc<Leisure>) -> Writer {
         let buffer = Binary::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
         Writer { connection, buffer, limit, leisure }
     }
 
-    /// How many of `rows` go in the next statement: all of them, or, while there is time, a few.
-    pub(super) fn step<'a, T>(&self, rows: &'a [T]) -> (&'a [T], &'a [T]) {
-        let all = self.leisure.is_none();
-        rows.split_at(if all { rows.len() } else { rows.len().min(STEP_ROWS) })
-    }
-
-    /// After a statement that was begun then, before the next one of the same rows.
-    pub(super) async fn rest(&self, began: Instant) {
-        let rest = self.leisure.rest_after(began.elapsed());
-        if !rest.is_zero() {
-            tokio::time::sleep(rest).await;
+    /// The rows of the next statement: all that are left, or, while there is time, a few, after a rest. None when all went.
+    pub(super) async fn next_step<'a, T>(&self, steps: &mut Steps<'a, T>) -> Option<&'a [T]> {
+        if steps.left.is_empty() {
+            return None;
         }
+        if let Some(began) = steps.began {
+            let rest = self.leisure.rest_after(began.elapsed());
+            if !rest.is_zero() {
+                tokio::time::sleep(rest).await;
+            }
+        }
+        let few = if self.leisure.is_none() { usize::MAX } else { STEP_ROWS };
+        let now = steps.left.split_off(..few.min(steps.left.len()));
+        steps.began = Some(Instant::now());
+        now
     }
 
     /// Lets the statements of this SQL transaction take as long as whole tables need. The caller has begun it, and sets the limit back.
@@ -82,10 +98,8 @@ impl Writer {
         rows: &[T],
         encode: impl Fn(&T, &mut Binary) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut left = rows;
-        while !left.is_empty() {
-            let (now, later) = self.step(left);
-            let began = Instant::now();
+        let mut steps = Steps::of(rows);
+        while let Some(now) = self.next_step(&mut steps).await {
             let taken = match now.len() {
                 ..COPY_ROWS_MIN => self.insert(table, now, &encode).await?,
                 _ => self.copy(table, now, &encode).await?,
@@ -94,10 +108,6 @@ impl Writer {
                 let what = "rows that the database did not count";
                 return Err(StoreError::Unreadable { what });
             }
-            if !later.is_empty() {
-                self.rest(began).await;
-            }
-            left = later;
         }
         Ok(())
     }
