@@ -19,6 +19,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use memchr::memchr_iter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -292,17 +293,13 @@ struct BlankLines {
 
 impl BlankLines {
     fn count(&mut self, piece: &[u8]) -> usize {
-        let mut count = 0;
-        for byte in piece {
-            match byte {
-                b'\n' => {
-                    count += usize::from(self.at_begin);
-                    self.at_begin = true;
-                }
-                b'\r' => {}
-                _ => self.at_begin = false,
-            }
+        let is_blank = |line: &[u8]| line.iter().all(|byte| *byte == b'\r');
+        let (mut count, mut begin) = (0, 0);
+        for end in memchr_iter(b'\n', piece) {
+            count += usize::from(self.at_begin && is_blank(&piece[begin..end]));
+            (self.at_begin, begin) = (true, end + 1);
         }
+        self.at_begin &= is_blank(&piece[begin..]);
         count
     }
 }
