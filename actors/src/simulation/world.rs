@@ -61,6 +61,8 @@ pub(super) struct World {
     callers_max: usize,
     /// How far the clock goes at a time, at most, in microseconds: where it is slow, much happens before a store is filled or synced.
     clock_steps: [u64; 3],
+    /// The store is away until the end.
+    is_store_away: bool,
     troubles_at_start: u64,
     /// What was synced is damaged just now.
     is_damaged: bool,
@@ -79,12 +81,15 @@ impl World {
         let segment_bytes = if random.one_in(4) { 128 << 10 } else { 64 << 10 };
         let callers = Callers::new(&mut random);
         let steps_max = [1_000, 4_000, 10_000, 30_000][random.below(4) as usize];
-        let trouble_every = [60, 200, 1_000][random.below(3) as usize];
+        let trouble_every = [60, 200, 1_000, 5_000][random.below(4) as usize];
         let callers_max = [1, 8, 40][random.below(3) as usize];
         let clock_steps =
             if random.one_in(3) { [1, 10, 1_000] } else { [1_000, 60_000, 1_500_000] };
+        let is_store_away = random.one_in(5);
+        let machine = Machine::new(seed, commits, segment_bytes);
+        machine.store.set_away(is_store_away);
         World {
-            machine: Machine::new(seed, commits, segment_bytes),
+            machine,
             random,
             process: None,
             model: Model::default(),
@@ -98,6 +103,7 @@ impl World {
             trouble_every,
             callers_max,
             clock_steps,
+            is_store_away,
             troubles_at_start: 0,
             is_damaged: false,
             troubles: VecDeque::new(),
@@ -222,6 +228,11 @@ impl World {
     }
 
     fn turn_write_behind(&mut self) -> Result<(), Violation> {
+        if self.random.one_in(60) {
+            // Somebody waits for a list that has what was acknowledged.
+            let shared = &self.process().wired.shared;
+            shared.demand_stored(shared.durable());
+        }
         self.process().turn_write_behind();
         // A journal that can not be read for a fault of the disk is tried again; nothing else keeps a store from its rows.
         match self.process().wired.store_status.condition() {

@@ -29,11 +29,11 @@ impl World {
             }
             16..18 => {
                 self.machine.fate().weather = Weather::FAIR;
-                self.machine.store.set_away(false);
+                self.machine.store.set_away(self.is_store_away);
                 Ok(())
             }
             18..19 => {
-                let is_away = self.random.one_in(2);
+                let is_away = self.is_store_away || self.random.one_in(2);
                 self.machine.store.set_away(is_away);
                 Ok(())
             }
