@@ -24,6 +24,9 @@ fn the_scripts_are_well_made() {
     let others = [
         "tests/run",
         "tests/tools.sh",
+        "tests/fuzz/instrument",
+        "tests/fuzz/run",
+        "tests/openapi",
         ".ci/run",
         "benches/build.sh",
         "benches/http/run",
