@@ -233,7 +233,7 @@ impl TestServer {
             variables: variables.iter().map(owned).collect(),
             data_dir,
             stderr: Arc::default(),
-            _directory: directory,
+            directory,
         }
     }
 

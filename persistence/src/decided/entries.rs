@@ -186,7 +186,7 @@ impl Stored {
     ///
     /// A process that dies while the store makes its files leaves what it can not open again. So they are made under another name,
     /// and get this one when they are whole.
-    fn open(dir: &Path, options: &IndexOptions) -> Result<Stored, IndexError> {
+    pub(super) fn open(dir: &Path, options: &IndexOptions) -> Result<Stored, IndexError> {
         if !dir.exists() {
             let unfinished = dir.with_extension("new");
             files::remove_dir_all(&unfinished)?;
@@ -211,7 +211,7 @@ impl Stored {
         Ok(Stored { keyspace, database })
     }
 
-    fn state(&self) -> Result<Option<State>, IndexError> {
+    pub(super) fn state(&self) -> Result<Option<State>, IndexError> {
         let bytes = self.keyspace.get(STATE_KEY).map_err(IndexError::store("read"))?;
         bytes.map(|bytes| State::decode(&bytes)).transpose()
     }

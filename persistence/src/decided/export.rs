@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::entries::{self, Entries, KEY_BYTES, Key, VALUE_BYTES};
+use super::entries::{self, KEY_BYTES, Key, Stored, VALUE_BYTES};
 use super::files::{self, FileError as _};
 use super::{DecidedIndex, Entry, IndexError, IndexOptions};
 use crate::pace::Pace;
@@ -144,7 +144,7 @@ fn versions(dir: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
 }
 
 fn export(entries: &Path, directory: Uuid, path: &Path) -> Result<Exported, IndexError> {
-    let entries = Entries::open(entries, &IndexOptions::SMALL)?;
+    let entries = Stored::open(entries, &IndexOptions::SMALL)?;
     let state = entries.state()?;
     let exported = Exported {
         covered_seq: state.map_or(0, |state| state.covered_seq),
