@@ -136,6 +136,7 @@ pub(crate) fn recover_with(
     options: &Options,
     index: DecidedIndex,
 ) -> Result<Recovered, OpenError> {
+    files::settle(directory)?;
     let snapshot = files::newest(directory)?;
     let (mut state, snapshot_seq, snapshot_hash) = match snapshot {
         Some(snapshot) => {

@@ -167,6 +167,9 @@ impl DataDir {
         let lock = take_lock(&*disk, path)?;
         // Another process may have made the identity between the look above and the lock.
         let (id, origin) = if has_identity(&*disk, path)? {
+            // One that died before it synced the identity's name left it in the kernel's memory, and all else rests on it.
+            disk.sync_dir(path)
+                .map_err(|source| DataDirError::io("sync the directory", path, source))?;
             (open_finished(&*disk, path)?, Origin::Existing)
         } else {
             refuse_foreign(&*disk, path)?;

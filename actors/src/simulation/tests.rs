@@ -1,7 +1,15 @@
+use std::path::Path;
+
+use florin_persistence::disk::simulated::Crash;
+use florin_persistence::disk::{Disk, OpenMode};
+use florin_persistence::store::simulated::Commits;
+
+use super::machine::Machine;
 use super::{Report, Violated, simulate};
+use crate::options::ClockAcceptance;
 
 /// Seeds whose universes found something once; they stay.
-const FOUND: [u64; 0] = [];
+const FOUND: [u64; 1] = [100_146];
 
 fn simulate_all(seeds: impl IntoIterator<Item = u64>) -> Report {
     let mut sum = Report::default();
@@ -41,6 +49,28 @@ fn nothing_is_violated_in_a_number_of_universes() {
     }
     assert!(sum.acknowledged > 10 * sum.unknown, "{sum}");
     assert_eq!(sum.caught_up, sum.universes);
+}
+
+/// Seed 100,146 found it: a process died between the name of a snapshot and the sync of that name, the next one removed the segments that the snapshot
+/// covers, and when the power went the name was gone.
+#[test]
+fn names_that_a_start_rests_on_are_durable() {
+    for seed in 0..16 {
+        let machine = Machine::new(seed, Commits::Durable, 64 << 10);
+        let start = || drop(machine.start(ClockAcceptance::Strict).expect("nothing fails"));
+        start();
+        let names = ["/ledger/left", "/ledger/snapshots/left", "/ledger/journal/left"];
+        for name in names {
+            drop(machine.disk.open(Path::new(name), OpenMode::CreateNew).unwrap());
+        }
+        machine.disk.crash(Crash::Process);
+        start();
+        machine.disk.crash(Crash::Power);
+        for name in names {
+            let found = machine.disk.kind(Path::new(name)).unwrap();
+            assert!(found.is_some(), "seed {seed}: {name} is gone");
+        }
+    }
 }
 
 #[test]

@@ -78,6 +78,16 @@ impl Write for ToEnd {
     }
 }
 
+/// Makes durable which snapshots there are: a process that died before it synced a name left it in the kernel's memory, and segments go on a
+/// snapshot's word.
+///
+/// # Errors
+/// The disk failed.
+pub fn settle(directory: &DataDir) -> Result<(), SnapshotFileError> {
+    let dir = directory.snapshots_dir();
+    directory.disk().sync_dir(&dir).map_err(failed("sync", &dir))
+}
+
 /// The newest snapshot of the directory, opened and not yet read; `None` where there is none.
 ///
 /// # Errors
