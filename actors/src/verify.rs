@@ -118,7 +118,7 @@ pub(crate) async fn check(
     let index = DecidedIndex::open(&directory.ids_dir(), IndexOptions::SMALL)?;
     let checkpoint = match store {
         Some(store) => store.checkpoint().await?,
-        None => NO_STORE,
+        None => Checkpoint::NOTHING,
     };
     if checkpoint.is_rebuilding {
         return Err(StoreError::Rebuilding.into());
@@ -166,16 +166,6 @@ pub(crate) async fn check(
     };
     Ok(report(&summary, &walk, stored_transfers))
 }
-
-/// Where a store stands that there is not.
-const NO_STORE: Checkpoint = Checkpoint {
-    seq: JournalSeq::NONE,
-    frame_hash: [0; 16],
-    timestamp: Timestamp(0),
-    epoch: 0,
-    history_from: JournalSeq::FIRST,
-    is_rebuilding: false,
-};
 
 /// The file of a journal's first segment, which is there as long as nothing was removed.
 const FIRST_SEGMENT: &str = "00000000000000000001.seg";

@@ -145,3 +145,15 @@ pub struct Checkpoint {
     /// Whether a rebuild was begun and has not ended: then nothing in the store means anything yet.
     pub is_rebuilding: bool,
 }
+
+impl Checkpoint {
+    /// Where a store stands that has nothing and that nobody has claimed.
+    pub const NOTHING: Checkpoint = Checkpoint {
+        seq: JournalSeq::NONE,
+        frame_hash: [0; 16],
+        timestamp: Timestamp(0),
+        epoch: 0,
+        history_from: JournalSeq::FIRST,
+        is_rebuilding: false,
+    };
+}

@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use florin_engine::{
-    AccountAfter, AccountId, JournalSeq, LedgerId, LedgerTotals, Settlement, Timestamp, Transfer,
-    TransferId,
+    AccountAfter, AccountId, JournalSeq, LedgerId, LedgerTotals, Settlement, Transfer, TransferId,
 };
 
 use super::{Checkpoint, StoreBatch, StoreError, TakeOver};
@@ -80,17 +79,9 @@ impl SimulatedStore {
     /// An empty store, for a machine with this fate.
     #[must_use]
     pub fn new(fate: Arc<Mutex<Fate>>, commits: Commits) -> SimulatedStore {
-        let checkpoint = Checkpoint {
-            seq: JournalSeq::NONE,
-            frame_hash: [0; 16],
-            timestamp: Timestamp(0),
-            epoch: 0,
-            history_from: JournalSeq::FIRST,
-            is_rebuilding: false,
-        };
         let server = Server {
             rows: Rows::default(),
-            checkpoint,
+            checkpoint: Checkpoint::NOTHING,
             unsynced: Vec::new(),
             committing: None,
             is_away: false,

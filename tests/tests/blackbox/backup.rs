@@ -17,6 +17,18 @@ const KEY: [(&str, &str); 1] = [("Idempotency-Key", "before-all")];
 const LOAD: u64 = 1_000_000;
 const BATCH: u64 = 25;
 
+/// Waits until what was first is in the index and the store alone. Stops the load when that takes too long, as its thread would be waited for.
+fn until_removed(segment: &Path, stop: &AtomicBool) {
+    let deadline = Instant::now() + Duration::from_secs(240);
+    while segment.exists() {
+        if Instant::now() > deadline {
+            stop.store(true, Ordering::Relaxed);
+            panic!("no segment was ever removed");
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Where backups go, on a disk that is not lost.
 struct Safe(TempDir);
 
@@ -144,12 +156,7 @@ fn a_lost_disk_costs_what_came_after_the_backup_and_nothing_before() {
     let mut kept = 0;
     thread::scope(|scope| {
         scope.spawn(|| load(&bank, &acknowledged, &stop));
-        // Until what was first is in the index and the store alone.
-        let deadline = Instant::now() + Duration::from_secs(240);
-        while oldest.exists() {
-            assert!(Instant::now() < deadline, "no segment was ever removed");
-            thread::sleep(Duration::from_millis(50));
-        }
+        until_removed(&oldest, &stop);
         for words in [&[][..], &["--journal-only"], &["--keep", "3"], &["--journal-only"]] {
             kept = acknowledged.load(Ordering::Acquire);
             let told = safe.back_up(&bank.server, words);
@@ -199,11 +206,7 @@ fn damage_to_any_file_of_a_backup_is_found() {
     let (acknowledged, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| load(&bank, &acknowledged, &stop));
-        let deadline = Instant::now() + Duration::from_secs(240);
-        while oldest.exists() {
-            assert!(Instant::now() < deadline, "no segment was ever removed");
-            thread::sleep(Duration::from_millis(50));
-        }
+        until_removed(&oldest, &stop);
         stop.store(true, Ordering::Release);
     });
     safe.back_up(&bank.server, &[]);
