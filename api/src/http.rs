@@ -16,6 +16,7 @@ mod door;
 mod error;
 mod exchange;
 mod fingerprint;
+mod flood;
 mod forward;
 mod fresh;
 #[cfg(feature = "fuzzing")]
@@ -59,6 +60,7 @@ use self::body::Gathering;
 use self::connection::Connection;
 pub(crate) use self::door::Door;
 use self::exchange::RequestIds;
+use self::flood::Flood;
 pub(crate) use self::forward::{Writer, never_reached};
 use self::key::KeysInFlight;
 pub(crate) use self::ledger::Ledger;
@@ -128,6 +130,8 @@ struct State {
     keys_in_flight: KeysInFlight,
     request_ids: RequestIds,
     bodies: Arc<Gathering>,
+    /// Refusals for too much in flight.
+    overloads: Flood,
 }
 
 impl State {
@@ -136,6 +140,7 @@ impl State {
         telemetry::recorder();
         State {
             bodies: Gathering::new(config.bodies_bytes),
+            overloads: Flood::new(),
             ledger,
             config,
             outcomes: OutcomeMetrics::new(),

@@ -325,7 +325,11 @@ fn refuse(
     let Exchange { state, request, caller, mode, .. } = exchange;
     let shown_id = request_id.to_str().unwrap_or_default();
     let status = error.status();
-    if status.is_server_error() {
+    if matches!(error, ApiError::Overloaded) {
+        if let Some(refused) = state.overloads.note() {
+            tracing::warn!(refused, "too much is in flight: callers are told to come again");
+        }
+    } else if status.is_server_error() {
         tracing::warn!(
             code = error.code(),
             method = %request.method(),

@@ -159,6 +159,10 @@ fn past_what_can_be_in_flight_callers_are_told_to_come_again() {
             }
         }
     }
+    // What comes by the thousand is told together.
+    let log = bank.server.stderr();
+    assert!(log.contains("callers are told to come again"), "{log}");
+    assert!(!log.contains("a request could not be answered"), "{log}");
     // Of what was refused nothing was done.
     for first in refused {
         bank.check(&format!("GET /v1/transfers/{first}"), (), "404 transfer_not_found");
