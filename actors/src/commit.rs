@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 use florin_engine::{JournalSeq, Record, Unreadable, Verdict};
 use florin_persistence::journal::{AppendError, FrameBuilder, Journal};
 use florin_persistence::record;
@@ -17,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::admission::Permit;
 use crate::expiry::Slice;
 use crate::housekeeping::Wake;
+use crate::journal_queue::{JournalReceiver, Nothing};
 use crate::metrics;
 use crate::shard::Seen;
 use crate::shared::Shared;
@@ -93,7 +93,7 @@ impl Item {
 /// The journal thread's own state.
 pub(crate) struct Committer {
     pub(crate) journal: Journal,
-    pub(crate) queue: Receiver<Item>,
+    pub(crate) queue: JournalReceiver<Item>,
     shared: Arc<Shared>,
     wake: Wake,
     /// The segment of the last frame.
@@ -108,7 +108,7 @@ impl Committer {
     pub(crate) fn new(
         journal: Journal,
         frame_bytes_target: u64,
-        queue: Receiver<Item>,
+        queue: JournalReceiver<Item>,
         shared: Arc<Shared>,
         wake: Wake,
     ) -> Committer {
@@ -162,12 +162,12 @@ impl Committer {
 
     /// Waits for an item; seals the journal while there is none, so that doubt about a torn tail covers only the last moment.
     fn next_item(&mut self) -> Result<Option<Item>, AppendError> {
-        match self.queue.recv_timeout(IDLE_BEFORE_SEAL) {
+        match self.queue.next(Some(IDLE_BEFORE_SEAL)) {
             Ok(item) => return Ok(Some(item)),
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => self.seal()?,
+            Err(Nothing::Left) => return Ok(None),
+            Err(Nothing::Yet) => self.seal()?,
         }
-        Ok(self.queue.recv().ok())
+        Ok(self.queue.next(None).ok())
     }
 
     /// Encodes all that waits into the frame. Returns the state hash after its last record, if it has one.
@@ -184,7 +184,7 @@ impl Committer {
             if self.frame.len() >= self.frame_bytes_target {
                 break;
             }
-            next = self.queue.try_recv().ok();
+            next = self.queue.try_next();
         }
         state_hash
     }

@@ -13,6 +13,7 @@ use florin_engine::JournalSeq;
 use florin_persistence::data_dir::DataDir;
 use florin_persistence::decided::DecidedIndex;
 use florin_persistence::journal::{JournalIndex, JournalReader, SegmentInfo};
+use florin_persistence::pace::GivingWay;
 use florin_persistence::record;
 use florin_persistence::snapshot::{Changes, FrameEnd, files};
 
@@ -24,6 +25,8 @@ use crate::write_behind::StoreStatus;
 
 /// A new snapshot is made when so many segments are sealed behind the newest one, or half of its own size.
 const SNAPSHOT_SEGMENTS_MIN: u64 = 4;
+/// About what an event costs that is read back, in nanoseconds.
+const EVENT_NS: u64 = 500;
 /// The most memory that the changes of one snapshot may take; what is left over waits for the next one.
 const CHANGES_BYTES_MAX: usize = 256 << 20;
 
@@ -94,12 +97,15 @@ impl Housekeeper {
 
     fn index_segment(&mut self, segment: &SegmentInfo) -> Result<(), Trouble> {
         let mut entries = Vec::new();
+        let mut giving_way = GivingWay::default();
         let from = self.index.covered_seq() + 1;
         let mut cursor = self.reader.read_from(from);
         while let Some(frame) = cursor.next_frame(segment.last_seq)? {
             for (seq, bytes) in frame.records() {
                 if seq >= from {
-                    entries_of(JournalSeq(seq), &record::decode(bytes)?, &mut entries);
+                    let record = record::decode(bytes)?;
+                    entries_of(JournalSeq(seq), &record, &mut entries);
+                    giving_way.did(1 + record.events.len() as u64, EVENT_NS);
                 }
             }
         }
@@ -125,10 +131,13 @@ impl Housekeeper {
         let mut changes = Changes::after(JournalSeq(from));
         let mut cursor = self.reader.read_from(from + 1);
         let mut upto = None;
+        let mut giving_way = GivingWay::default();
         for segment in behind {
             while let Some(frame) = cursor.next_frame(segment.last_seq)? {
                 for (seq, bytes) in frame.records().filter(|(seq, _)| *seq > from) {
-                    changes.absorb(JournalSeq(seq), &record::decode(bytes)?)?;
+                    let record = record::decode(bytes)?;
+                    changes.absorb(JournalSeq(seq), &record)?;
+                    giving_way.did(1 + record.events.len() as u64, EVENT_NS);
                 }
             }
             upto = Some(segment);

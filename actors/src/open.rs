@@ -26,6 +26,7 @@ use crate::front::{Florin, Positions};
 use crate::history::{History, Readers};
 use crate::housekeeping::{Housekeeper, Wake};
 use crate::indexed::IndexOnDisk;
+use crate::journal_queue::journal_queue;
 use crate::options::{Options, StoreChoice};
 use crate::recovery::{OpenError, Recovered, frame_bytes_max, recover, warn_of_durability};
 use crate::shard::{Finish, Indexed, Shard};
@@ -113,7 +114,7 @@ pub(crate) fn wire(
         WriteBehind::Running => StoreCondition::Ok,
         WriteBehind::Paused => StoreCondition::Paused,
     }));
-    let (sender, queue) = bounded(places(options));
+    let (sender, queue) = journal_queue(places(options));
     let shard = Shard {
         state,
         indexed: Box::new(IndexOnDisk::new(index.clone())),
@@ -180,7 +181,7 @@ fn start(
         snapshot_seq,
         store_status,
         wake,
-        shard,
+        mut shard,
         committer,
         housekeeper,
         record_bytes_max,
@@ -219,9 +220,12 @@ fn start(
         .map(|options| start_cache_updates(cache_updates, options.clone()))
         .transpose()?;
 
+    let committer = spawn("florin-journal", move || committer.run())?;
+    if let Some(queue) = &mut shard.queue {
+        queue.wake(committer.thread().clone());
+    }
     let (shard, shard_thread) = start_shard(shard, places(options))?;
     let shard = address.get_or_init(|| shard).clone();
-    let committer = spawn("florin-journal", move || committer.run())?;
     let housekeeping = spawn("florin-keep", move || housekeeper.run())?;
 
     let history = History {

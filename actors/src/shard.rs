@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix::{Actor, Context, Handler, Message};
-use crossbeam_channel::Sender;
 use florin_engine::{
-    Account, AccountId, Command, CommandKey, Decided, DecidedBefore, Forgotten, JournalSeq,
-    Rehearsed, State, TransferId, Unreadable, Verdict,
+    ASKED_AHEAD, Account, AccountId, Command, CommandKey, Decided, DecidedBefore, Forgotten,
+    JournalSeq, Rehearsed, State, TransferId, Unreadable, Verdict,
 };
 use tokio::sync::oneshot;
 
@@ -20,6 +19,7 @@ use crate::admission::Permit;
 use crate::clock::Clock;
 use crate::commit::{Item, Released};
 use crate::expiry::Expiry;
+use crate::journal_queue::JournalSender;
 use crate::shared::Shared;
 
 /// The answers of the index on disk, with a latch for what it could not read.
@@ -37,6 +37,18 @@ pub(crate) struct Arrived(pub(crate) Vec<Arrival>);
 pub(crate) enum Arrival {
     Submit(Submit),
     Look(Look),
+}
+
+impl Arrival {
+    /// The id of the transfer, where it is one transfer.
+    fn only_id(&self) -> Option<TransferId> {
+        match self {
+            Arrival::Submit(Submit { command: Command::CreateTransfers(transfers), .. }) => {
+                transfers.first().filter(|_| transfers.len() == 1).map(|transfer| transfer.id)
+            }
+            Arrival::Submit(_) | Arrival::Look(_) => None,
+        }
+    }
 }
 
 /// Asks for a command to be decided.
@@ -111,7 +123,7 @@ pub(crate) struct Shard {
     pub(crate) state: State,
     pub(crate) indexed: Box<dyn IndexedIds>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) queue: Option<Sender<Item>>,
+    pub(crate) queue: Option<JournalSender<Item>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) expiry: Expiry,
 }
@@ -128,6 +140,7 @@ impl Handler<Arrived> for Shard {
     type Result = ();
 
     fn handle(&mut self, Arrived(arrivals): Arrived, context: &mut Context<Self>) {
+        self.expect(&arrivals);
         for arrival in arrivals {
             self.arrive(arrival);
         }
@@ -160,6 +173,14 @@ impl Shard {
         let ids = self.state.recent_count() as u64;
         self.shared.ids_in_memory.store(ids, Ordering::Relaxed);
         self.shared.accounts.store(self.state.accounts_count() as u64, Ordering::Relaxed);
+    }
+
+    /// Says which ids come next where several commands have one each; a command with more says so itself.
+    fn expect(&mut self, arrivals: &[Arrival]) {
+        if arrivals.len() > 1 {
+            let ids = arrivals.iter().filter_map(Arrival::only_id);
+            self.indexed.expect(&mut ids.take(ASKED_AHEAD));
+        }
     }
 
     /// Handles one thing that a caller sent.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use florin_engine::JournalSeq;
 use florin_persistence::journal::format::FRAME_HEADER_BYTES;
 use florin_persistence::journal::{FrameCursor, ReadError};
+use florin_persistence::pace::GivingWay;
 use florin_persistence::record::{self, RecordError};
 use florin_persistence::store::{OutOfOrder, StoreBatch, StoreError, StoreErrorKind};
 use tokio::sync::watch;
@@ -29,8 +30,8 @@ const BATCH_INTERVAL_MIN: Duration = Duration::from_millis(200);
 const BATCH_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// So many bytes of backlog are enough for a batch at once.
 const BATCH_BACKLOG_BYTES: u64 = 8 << 20;
-/// After gathering so many rows other threads get the core: who moves money should not wait for a batch being gathered.
-const YIELD_ROWS: usize = 64;
+/// About what gathering a row costs, in nanoseconds.
+const ROW_NS: u64 = 800;
 /// What was applied is made durable when nothing has come for so long.
 const SYNC_IDLE: Duration = Duration::from_secs(1);
 /// Under load it is made durable after so long; sooner, when so many segments of journal are kept that some should go. A sync floods the disk
@@ -350,18 +351,16 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
     fn gather(&mut self, upto: JournalSeq) -> Result<Option<StoreBatch>, Halt> {
         self.gathered_bytes = 0;
         let mut batch = StoreBatch::new(self.applied);
-        let mut next_yield = YIELD_ROWS;
+        let mut giving_way = GivingWay::default();
         while !batch.is_full() {
             let Some(frame) = self.cursor.next_frame(upto.0)? else { break };
             for (seq, bytes) in frame.records() {
                 if seq <= self.applied.0 {
                     continue;
                 }
+                let rows = batch.rows();
                 push(&mut batch, seq, bytes)?;
-                if batch.rows() >= next_yield {
-                    std::thread::yield_now();
-                    next_yield = batch.rows() + YIELD_ROWS;
-                }
+                giving_way.did((batch.rows() - rows) as u64, ROW_NS);
             }
             batch.set_frame_hash(*frame.hash().as_bytes());
             self.gathered_bytes += frame.payload_len() as u64 + FRAME_HEADER_BYTES as u64;

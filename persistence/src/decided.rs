@@ -72,6 +72,7 @@ mod tests;
 pub use simulated::SimulatedEntries;
 
 use crate::disk::{Disk, OsDisk};
+use crate::pace::GivingWay;
 use entries::{Entries, Key, State};
 #[cfg(feature = "fuzzing")]
 pub(crate) use export::exported_with_header;
@@ -88,6 +89,9 @@ use stored_filter::StoredFilter;
 
 /// Filters from this size on are not in the processor's caches.
 const WARMED_BYTES_MIN: u64 = 8 << 20;
+/// About what comparing two entries costs, and what asking the filter does or adding to it, in nanoseconds.
+const COMPARISON_NS: u64 = 8;
+const QUESTION_NS: u64 = 50;
 
 /// Which kind of id: the same number may be decided once in each namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -419,7 +423,11 @@ impl DecidedIndex {
 
     /// Sorts the batch, drops what is indexed or named twice, and answers the hashes of the rest.
     fn keep_new(&self, entries: &mut Vec<Entry>) -> Result<Vec<u64>, IndexError> {
-        entries.sort_unstable_by_key(|&(namespace, id, _)| (namespace, id));
+        let mut giving_way = GivingWay::default();
+        entries.sort_unstable_by(|one, other| {
+            giving_way.did(1, COMPARISON_NS);
+            (one.0, one.1).cmp(&(other.0, other.1))
+        });
         let hash = |&(namespace, id, _): &Entry| self.hash(&entries::key(namespace, id));
         let mut hashes: Vec<u64> = entries.iter().map(hash).collect();
         let filter = self.filter();
@@ -429,6 +437,7 @@ impl DecidedIndex {
             if at.is_multiple_of(TOUCHED_AHEAD) {
                 filter.touch(&hashes[at..hashes.len().min(at + TOUCHED_AHEAD)]);
             }
+            giving_way.did(1, QUESTION_NS);
             let entry @ (namespace, id, second) = entries[at];
             let known = match previous {
                 Some((space, number, known)) if (space, number) == (namespace, id) => Some(known),
@@ -480,7 +489,11 @@ impl DecidedIndex {
         }
         stored.append(next.batch, hashes)?;
         let filter = self.filter();
-        filter.insert_all(hashes);
+        let mut giving_way = GivingWay::default();
+        for part in hashes.chunks(TOUCHED_AHEAD) {
+            filter.insert_all(part);
+            giving_way.did(part.len() as u64, QUESTION_NS);
+        }
         self.entries.insert(entries, next)?;
         *state = next;
         self.ids.store(next.ids, Ordering::Release);

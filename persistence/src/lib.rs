@@ -8,7 +8,7 @@ pub mod disk;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod journal;
-mod pace;
+pub mod pace;
 pub mod record;
 pub mod snapshot;
 pub mod store;

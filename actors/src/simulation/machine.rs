@@ -219,7 +219,7 @@ impl Process {
 
     /// One group commit of what waits; false when nothing does, or the journal has failed.
     pub(super) fn commit(&mut self) -> bool {
-        let Ok(first) = self.wired.committer.queue.try_recv() else { return false };
+        let Some(first) = self.wired.committer.queue.try_next() else { return false };
         let done = self.wired.committer.commit_group(first);
         if let Err(error) = &done {
             self.wired.shared.fail(format!("the journal failed: {}", chain(error)));

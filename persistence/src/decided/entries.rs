@@ -10,16 +10,20 @@ use super::files::FileError as _;
 use super::simulated::SimulatedEntries;
 use super::{Decided, Entry, IndexError, IndexOptions, Namespace, files};
 use crate::pace::Pace;
+use fjall::compaction::filter::{
+    CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict,
+};
 use fjall::config::PinningPolicy;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::path::{Path, PathBuf};
-#[cfg(feature = "simulation")]
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Duration;
 use std::{fs, io, thread};
 
 pub(super) const KEY_BYTES: usize = 17;
 pub(super) const VALUE_BYTES: usize = 25;
+const ENTRY_BYTES: u64 = (KEY_BYTES + VALUE_BYTES) as u64;
 const STATE_BYTES: usize = 32;
 
 /// Sorts before every entry, whose keys begin with a namespace of at least one.
@@ -198,16 +202,20 @@ impl Stored {
 
     fn open_whole(dir: &Path, options: &IndexOptions) -> Result<Stored, IndexError> {
         files::create_dir(dir)?;
+        let gentle = GentleMerges::default();
+        let merges: Arc<dyn Factory> = Arc::new(gentle.clone());
         let database = Database::builder(dir)
             .cache_size(options.cache_bytes)
             .worker_threads(WORKER_THREADS)
             .max_cached_files(Some(OPEN_FILES_MAX))
+            .with_compaction_filter_factories(Arc::new(move |_| Some(merges.clone())))
             .open()
             .map_err(IndexError::store("open"))?;
         let keyspace =
             database.keyspace("decided", keyspace_options).map_err(IndexError::store("open"))?;
         // The store syncs what it writes in the keyspace's directory, but not that one's name.
         files::sync_parent(keyspace.path())?;
+        gentle.merge_in(keyspace.path());
         Ok(Stored { keyspace, database })
     }
 
@@ -228,32 +236,11 @@ impl Stored {
         let mut pace = Pace::default();
         for &(namespace, id, decided) in entries {
             ingestion.write(key(namespace, id), encode(decided)).map_err(&failed)?;
-            pace.wrote((KEY_BYTES + VALUE_BYTES) as u64, || self.sync_newest_table())
+            pace.wrote(ENTRY_BYTES, || sync_newest_table(self.keyspace.path()))
                 .map_err(|error| error.at(self.keyspace.path()))?;
         }
         ingestion.finish().map_err(&failed)?;
         self.wait_for_merges()
-    }
-
-    /// Syncs what there is of the table that is being written.
-    fn sync_newest_table(&self) -> io::Result<()> {
-        match self.newest_table()?.map(fs::File::open) {
-            None => Ok(()),
-            // Merged away meanwhile.
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Some(file) => file?.sync_data(),
-        }
-    }
-
-    /// The table file with the highest number, if there is one.
-    fn newest_table(&self) -> io::Result<Option<PathBuf>> {
-        let tables = self.keyspace.path().join(TABLES);
-        let mut newest = None;
-        for entry in fs::read_dir(&tables)? {
-            let number = entry?.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
-            newest = newest.max(number);
-        }
-        Ok(newest.map(|number| tables.join(number.to_string())))
     }
 
     fn for_each_key(
@@ -304,6 +291,66 @@ impl std::fmt::Debug for Stored {
     }
 }
 
+/// Syncs what there is of the table that is being written.
+fn sync_newest_table(keyspace: &Path) -> io::Result<()> {
+    match newest_table(keyspace)?.map(fs::File::open) {
+        None => Ok(()),
+        // Merged away meanwhile.
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Some(file) => file?.sync_data(),
+    }
+}
+
+/// The table file with the highest number, if there is one.
+fn newest_table(keyspace: &Path) -> io::Result<Option<PathBuf>> {
+    let tables = keyspace.join(TABLES);
+    let mut newest = None;
+    for entry in fs::read_dir(&tables)? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+        newest = newest.max(number);
+    }
+    Ok(newest.map(|number| tables.join(number.to_string())))
+}
+
+/// Makes the store's own thread merge at the pace of work that nobody waits for: it asks a filter about each entry, which takes its time and keeps
+/// the entry.
+#[derive(Clone, Debug, Default)]
+struct GentleMerges {
+    keyspace: Arc<OnceLock<PathBuf>>,
+}
+
+impl GentleMerges {
+    /// Tells where the tables are; merges before that do not sync what they write.
+    fn merge_in(&self, keyspace: &Path) {
+        self.keyspace.get_or_init(|| keyspace.to_owned());
+    }
+}
+
+impl Factory for GentleMerges {
+    fn name(&self) -> &str {
+        "gentle"
+    }
+
+    fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
+        Box::new(GentleMerge { keyspace: Arc::clone(&self.keyspace), pace: Pace::default() })
+    }
+}
+
+struct GentleMerge {
+    keyspace: Arc<OnceLock<PathBuf>>,
+    pace: Pace,
+}
+
+impl CompactionFilter for GentleMerge {
+    fn filter_item(&mut self, _: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
+        self.pace.wrote(ENTRY_BYTES, || match self.keyspace.get() {
+            Some(keyspace) => sync_newest_table(keyspace),
+            None => Ok(()),
+        })?;
+        Ok(Verdict::Keep)
+    }
+}
+
 /// Index and filter blocks are cut into pages that share the bounded cache instead of being
 /// pinned, so that memory does not grow with the number of ids.
 fn keyspace_options() -> KeyspaceCreateOptions {
@@ -329,7 +376,8 @@ mod tests {
             let state = State { covered_seq: batch, ids: batch, batch, seed: 7 };
             let batch = [(Namespace::Transfer, u128::from(batch), decided)];
             entries.insert(&batch, state).unwrap();
-            tables.push(entries.newest_table().unwrap().expect("a table was written"));
+            tables
+                .push(newest_table(entries.keyspace.path()).unwrap().expect("a table was written"));
         }
         assert_ne!(tables[0], tables[1]);
         assert!(tables[1].is_file());
