@@ -45,6 +45,7 @@ mod front;
 mod history;
 mod housekeeping;
 mod indexed;
+mod intake;
 pub mod metrics;
 mod open;
 mod options;

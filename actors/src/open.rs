@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::{Actor, Addr};
 use crossbeam_channel::bounded;
@@ -15,7 +15,7 @@ use florin_persistence::store::{Store, TakeOver};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::admission::{Admission, Limits};
+use crate::admission::Admission;
 use crate::arrivals::Arrivals;
 use crate::cache_updates::{CacheCondition, CacheStatus, CacheUpdates};
 use crate::claim::Claim;
@@ -26,33 +26,25 @@ use crate::front::{Florin, Positions};
 use crate::history::{History, Readers};
 use crate::housekeeping::{Housekeeper, Wake};
 use crate::indexed::IndexOnDisk;
+use crate::intake::Intake;
 use crate::options::{Options, StoreChoice};
 use crate::recovery::{OpenError, Recovered, frame_bytes_max, recover, warn_of_durability};
-use crate::shard::{Finish, Indexed, Shard};
+use crate::shard::{Indexed, Shard};
 use crate::shared::Shared;
 use crate::write_behind::{StoreCondition, StoreStatus, WriteBehind, WriteBehindTask};
 
-/// Ids and keys in memory beyond which no command is taken until the index has caught up: about a gigabyte.
-pub(crate) const IDS_IN_MEMORY_MAX: u64 = 16 << 20;
-/// What was accepted is answered within so long when the ledger stops.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
 /// Places in the mailbox and the journal queue beyond what admission lets in: for the few messages that are not admitted.
 const QUEUE_SLACK: usize = 64;
 
 /// A ledger whose threads run.
 pub(crate) struct Running {
-    pub(crate) arrivals: Arc<Arrivals>,
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) intake: Intake,
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
     pub(crate) store_status: Arc<StoreStatus>,
     pub(crate) cache_status: Arc<CacheStatus>,
     pub(crate) history: History,
     pub(crate) directory: Uuid,
-    /// The largest record that always finds a place in a frame.
-    pub(crate) record_bytes_max: u64,
-    limits: Limits,
-    room: Arc<JournalRoom>,
     snapshot_seq: Arc<AtomicU64>,
     stopping: watch::Sender<bool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -231,18 +223,22 @@ fn start(
     };
     let mut threads = vec![shard_thread, committer, write_behind, housekeeping];
     threads.extend(cache_updates);
-    Ok(Running {
-        arrivals: Arrivals::new(shard),
+    let intake = Intake {
         admission,
+        arrivals: Arrivals::new(shard),
+        shared: shared.clone(),
+        room,
+        backlog_bytes: options.limits.backlog_bytes,
+        record_bytes_max,
+    };
+    Ok(Running {
+        intake,
         shared,
         store,
         store_status,
         cache_status,
         history,
         directory: directory.id(),
-        record_bytes_max,
-        limits: options.limits,
-        room,
         snapshot_seq,
         stopping,
         threads: Mutex::new(threads),
@@ -382,21 +378,6 @@ impl StartWriteBehind {
 }
 
 impl Running {
-    /// Bytes that can surely still be written, none while too much of the journal is not in the store.
-    pub(crate) fn room_bytes(&self) -> u64 {
-        if self.is_backlog_full() { 0 } else { self.room.bytes() }
-    }
-
-    /// Whether room is short because the disk or the backlog is full, rather than because spares are just being made.
-    pub(crate) fn is_storage_full(&self) -> bool {
-        self.is_backlog_full()
-            || (self.room.is_blocked() && self.room.bytes() < self.record_bytes_max)
-    }
-
-    fn is_backlog_full(&self) -> bool {
-        self.shared.backlog_bytes.load(Ordering::Relaxed) > self.limits.backlog_bytes
-    }
-
     pub(crate) fn positions(&self) -> Positions {
         Positions {
             durable: self.shared.durable(),
@@ -408,17 +389,16 @@ impl Running {
             backlog_bytes: self.shared.backlog_bytes.load(Ordering::Relaxed),
             store_lag: self.shared.store_lag(),
             journal_kept_bytes: self.shared.kept_bytes.load(Ordering::Relaxed),
-            journal_room_bytes: self.room.bytes(),
-            events_in_flight: self.admission.events_in_flight(),
-            bytes_in_flight: self.admission.bytes_in_flight(),
+            journal_room_bytes: self.intake.room.bytes(),
+            events_in_flight: self.intake.admission.events_in_flight(),
+            bytes_in_flight: self.intake.admission.bytes_in_flight(),
             ids_in_memory: self.shared.ids_in_memory.load(Ordering::Relaxed),
             accounts: self.shared.accounts.load(Ordering::Relaxed),
         }
     }
 
     pub(crate) async fn stop(&self) {
-        self.admission.close();
-        self.drain().await;
+        self.intake.drain().await;
         self.let_go();
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -428,23 +408,10 @@ impl Running {
         }
     }
 
-    /// Waits until what was accepted is answered.
-    async fn drain(&self) {
-        let deadline = Instant::now() + DRAIN_PATIENCE;
-        while self.admission.events_in_flight() > 0
-            && self.shared.failure().is_none()
-            && Instant::now() < deadline
-        {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-
     /// Lets the threads end. The queue ends with the shard, the journal with the queue, housekeeping with both that wake it.
     fn let_go(&self) {
-        self.admission.close();
         self.stopping.send_replace(true);
-        // A shard that is gone has ended already.
-        let _ = self.arrivals.shard().try_send(Finish);
+        self.intake.finish();
     }
 }
 
