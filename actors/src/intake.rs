@@ -60,7 +60,7 @@ impl Intake {
     pub(crate) fn rehearse(&self, command: Command) -> Result<Answered<Seen>, SubmitError> {
         let bytes = self.bytes_of(&command)?;
         // As much in flight as if it were decided, and nothing of the journal's room.
-        let permit = self.admission.admit(command.events() as u64, bytes, u64::MAX);
+        let permit = self.admission.admit(command.events() as u64, bytes, || u64::MAX);
         Ok(self.send(LookAt::Rehearsal(Box::new(command)), permit.map_err(refused)?))
     }
 
@@ -70,7 +70,7 @@ impl Intake {
     /// Too much is in flight, or the ledger stops.
     pub(crate) fn look(&self, at: LookAt) -> Result<Answered<Seen>, ReadError> {
         // A read takes no room in the journal, only its places in the queue.
-        let permit = self.admission.admit(at.count(), 0, u64::MAX);
+        let permit = self.admission.admit(at.count(), 0, || u64::MAX);
         let permit = permit.map_err(|refusal| match refusal {
             Refusal::Stopping => ReadError::Stopping,
             Refusal::Overloaded | Refusal::StorageFull => ReadError::Overloaded,
@@ -122,7 +122,7 @@ impl Intake {
         if self.shared.ids_in_memory.load(Ordering::Relaxed) > IDS_IN_MEMORY_MAX {
             return Err(SubmitError::Overloaded);
         }
-        self.admission.admit(events, bytes, self.room_bytes()).map_err(refused)
+        self.admission.admit(events, bytes, || self.room_bytes()).map_err(refused)
     }
 
     fn send(&self, at: LookAt, permit: Permit) -> Answered<Seen> {
