@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What may be in flight at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Events between admission and answer; reads count as one event for each thing that is read.
+    /// Events between admission and answer; reads count as one event for each thing that is read, and what asks for nothing as one.
     pub events_in_flight: u64,
     /// Bytes between admission and answer, counted as the most that their records can take in the journal.
     pub bytes_in_flight: u64,
@@ -77,6 +77,8 @@ impl Admission {
         bytes: u64,
         room: impl FnOnce() -> u64,
     ) -> Result<Permit, Refusal> {
+        // It takes a place in the queues all the same.
+        let events = events.max(1);
         let events_before = self.events.fetch_add(events, Ordering::SeqCst);
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::SeqCst);
         // From here on the permit gives back what was taken, also when it is refused below.
@@ -203,6 +205,14 @@ mod tests {
             assert_eq!(admission.bytes_in_flight(), 40);
             100 - 60
         });
+    }
+
+    #[test]
+    fn what_asks_for_nothing_takes_a_place_too() {
+        let admission = admission();
+        let _ten: Vec<_> = (0..10).map(|_| admission.admit(0, 0, ROOM).unwrap()).collect();
+        assert_eq!(admission.events_in_flight(), 10);
+        assert_eq!(admission.admit(0, 0, ROOM).unwrap_err(), Refusal::Overloaded);
     }
 
     #[test]
