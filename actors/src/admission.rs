@@ -4,7 +4,8 @@
 //! a message is sent until its answer is released. A caller that would pass a bound is refused at once, with nothing done.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What may be in flight at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use florin_engine::{JournalSeq, Record, Unreadable, Verdict};
 use florin_persistence::journal::{AppendError, FrameBuilder, Journal};
 use florin_persistence::record;
@@ -20,6 +20,7 @@ use crate::housekeeping::Wake;
 use crate::metrics;
 use crate::shard::Seen;
 use crate::shared::Shared;
+use crate::sync::Receiver;
 
 /// The queue is still for so long before a sealing frame is written.
 const IDLE_BEFORE_SEAL: Duration = Duration::from_millis(20);

@@ -15,6 +15,7 @@ use crate::front::{ReadError, SubmitError};
 use crate::shard::{Arrival, Finish, Look, LookAt, Seen, Submit};
 use crate::shared::Shared;
 use crate::size::{WrongExternalId, record_bytes_max};
+use crate::sync;
 
 /// Ids and keys in memory beyond which no command is taken until the index has caught up: about a gigabyte.
 const IDS_IN_MEMORY_MAX: u64 = 16 << 20;
@@ -97,7 +98,7 @@ impl Intake {
             && self.shared.failure().is_none()
             && Instant::now() < deadline
         {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sync::sleep(Duration::from_millis(1)).await;
         }
     }
 

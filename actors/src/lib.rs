@@ -46,6 +46,8 @@ mod history;
 mod housekeeping;
 mod indexed;
 mod intake;
+#[cfg(feature = "shuttle")]
+pub mod interleavings;
 pub mod metrics;
 mod open;
 mod options;
@@ -57,6 +59,7 @@ mod shared;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod size;
+mod sync;
 mod verify;
 mod write_behind;
 

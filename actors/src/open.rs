@@ -2,11 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
-use actix::{Actor, Addr};
-use crossbeam_channel::bounded;
 use florin_engine::JournalSeq;
 use florin_persistence::cache::{CacheOptions, CacheWriter};
 use florin_persistence::data_dir::DataDir;
@@ -31,6 +28,8 @@ use crate::options::{Options, StoreChoice};
 use crate::recovery::{OpenError, Recovered, frame_bytes_max, recover, warn_of_durability};
 use crate::shard::{Indexed, Shard};
 use crate::shared::Shared;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Addr, bounded, start_shard};
 use crate::write_behind::{StoreCondition, StoreStatus, WriteBehind, WriteBehindTask};
 
 /// Places in the mailbox and the journal queue beyond what admission lets in: for the few messages that are not admitted.
@@ -144,7 +143,7 @@ pub(crate) fn wire(
 }
 
 /// Places in the mailbox and in the journal queue.
-fn places(options: &Options) -> usize {
+pub(crate) fn places(options: &Options) -> usize {
     options.limits.events_in_flight as usize + QUEUE_SLACK
 }
 
@@ -246,30 +245,7 @@ fn start(
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
-    Ok(std::thread::Builder::new().name(name.to_owned()).spawn(run)?)
-}
-
-/// Starts the shard on an arbiter of its own: the one of a system that has nothing else to do.
-fn start_shard(shard: Shard, mailbox: usize) -> Result<(Addr<Shard>, JoinHandle<()>), OpenError> {
-    let (started, address) = bounded(1);
-    let shared = shard.shared.clone();
-    let thread = spawn("florin-shard", move || {
-        let system = actix::System::new();
-        system.block_on(async {
-            // The opener waits for the address, so there is room and someone to take it.
-            let address = Shard::create(|context| {
-                // Admission bounds what is in flight; the mailbox must never be the one that is full.
-                context.set_mailbox_capacity(mailbox);
-                shard
-            });
-            let _ = started.send(address);
-        });
-        if let Err(error) = system.run() {
-            shared.fail(format!("the shard's arbiter failed: {error}"));
-        }
-    })?;
-    let address = address.recv().map_err(|_| OpenError::ThreadEnded("shard"))?;
-    Ok((address, thread))
+    Ok(thread::Builder::new().name(name.to_owned()).spawn(run)?)
 }
 
 /// Opens the store and starts the task that fills it, on a thread and runtime of its own.

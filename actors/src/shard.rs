@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix::{Actor, Context, Handler, Message};
-use crossbeam_channel::Sender;
 use florin_engine::{
     Account, AccountId, Command, CommandKey, Decided, DecidedBefore, Forgotten, JournalSeq,
     Rehearsed, State, TransferId, Unreadable, Verdict,
@@ -21,6 +20,7 @@ use crate::clock::Clock;
 use crate::commit::{Item, Released};
 use crate::expiry::Expiry;
 use crate::shared::Shared;
+use crate::sync::Sender;
 
 /// The answers of the index on disk, with a latch for what it could not read.
 pub(crate) trait IndexedIds: DecidedBefore + Send {
