@@ -4,12 +4,13 @@
 //! a message is sent until its answer is released. A caller that would pass a bound is refused at once, with nothing done.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What may be in flight at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Events between admission and answer; reads count as one event for each thing that is read.
+    /// Events between admission and answer; reads count as one event for each thing that is read, and what asks for nothing as one.
     pub events_in_flight: u64,
     /// Bytes between admission and answer, counted as the most that their records can take in the journal.
     pub bytes_in_flight: u64,
@@ -63,12 +64,22 @@ impl Admission {
         })
     }
 
-    /// Takes a place for `events` and `bytes`, of which `room` bytes can surely be written. Into an empty queue any one command
+    /// Takes a place for `events` and `bytes`; `room` tells how many bytes can surely be written. Into an empty queue any one command
     /// fits, however large, as long as there is room for it.
+    ///
+    /// The room is asked for only once the bytes are counted: what others wrote and gave back before no longer counts as in flight, so the
+    /// room that was there before them would be taken twice.
     ///
     /// # Errors
     /// Says which bound is met.
-    pub fn admit(self: &Arc<Self>, events: u64, bytes: u64, room: u64) -> Result<Permit, Refusal> {
+    pub fn admit(
+        self: &Arc<Self>,
+        events: u64,
+        bytes: u64,
+        room: impl FnOnce() -> u64,
+    ) -> Result<Permit, Refusal> {
+        // It takes a place in the queues all the same.
+        let events = events.max(1);
         let events_before = self.events.fetch_add(events, Ordering::SeqCst);
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::SeqCst);
         // From here on the permit gives back what was taken, also when it is refused below.
@@ -77,7 +88,7 @@ impl Admission {
         if self.closed.load(Ordering::SeqCst) {
             return Err(Refusal::Stopping);
         }
-        if bytes_before + bytes > room {
+        if bytes_before + bytes > room() {
             return Err(Refusal::StorageFull);
         }
         let queue_is_empty = events_before == 0;
@@ -91,13 +102,17 @@ impl Admission {
     ///
     /// # Errors
     /// There is no room, or the door is closed.
-    pub(crate) fn admit_own(self: &Arc<Self>, bytes: u64, room: u64) -> Result<Permit, Refusal> {
+    pub(crate) fn admit_own(
+        self: &Arc<Self>,
+        bytes: u64,
+        room: impl FnOnce() -> u64,
+    ) -> Result<Permit, Refusal> {
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::SeqCst);
         let permit = Permit { admission: self.clone(), events: 0, bytes };
         if self.closed.load(Ordering::SeqCst) {
             return Err(Refusal::Stopping);
         }
-        if bytes_before + bytes > room { Err(Refusal::StorageFull) } else { Ok(permit) }
+        if bytes_before + bytes > room() { Err(Refusal::StorageFull) } else { Ok(permit) }
     }
 
     /// Admits nobody any more.
@@ -135,7 +150,7 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    const ROOM: u64 = 1 << 40;
+    const ROOM: fn() -> u64 = || 1 << 40;
 
     fn admission() -> Arc<Admission> {
         Admission::new(Limits { events_in_flight: 10, bytes_in_flight: 100, backlog_bytes: 0 })
@@ -160,7 +175,7 @@ mod tests {
         let whole = admission.admit(8190, 4000, ROOM).unwrap();
         assert_eq!(admission.admit(1, 1, ROOM).unwrap_err(), Refusal::Overloaded);
         drop(whole);
-        assert_eq!(admission.admit(8190, 4000, 3999).unwrap_err(), Refusal::StorageFull);
+        assert_eq!(admission.admit(8190, 4000, || 3999).unwrap_err(), Refusal::StorageFull);
         assert_eq!((admission.events_in_flight(), admission.bytes_in_flight()), (0, 0));
     }
 
@@ -170,10 +185,35 @@ mod tests {
         let _callers = admission.admit(10, 100, ROOM).unwrap();
         let _own = admission.admit_own(1000, ROOM).unwrap();
         assert_eq!((admission.events_in_flight(), admission.bytes_in_flight()), (10, 1100));
-        assert_eq!(admission.admit_own(1000, 2099).unwrap_err(), Refusal::StorageFull);
+        assert_eq!(admission.admit_own(1000, || 2099).unwrap_err(), Refusal::StorageFull);
         admission.close();
         assert_eq!(admission.admit_own(1, ROOM).unwrap_err(), Refusal::Stopping);
         assert_eq!(admission.bytes_in_flight(), 1100);
+    }
+
+    #[test]
+    fn room_is_looked_at_by_who_counts_already() {
+        let admission = admission();
+        let before = admission.admit(1, 60, ROOM).unwrap();
+        // Another one is written and answered while this one comes in: its bytes are gone from the room too.
+        let late = admission.admit(1, 50, || {
+            drop(before);
+            assert_eq!(admission.bytes_in_flight(), 50);
+            100 - 60
+        });
+        assert_eq!(late.unwrap_err(), Refusal::StorageFull);
+        let _own = admission.admit_own(40, || {
+            assert_eq!(admission.bytes_in_flight(), 40);
+            100 - 60
+        });
+    }
+
+    #[test]
+    fn what_asks_for_nothing_takes_a_place_too() {
+        let admission = admission();
+        let _ten: Vec<_> = (0..10).map(|_| admission.admit(0, 0, ROOM).unwrap()).collect();
+        assert_eq!(admission.events_in_flight(), 10);
+        assert_eq!(admission.admit(0, 0, ROOM).unwrap_err(), Refusal::Overloaded);
     }
 
     #[test]

@@ -4,16 +4,14 @@
 //! share, and the first one in the lane spawns a task that sends what has gathered there. A runtime gets to that task when it
 //! has polled what is ready, so under load a lane gathers many messages, and an idle thread sends its one at once.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use actix::Addr;
 use actix::prelude::SendError;
 use crossbeam_utils::CachePadded;
-use tokio::runtime::{Handle, Id};
 
 use crate::shard::{Arrival, Arrived, Shard};
+use crate::sync::runtime::{Handle, Id};
+use crate::sync::{Addr, Mutex, MutexGuard, thread_number};
 
 /// How many threads have a lane of their own; more threads share.
 const LANES: usize = 32;
@@ -47,7 +45,7 @@ impl Arrivals {
 
     /// Sends to the shard in this turn of the runtime.
     pub(crate) fn send(self: &Arc<Self>, arrival: Arrival) {
-        let lane = lane_of_thread();
+        let lane = thread_number() % LANES;
         let here = Handle::try_current().ok();
         let id = here.as_ref().map(Handle::id);
         let task_on_its_way = {
@@ -100,18 +98,4 @@ impl Drop for Departure {
             }
         }
     }
-}
-
-fn lane_of_thread() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static LANE: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    LANE.with(|lane| {
-        lane.get().unwrap_or_else(|| {
-            let next = THREADS.fetch_add(1, Ordering::Relaxed) % LANES;
-            lane.set(Some(next));
-            next
-        })
-    })
 }

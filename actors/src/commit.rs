@@ -21,7 +21,7 @@ use crate::metrics;
 use crate::shard::Seen;
 use crate::shared::Shared;
 
-/// The queue is still for so long before a sealing frame is written.
+/// The queue is still for so long, or half of it, before a sealing frame is written.
 const IDLE_BEFORE_SEAL: Duration = Duration::from_millis(20);
 /// A frame takes no further records beyond so many bytes: more would only make the first of them wait.
 const FRAME_BYTES_TARGET: u64 = 4 << 20;
@@ -162,12 +162,12 @@ impl Committer {
 
     /// Waits for an item; seals the journal while there is none, so that doubt about a torn tail covers only the last moment.
     fn next_item(&mut self) -> Result<Option<Item>, AppendError> {
-        match self.queue.next(Some(IDLE_BEFORE_SEAL)) {
+        match self.queue.next_within(IDLE_BEFORE_SEAL) {
             Ok(item) => return Ok(Some(item)),
             Err(Nothing::Left) => return Ok(None),
             Err(Nothing::Yet) => self.seal()?,
         }
-        Ok(self.queue.next(None).ok())
+        Ok(self.queue.next())
     }
 
     /// Encodes all that waits into the frame. Returns the state hash after its last record, if it has one.

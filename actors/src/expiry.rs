@@ -88,7 +88,7 @@ impl Expiry {
         if Arc::strong_count(&self.in_flight) > SLICES_IN_FLIGHT {
             return Err(Refusal::Overloaded);
         }
-        self.admission.admit_own(self.slice_bytes, self.room.bytes())
+        self.admission.admit_own(self.slice_bytes, || self.room.bytes())
     }
 }
 

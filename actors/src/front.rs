@@ -4,7 +4,6 @@ mod again;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use florin_engine::{
@@ -13,16 +12,13 @@ use florin_engine::{
     Transaction, Transfer, TransferId, TransferStatus, Unreadable, Verdict,
 };
 use florin_persistence::store::Store;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::admission::{Permit, Refusal};
 use crate::cache_updates::CacheCondition;
-use crate::commit::{Released, chain};
+use crate::commit::chain;
 use crate::history::{HistoryError, PastTransfer};
 use crate::open::Running;
-use crate::shard::{Arrival, Look, LookAt, Seen, Submit};
-use crate::size::{WrongExternalId, record_bytes_max};
+use crate::shard::{LookAt, Seen};
 use crate::write_behind::StoreCondition;
 
 /// So many ids the shard looks at in one step.
@@ -260,7 +256,8 @@ impl Florin {
         command: Command,
         key: Option<CommandKey>,
     ) -> Result<Answer, SubmitError> {
-        let released = self.send(command, key)?.await.map_err(|_| SubmitError::OutcomeUnknown)?;
+        let answered = self.running.intake.submit(command, key)?;
+        let released = answered.await.map_err(|_| SubmitError::OutcomeUnknown)?;
         let seq = released.seq;
         let verdict = released.outcome.map_err(unreadable)?;
         // What has to be read from history is rare and takes much room, which the way of a first answer should not carry.
@@ -282,41 +279,13 @@ impl Florin {
     /// # Errors
     /// Those of [`Florin::submit`] that leave nothing open.
     pub async fn rehearse(&self, command: Command) -> Result<Answer, SubmitError> {
-        let bytes = self.bytes_of(&command)?;
-        // As much in flight as if it were decided, and nothing of the journal's room.
-        let permit = self.running.admission.admit(command.events() as u64, bytes, u64::MAX);
-        let permit = permit.map_err(refused)?;
-        let seen = self.send_look(LookAt::Rehearsal(Box::new(command)), permit);
+        let seen = self.running.intake.rehearse(command)?;
         let released = seen.await.map_err(|_| SubmitError::Stopping)?;
         let Seen::Rehearsed(rehearsed) = released.outcome else {
             unreachable!("a command was rehearsed")
         };
         let Rehearsed(decision) = rehearsed.map_err(unreadable)?;
         Box::pin(self.answer_differing(released.seq, decision)).await
-    }
-
-    /// What a command may take in the journal, if it can be sent at all.
-    fn bytes_of(&self, command: &Command) -> Result<u64, SubmitError> {
-        let bytes =
-            record_bytes_max(command).map_err(|WrongExternalId| SubmitError::WrongExternalId)?;
-        if bytes > self.running.record_bytes_max {
-            return Err(SubmitError::TooLarge);
-        }
-        Ok(bytes)
-    }
-
-    /// Sends a command to the shard, if there is room for what it may become.
-    fn send(
-        &self,
-        command: Command,
-        key: Option<CommandKey>,
-    ) -> Result<oneshot::Receiver<Released<Result<Verdict, Unreadable>>>, SubmitError> {
-        let bytes = self.bytes_of(&command)?;
-        let permit = self.admit(command.events() as u64, bytes)?;
-        let (reply, released) = oneshot::channel();
-        let submit = Submit { command, key, permit, reply };
-        self.running.arrivals.send(Arrival::Submit(submit));
-        Ok(released)
     }
 
     /// The account with this id, as every acknowledged write left it.
@@ -555,9 +524,9 @@ impl Florin {
     pub fn condition(&self) -> Condition {
         if let Some(reason) = self.running.shared.failure() {
             Condition::Failed { reason: reason.to_owned() }
-        } else if self.running.admission.is_closed() {
+        } else if self.running.intake.admission.is_closed() {
             Condition::Stopping
-        } else if self.running.is_storage_full() {
+        } else if self.running.intake.is_storage_full() {
             Condition::StorageFull
         } else {
             Condition::Ready
@@ -599,45 +568,16 @@ impl Florin {
         self.running.stop().await;
     }
 
-    fn admit(&self, events: u64, bytes: u64) -> Result<Permit, SubmitError> {
-        let running = &self.running;
-        if running.shared.ids_in_memory.load(Ordering::Relaxed) > crate::open::IDS_IN_MEMORY_MAX {
-            return Err(SubmitError::Overloaded);
-        }
-        running.admission.admit(events, bytes, running.room_bytes()).map_err(refused)
-    }
-
     async fn look(&self, at: LookAt) -> Result<(JournalSeq, Seen), ReadError> {
-        // A read takes no room in the journal, only its places in the queue.
-        let permit =
-            self.running.admission.admit(at.count(), 0, u64::MAX).map_err(
-                |refusal| match refusal {
-                    Refusal::Stopping => ReadError::Stopping,
-                    Refusal::Overloaded | Refusal::StorageFull => ReadError::Overloaded,
-                },
-            )?;
-        let released = self.send_look(at, permit).await.map_err(|_| ReadError::Failed)?;
+        let answered = self.running.intake.look(at)?;
+        let released = answered.await.map_err(|_| ReadError::Failed)?;
         Ok((released.seq, released.outcome))
-    }
-
-    fn send_look(&self, at: LookAt, permit: Permit) -> oneshot::Receiver<Released<Seen>> {
-        let (reply, released) = oneshot::channel();
-        self.running.arrivals.send(Arrival::Look(Look { at, permit, reply }));
-        released
     }
 
     async fn decided(&self, id: TransferId) -> Result<LookedUp, ReadError> {
         let (seq, seen) = self.look(LookAt::Id(id)).await?;
         let Seen::Id { decided, end } = seen else { unreachable!("an id was looked at") };
         Ok(LookedUp { seq, decided: decided.map(|decided| decided.seq), end })
-    }
-}
-
-fn refused(refusal: Refusal) -> SubmitError {
-    match refusal {
-        Refusal::Overloaded => SubmitError::Overloaded,
-        Refusal::StorageFull => SubmitError::StorageFull,
-        Refusal::Stopping => SubmitError::Stopping,
     }
 }
 

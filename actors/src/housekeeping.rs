@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::TrySendError;
 use florin_engine::JournalSeq;
 use florin_persistence::data_dir::DataDir;
 use florin_persistence::decided::DecidedIndex;
@@ -21,6 +21,7 @@ use crate::commit::chain;
 use crate::indexed::entries_of;
 use crate::metrics;
 use crate::shared::Shared;
+use crate::sync::{Receiver, Sender, bounded};
 use crate::write_behind::StoreStatus;
 
 /// A new snapshot is made when so many segments are sealed behind the newest one, or half of its own size.

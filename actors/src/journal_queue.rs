@@ -3,10 +3,12 @@
 //! A bounded channel, except for how its receiver waits: it parks. The channel's own receiving yields the processor a few times before it
 //! sleeps, and a scheduler that takes it at its word lets everybody else have a slice first: 4 ms each on a full machine, for every frame.
 
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendError, Sender, TryRecvError, bounded};
+use crossbeam_channel::{SendError, TryRecvError};
+
+use crate::sync::thread::{self, Thread};
+use crate::sync::{Receiver, Sender, bounded, park_timeout, unpark};
 
 /// The shard's end.
 pub(crate) struct JournalSender<T> {
@@ -38,7 +40,7 @@ pub(crate) fn journal_queue<T>(places: usize) -> (JournalSender<T>, JournalRecei
 }
 
 impl<T> JournalSender<T> {
-    /// Wakes this thread from now on, which received nothing before.
+    /// Wakes this thread from now on; nothing may have been sent before.
     pub(crate) fn wake(&mut self, receiver: Thread) {
         self.receiver = Sleeper(Some(receiver));
     }
@@ -52,6 +54,12 @@ impl<T> JournalSender<T> {
         self.receiver.wake();
         Ok(())
     }
+
+    /// Where the most is noted that was ever in the queue.
+    #[cfg(feature = "shuttle")]
+    pub(crate) fn most(&self) -> std::sync::Arc<std::sync::atomic::AtomicUsize> {
+        self.items.most()
+    }
 }
 
 impl<T> JournalReceiver<T> {
@@ -60,27 +68,28 @@ impl<T> JournalReceiver<T> {
         self.0.try_recv().ok()
     }
 
-    /// The next item; waits for it no longer than `patience`, or as long as it takes.
-    pub(crate) fn next(&self, patience: Option<Duration>) -> Result<T, Nothing> {
-        let mut deadline = None;
+    /// The next item, as long as it takes; none if none will come any more.
+    pub(crate) fn next(&self) -> Option<T> {
         loop {
+            match self.0.try_recv() {
+                Ok(item) => return Some(item),
+                Err(TryRecvError::Disconnected) => return None,
+                // What is sent from here on ends the sleep, or keeps it from beginning.
+                Err(TryRecvError::Empty) => thread::park(),
+            }
+        }
+    }
+
+    /// The next item, if it comes within `patience`, or half of it: a sleep may end at once for an item that was taken before it began.
+    pub(crate) fn next_within(&self, patience: Duration) -> Result<T, Nothing> {
+        for _ in 0..2 {
             match self.0.try_recv() {
                 Ok(item) => return Ok(item),
                 Err(TryRecvError::Disconnected) => return Err(Nothing::Left),
-                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Empty) => park_timeout(patience / 2),
             }
-            // What is sent from here on ends the sleep, or the next one before it begins.
-            let Some(patience) = patience else {
-                thread::park();
-                continue;
-            };
-            let now = Instant::now();
-            let left = deadline.get_or_insert(now + patience).saturating_duration_since(now);
-            if left.is_zero() {
-                return Err(Nothing::Yet);
-            }
-            thread::park_timeout(left);
         }
+        self.try_next().ok_or(Nothing::Yet)
     }
 
     #[cfg(any(test, feature = "simulation"))]
@@ -92,7 +101,7 @@ impl<T> JournalReceiver<T> {
 impl Sleeper {
     fn wake(&self) {
         if let Some(thread) = &self.0 {
-            thread.unpark();
+            unpark(thread);
         }
     }
 }
@@ -107,31 +116,18 @@ impl Drop for Sleeper {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(30);
-
-    /// A thread that receives until the end, and how many items it got.
-    fn receiving(places: usize) -> (JournalSender<u64>, thread::JoinHandle<u64>) {
-        let (mut sender, receiver) = journal_queue(places);
-        let thread = thread::spawn(move || {
-            let mut expected = 0;
-            loop {
-                match receiver.next(Some(LONG)) {
-                    Ok(item) => {
-                        assert_eq!(item, expected);
-                        expected += 1;
-                    }
-                    Err(Nothing::Left) => return expected,
-                    Err(Nothing::Yet) => panic!("it slept through an item or the end"),
-                }
-            }
-        });
-        sender.wake(thread.thread().clone());
-        (sender, thread)
-    }
-
     #[test]
     fn a_sleeper_is_woken_by_each_item_and_by_the_end() {
-        let (sender, receiver) = receiving(4);
+        let (mut sender, receiver) = journal_queue(4);
+        let thread = thread::spawn(move || {
+            let mut expected = 0;
+            while let Some(item) = receiver.next() {
+                assert_eq!(item, expected);
+                expected += 1;
+            }
+            expected
+        });
+        sender.wake(thread.thread().clone());
         for item in 0..20_000 {
             sender.send(item).unwrap();
             if item % 100 == 0 {
@@ -141,19 +137,21 @@ mod tests {
         }
         thread::sleep(Duration::from_millis(20));
         drop(sender);
-        assert_eq!(receiver.join().unwrap(), 20_000);
+        assert_eq!(thread.join().unwrap(), 20_000);
     }
 
     #[test]
     fn patience_ends_and_items_wait_for_who_comes_late() {
+        const LONG: Duration = Duration::from_secs(30);
         let (sender, receiver) = journal_queue(2);
-        assert_eq!(receiver.next(Some(Duration::from_millis(5))), Err(Nothing::Yet));
+        assert_eq!(receiver.next_within(Duration::from_millis(5)), Err(Nothing::Yet));
         sender.send(1).unwrap();
         sender.send(2).unwrap();
         drop(sender);
-        assert_eq!(receiver.next(Some(LONG)), Ok(1));
+        assert_eq!(receiver.next_within(LONG), Ok(1));
         assert_eq!(receiver.try_next(), Some(2));
-        assert_eq!(receiver.next(None), Err(Nothing::Left));
+        assert_eq!(receiver.next_within(LONG), Err(Nothing::Left));
+        assert_eq!(receiver.next(), None);
     }
 
     #[test]

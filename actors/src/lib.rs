@@ -45,6 +45,9 @@ mod front;
 mod history;
 mod housekeeping;
 mod indexed;
+mod intake;
+#[cfg(feature = "shuttle")]
+pub mod interleavings;
 mod journal_queue;
 pub mod metrics;
 mod open;
@@ -57,6 +60,7 @@ mod shared;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod size;
+mod sync;
 mod verify;
 mod write_behind;
 

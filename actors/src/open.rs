@@ -2,11 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use actix::{Actor, Addr};
-use crossbeam_channel::bounded;
 use florin_engine::JournalSeq;
 use florin_persistence::cache::{CacheOptions, CacheWriter};
 use florin_persistence::data_dir::DataDir;
@@ -15,7 +12,7 @@ use florin_persistence::store::{Store, TakeOver};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::admission::{Admission, Limits};
+use crate::admission::Admission;
 use crate::arrivals::Arrivals;
 use crate::cache_updates::{CacheCondition, CacheStatus, CacheUpdates};
 use crate::claim::Claim;
@@ -26,34 +23,28 @@ use crate::front::{Florin, Positions};
 use crate::history::{History, Readers};
 use crate::housekeeping::{Housekeeper, Wake};
 use crate::indexed::IndexOnDisk;
+use crate::intake::Intake;
 use crate::journal_queue::journal_queue;
 use crate::options::{Options, StoreChoice};
 use crate::recovery::{OpenError, Recovered, frame_bytes_max, recover, warn_of_durability};
-use crate::shard::{Finish, Indexed, Shard};
+use crate::shard::{Indexed, Shard};
 use crate::shared::Shared;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Addr, bounded, start_shard};
 use crate::write_behind::{StoreCondition, StoreStatus, WriteBehind, WriteBehindTask};
 
-/// Ids and keys in memory beyond which no command is taken until the index has caught up: about a gigabyte.
-pub(crate) const IDS_IN_MEMORY_MAX: u64 = 16 << 20;
-/// What was accepted is answered within so long when the ledger stops.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
 /// Places in the mailbox and the journal queue beyond what admission lets in: for the few messages that are not admitted.
 const QUEUE_SLACK: usize = 64;
 
 /// A ledger whose threads run.
 pub(crate) struct Running {
-    pub(crate) arrivals: Arc<Arrivals>,
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) intake: Intake,
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
     pub(crate) store_status: Arc<StoreStatus>,
     pub(crate) cache_status: Arc<CacheStatus>,
     pub(crate) history: History,
     pub(crate) directory: Uuid,
-    /// The largest record that always finds a place in a frame.
-    pub(crate) record_bytes_max: u64,
-    limits: Limits,
-    room: Arc<JournalRoom>,
     snapshot_seq: Arc<AtomicU64>,
     stopping: watch::Sender<bool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -153,7 +144,7 @@ pub(crate) fn wire(
 }
 
 /// Places in the mailbox and in the journal queue.
-fn places(options: &Options) -> usize {
+pub(crate) fn places(options: &Options) -> usize {
     options.limits.events_in_flight as usize + QUEUE_SLACK
 }
 
@@ -220,10 +211,7 @@ fn start(
         .map(|options| start_cache_updates(cache_updates, options.clone()))
         .transpose()?;
 
-    let committer = spawn("florin-journal", move || committer.run())?;
-    if let Some(queue) = &mut shard.queue {
-        queue.wake(committer.thread().clone());
-    }
+    let committer = start_committer(committer, &mut shard)?;
     let (shard, shard_thread) = start_shard(shard, places(options))?;
     let shard = address.get_or_init(|| shard).clone();
     let housekeeping = spawn("florin-keep", move || housekeeper.run())?;
@@ -235,49 +223,42 @@ fn start(
     };
     let mut threads = vec![shard_thread, committer, write_behind, housekeeping];
     threads.extend(cache_updates);
-    Ok(Running {
-        arrivals: Arrivals::new(shard),
+    let intake = Intake {
         admission,
+        arrivals: Arrivals::new(shard),
+        shared: shared.clone(),
+        room,
+        backlog_bytes: options.limits.backlog_bytes,
+        record_bytes_max,
+    };
+    Ok(Running {
+        intake,
         shared,
         store,
         store_status,
         cache_status,
         history,
         directory: directory.id(),
-        record_bytes_max,
-        limits: options.limits,
-        room,
         snapshot_seq,
         stopping,
         threads: Mutex::new(threads),
     })
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
-    Ok(std::thread::Builder::new().name(name.to_owned()).spawn(run)?)
+/// Starts the journal thread, which the shard wakes from then on.
+pub(crate) fn start_committer(
+    committer: Committer,
+    shard: &mut Shard,
+) -> Result<JoinHandle<()>, OpenError> {
+    let thread = spawn("florin-journal", move || committer.run())?;
+    if let Some(queue) = &mut shard.queue {
+        queue.wake(thread.thread().clone());
+    }
+    Ok(thread)
 }
 
-/// Starts the shard on an arbiter of its own: the one of a system that has nothing else to do.
-fn start_shard(shard: Shard, mailbox: usize) -> Result<(Addr<Shard>, JoinHandle<()>), OpenError> {
-    let (started, address) = bounded(1);
-    let shared = shard.shared.clone();
-    let thread = spawn("florin-shard", move || {
-        let system = actix::System::new();
-        system.block_on(async {
-            // The opener waits for the address, so there is room and someone to take it.
-            let address = Shard::create(|context| {
-                // Admission bounds what is in flight; the mailbox must never be the one that is full.
-                context.set_mailbox_capacity(mailbox);
-                shard
-            });
-            let _ = started.send(address);
-        });
-        if let Err(error) = system.run() {
-            shared.fail(format!("the shard's arbiter failed: {error}"));
-        }
-    })?;
-    let address = address.recv().map_err(|_| OpenError::ThreadEnded("shard"))?;
-    Ok((address, thread))
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    Ok(thread::Builder::new().name(name.to_owned()).spawn(run)?)
 }
 
 /// Opens the store and starts the task that fills it, on a thread and runtime of its own.
@@ -386,21 +367,6 @@ impl StartWriteBehind {
 }
 
 impl Running {
-    /// Bytes that can surely still be written, none while too much of the journal is not in the store.
-    pub(crate) fn room_bytes(&self) -> u64 {
-        if self.is_backlog_full() { 0 } else { self.room.bytes() }
-    }
-
-    /// Whether room is short because the disk or the backlog is full, rather than because spares are just being made.
-    pub(crate) fn is_storage_full(&self) -> bool {
-        self.is_backlog_full()
-            || (self.room.is_blocked() && self.room.bytes() < self.record_bytes_max)
-    }
-
-    fn is_backlog_full(&self) -> bool {
-        self.shared.backlog_bytes.load(Ordering::Relaxed) > self.limits.backlog_bytes
-    }
-
     pub(crate) fn positions(&self) -> Positions {
         Positions {
             durable: self.shared.durable(),
@@ -412,17 +378,16 @@ impl Running {
             backlog_bytes: self.shared.backlog_bytes.load(Ordering::Relaxed),
             store_lag: self.shared.store_lag(),
             journal_kept_bytes: self.shared.kept_bytes.load(Ordering::Relaxed),
-            journal_room_bytes: self.room.bytes(),
-            events_in_flight: self.admission.events_in_flight(),
-            bytes_in_flight: self.admission.bytes_in_flight(),
+            journal_room_bytes: self.intake.room.bytes(),
+            events_in_flight: self.intake.admission.events_in_flight(),
+            bytes_in_flight: self.intake.admission.bytes_in_flight(),
             ids_in_memory: self.shared.ids_in_memory.load(Ordering::Relaxed),
             accounts: self.shared.accounts.load(Ordering::Relaxed),
         }
     }
 
     pub(crate) async fn stop(&self) {
-        self.admission.close();
-        self.drain().await;
+        self.intake.drain().await;
         self.let_go();
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -432,23 +397,10 @@ impl Running {
         }
     }
 
-    /// Waits until what was accepted is answered.
-    async fn drain(&self) {
-        let deadline = Instant::now() + DRAIN_PATIENCE;
-        while self.admission.events_in_flight() > 0
-            && self.shared.failure().is_none()
-            && Instant::now() < deadline
-        {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-
     /// Lets the threads end. The queue ends with the shard, the journal with the queue, housekeeping with both that wake it.
     fn let_go(&self) {
-        self.admission.close();
         self.stopping.send_replace(true);
-        // A shard that is gone has ended already.
-        let _ = self.arrivals.shard().try_send(Finish);
+        self.intake.finish();
     }
 }
 

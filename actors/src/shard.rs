@@ -266,9 +266,12 @@ impl Shard {
         self.state.recently_settled(id).or_else(|| self.indexed.settled(id))
     }
 
-    /// Puts an outcome into the journal queue, unless it changed nothing and all that it could depend on is durable already.
+    /// Puts an outcome into the journal queue, unless it changed nothing and all that it could depend on is durable already. Once the ledger has
+    /// failed, also while it was idle, nobody but the journal thread answers, if it still does.
     pub(crate) fn enqueue(&mut self, item: Item) {
-        let nothing_to_wait_for = !item.is_recorded() && self.shared.durable() >= self.state.seq();
+        let nothing_to_wait_for = !item.is_recorded()
+            && self.shared.durable() >= self.state.seq()
+            && self.shared.failure().is_none();
         if nothing_to_wait_for {
             item.release();
         } else if let Some(queue) = &self.queue

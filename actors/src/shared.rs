@@ -1,12 +1,13 @@
 //! What the threads of one ledger know together: how far the journal is durable, and whether all is well.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use florin_engine::{Event, JournalSeq, LedgerId, Record, Scale};
 use tokio::sync::watch;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Positions and conditions, written by the threads that make them and read by all.
 #[derive(Debug)]

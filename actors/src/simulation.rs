@@ -18,7 +18,7 @@
 //! starting, or change nothing; it is done only after a sealing frame, since before it the last frame counts as torn.
 
 mod commands;
-mod machine;
+pub(crate) mod machine;
 mod model;
 mod report;
 #[cfg(test)]

@@ -32,7 +32,7 @@ const FILTER_IDS: u64 = 64;
 
 /// Time that passes only when it is told to.
 #[derive(Clone, Debug)]
-pub(super) struct SimulatedClock {
+pub(crate) struct SimulatedClock {
     now: Arc<AtomicU64>,
     began: Instant,
 }
@@ -50,7 +50,7 @@ impl SimulatedClock {
         self.now.store(nanoseconds, Ordering::Relaxed);
     }
 
-    pub(super) fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.now.fetch_add(by.as_nanos() as u64, Ordering::Relaxed);
     }
 }
@@ -100,18 +100,18 @@ impl WrittenStore for SimulatedStore {
 }
 
 /// What outlives a process.
-pub(super) struct Machine {
+pub(crate) struct Machine {
     fate: Arc<Mutex<Fate>>,
-    pub(super) disk: SimulatedDisk,
+    pub(crate) disk: SimulatedDisk,
     pub(super) entries: Arc<SimulatedEntries>,
     pub(super) store: SimulatedStore,
-    pub(super) clock: SimulatedClock,
-    pub(super) options: Options,
+    pub(crate) clock: SimulatedClock,
+    pub(crate) options: Options,
     seed: u64,
 }
 
 impl Machine {
-    pub(super) fn new(seed: u64, commits: Commits, segment_bytes: u64) -> Machine {
+    pub(crate) fn new(seed: u64, commits: Commits, segment_bytes: u64) -> Machine {
         let fate = Arc::new(Mutex::new(Fate::new(seed)));
         let disk = SimulatedDisk::new(Arc::clone(&fate));
         let clock = SimulatedClock::new(1_700_000_000_000_000_000);
@@ -131,12 +131,16 @@ impl Machine {
         }
     }
 
-    pub(super) fn fate(&self) -> MutexGuard<'_, Fate> {
+    pub(crate) fn fate(&self) -> MutexGuard<'_, Fate> {
         self.fate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a process, as `Florin::open` does.
-    pub(super) fn start(&self, acceptance: ClockAcceptance) -> Result<Process, OpenError> {
+    /// Recovers what is there and puts the parts of a process together, as `Florin::open` does.
+    pub(crate) fn wire(
+        &self,
+        acceptance: ClockAcceptance,
+        tell_indexed: Box<dyn Fn(JournalSeq) + Send>,
+    ) -> Result<Wired, OpenError> {
         let mut options = self.options.clone();
         options.clock_acceptance = acceptance;
         let fresh = Uuid::from_u64_pair(self.seed, 0x8000_0000_0000_0001);
@@ -149,10 +153,14 @@ impl Machine {
             self.seed,
         )?;
         let recovered = recover_with(&directory, &options, index)?;
+        Ok(wire(Arc::new(directory), recovered, &options, tell_indexed))
+    }
+
+    /// Starts a process whose parts take a step when they are told to.
+    pub(super) fn start(&self, acceptance: ClockAcceptance) -> Result<Process, OpenError> {
         let indexed = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&indexed);
-        let tell_indexed = move |seq| lock(&told).push(seq);
-        let wired = wire(Arc::new(directory), recovered, &options, Box::new(tell_indexed));
+        let wired = self.wire(acceptance, Box::new(move |seq| lock(&told).push(seq)))?;
         let stopping = watch::Sender::new(false);
         let claim = Claim {
             store: self.store.reconnect(),
@@ -167,7 +175,7 @@ impl Machine {
             wired.store_status.clone(),
             wired.wake.clone(),
             stopping.subscribe(),
-            options.segment_bytes,
+            self.options.segment_bytes,
         );
         let task = run_to_its_end(task)?;
         let process =

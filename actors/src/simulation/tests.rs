@@ -1,12 +1,15 @@
 use std::path::Path;
 
-use florin_persistence::disk::simulated::Crash;
+use florin_engine::AccountId;
+use florin_persistence::disk::simulated::{Crash, Operation};
 use florin_persistence::disk::{Disk, OpenMode};
 use florin_persistence::store::simulated::Commits;
+use tokio::sync::oneshot;
 
-use super::machine::Machine;
+use super::machine::{Machine, Process};
 use super::{Report, Violated, simulate};
 use crate::options::ClockAcceptance;
+use crate::shard::{Arrival, Look, LookAt};
 
 /// Seeds whose universes found something once; they stay.
 const FOUND: [u64; 1] = [100_146];
@@ -71,6 +74,23 @@ fn names_that_a_start_rests_on_are_durable() {
             assert!(found.is_some(), "seed {seed}: {name} is gone");
         }
     }
+}
+
+#[test]
+fn a_ledger_that_failed_while_idle_answers_no_more() {
+    let machine = Machine::new(1, Commits::Durable, 64 << 10);
+    let mut process = machine.start(ClockAcceptance::Strict).expect("nothing fails");
+    let ask = |process: &mut Process| {
+        let permit = process.wired.admission.admit(1, 0, || u64::MAX).unwrap();
+        let (reply, mut released) = oneshot::channel();
+        let look = Look { at: LookAt::Account(AccountId(1)), permit, reply };
+        process.wired.shard.arrive(Arrival::Look(look));
+        released.try_recv().is_ok()
+    };
+    assert!(ask(&mut process), "nothing has to be waited for");
+    machine.fate().weather.failing[Operation::Sync as usize] = 1_000_000;
+    assert!(!process.seal(), "there was a frame to seal");
+    assert!(!ask(&mut process));
 }
 
 #[test]

@@ -71,8 +71,8 @@ impl World {
         if bytes > wired.record_bytes_max {
             return;
         }
-        let (events, room) = (command.events() as u64, wired.room.bytes());
-        let Ok(permit) = wired.admission.admit(events, bytes, room) else {
+        let events = command.events() as u64;
+        let Ok(permit) = wired.admission.admit(events, bytes, || wired.room.bytes()) else {
             self.report.refused += 1;
             return;
         };
@@ -98,7 +98,7 @@ impl World {
             (_, _, Some(id)) => (LookAt::Id(id), Awaited::Id(id, released)),
             _ => return,
         };
-        let Ok(permit) = self.process().wired.admission.admit(1, 0, u64::MAX) else { return };
+        let Ok(permit) = self.process().wired.admission.admit(1, 0, || u64::MAX) else { return };
         self.mailbox.push_back(Arrival::Look(Look { at, permit, reply }));
         let shown_before = self.model.shown;
         self.waiting.push(Waiting { shown_before, reply: awaited });

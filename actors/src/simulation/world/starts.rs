@@ -149,7 +149,7 @@ impl World {
     /// Looks at the ledger while nothing is in flight.
     pub(super) fn look(&mut self, at: LookAt) -> Result<Seen, Violation> {
         let wired = &mut self.process().wired;
-        let permit = match wired.admission.admit(at.count(), 0, u64::MAX) {
+        let permit = match wired.admission.admit(at.count(), 0, || u64::MAX) {
             Ok(permit) => permit,
             Err(refusal) => return violated(format!("a read is refused: {refusal:?}")),
         };
