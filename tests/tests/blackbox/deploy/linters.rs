@@ -36,6 +36,7 @@ fn the_scripts_are_well_made() {
         "benches/load/run",
         "benches/embedded",
         "benches/micro",
+        "benches/start.sh",
     ];
     shellcheck.args(scripts).args(others.map(|name| project().join(name)));
     must_succeed(shellcheck);
