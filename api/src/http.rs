@@ -27,6 +27,8 @@ mod ledger;
 mod ledgers;
 mod lists;
 mod lookup;
+#[cfg(any(test, feature = "measured"))]
+pub mod measured;
 mod openapi;
 mod ops;
 mod query;

@@ -1,5 +1,5 @@
-//! The florin binary: HTTP, configuration, telemetry and command line of the Florin ledger. A library only so that the fuzzer can reach what reads
-//! what callers send.
+//! The florin binary: HTTP, configuration, telemetry and command line of the Florin ledger. A library only so that the fuzzer and the
+//! benchmarks can reach what reads what callers send.
 
 mod command;
 mod config;
@@ -11,3 +11,5 @@ mod tls;
 pub use command::main;
 #[cfg(feature = "fuzzing")]
 pub use http::fuzzing;
+#[cfg(feature = "measured")]
+pub use http::measured;

@@ -3,13 +3,14 @@
 //!
 //! What they share: [`bank`] is the server under load, [`programs`] are those that it is compared with, [`wrk`] sends the load, [`open_loop`] sends it at even distances, [`cpu`]
 //! tells who used the processors, [`disk`] who wrote, [`figures`] makes one figure of several runs, [`machine`] tells where and
-//! of what they were measured, [`results`] writes it down.
+//! of what they were measured, [`results`] writes it down. [`micro`] has the cases of what is measured by itself.
 
 pub mod bank;
 pub mod cpu;
 pub mod disk;
 pub mod figures;
 pub mod machine;
+pub mod micro;
 pub mod open_loop;
 pub mod plot;
 pub mod programs;

@@ -53,7 +53,7 @@ mod tests {
     fn the_readme_has_a_place_for_each() {
         let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
         let text = fs::read_to_string(readme).expect("there is a README");
-        for name in ["http", "latency"] {
+        for name in ["http", "latency", "embedded", "start", "micro"] {
             assert!(placed(&text, name, "").is_some(), "{name}");
         }
     }

@@ -154,17 +154,7 @@ pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiEr
         return exchange.binary_batch::<CreateTransfer>(results).await;
     }
     let body = exchange.json_body(Bound::Batch).await?;
-    let Events(asked): Events<NewTransfer<'_>> = read(&body, Place::Batch)?;
-    let mut transfers = Vec::with_capacity(asked.len());
-    let mut named = Vec::with_capacity(asked.len());
-    for (index, asked) in (0_u32..).zip(&asked) {
-        let (transfer, naming) = asked
-            .decode(fresh_id)
-            .map_err(|fault| ApiError::InvalidRequest { fault, index: Some(index) })?;
-        named.push((naming == Naming::Named).then_some(transfer.id.0));
-        transfers.push(transfer);
-    }
-    conditions::bounded(&transfers)?;
+    let NamedTransfers { transfers, named } = NamedTransfers::read(&body)?;
     let key = exchange.key(KeyRule::Always, |fingerprint| {
         for (transfer, named) in transfers.iter().zip(&named) {
             fingerprint.transfer(transfer, Naming::of(named));
@@ -174,11 +164,36 @@ pub(crate) async fn create_batch(exchange: &mut Exchange) -> Result<Reply, ApiEr
         return exchange.answers().empty_batch(results);
     }
     // The body is not needed any more, and may be large.
-    drop(asked);
     drop(body);
     let command = Command::CreateTransfers(transfers);
     let answer = exchange.submit(command, key, Subject::Batch).await?;
     exchange.answers().batch(&named, results, &answer)
+}
+
+/// The transfers of a batch, and their ids where the caller named them.
+pub(crate) struct NamedTransfers {
+    /// In order.
+    pub(crate) transfers: Vec<CreateTransfer>,
+    /// One for each of them.
+    pub(crate) named: Vec<Option<u128>>,
+}
+
+impl NamedTransfers {
+    /// Reads the body of a batch.
+    pub(crate) fn read(body: &[u8]) -> Result<NamedTransfers, ApiError> {
+        let Events(asked): Events<NewTransfer<'_>> = read(body, Place::Batch)?;
+        let mut transfers = Vec::with_capacity(asked.len());
+        let mut named = Vec::with_capacity(asked.len());
+        for (index, asked) in (0_u32..).zip(&asked) {
+            let (transfer, naming) = asked
+                .decode(fresh_id)
+                .map_err(|fault| ApiError::InvalidRequest { fault, index: Some(index) })?;
+            named.push((naming == Naming::Named).then_some(transfer.id.0));
+            transfers.push(transfer);
+        }
+        conditions::bounded(&transfers)?;
+        Ok(NamedTransfers { transfers, named })
+    }
 }
 
 /// Takes `results` out of a batch's query.

@@ -34,6 +34,9 @@ fn the_scripts_are_well_made() {
         "benches/readers.sh",
         "benches/postgres.sh",
         "benches/load/run",
+        "benches/embedded",
+        "benches/micro",
+        "benches/start.sh",
     ];
     shellcheck.args(scripts).args(others.map(|name| project().join(name)));
     must_succeed(shellcheck);
