@@ -87,7 +87,8 @@ pub struct Times {
 /// Connections that wait for something to do, and what waits for a connection.
 #[derive(Default)]
 struct Queue {
-    free: Vec<mpsc::UnboundedSender<Instant>>,
+    /// In the order in which they became free, since the server ends connections on which nothing comes for long.
+    free: VecDeque<mpsc::UnboundedSender<Instant>>,
     waiting: VecDeque<Instant>,
     /// Nothing more will be due.
     over: bool,
@@ -106,7 +107,7 @@ impl Shared {
     /// A request is due.
     fn due(&self, at: Instant) {
         let mut queue = self.queue();
-        match queue.free.pop() {
+        match queue.free.pop_front() {
             // It can not have ended: it waits for this.
             Some(connection) => drop(connection.send(at)),
             None => queue.waiting.push_back(at),
@@ -275,7 +276,7 @@ impl<S: Speaker> Visitor<S> {
                 return None;
             }
             let (tell, told) = mpsc::unbounded_channel();
-            queue.free.push(tell);
+            queue.free.push_back(tell);
             told
         };
         told.recv().await
