@@ -35,7 +35,7 @@ use verdict::{Judged, judged};
 const USAGE: &str = "\
 tests/soak [--minutes N] [--rate N] [--connections N] [--store sqlite|postgres] [--segment-bytes MIB]
 
-  --minutes N          how long (60)
+  --minutes N          how long (60); a few show that everything works, and fail on memory, since caches are still filling
   --rate N             requests a second, which come whether others were answered or not (3000)
   --connections N      so many at once (256)
   --store              sqlite, or a PostgreSQL of its own (sqlite)
