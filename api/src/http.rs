@@ -70,7 +70,7 @@ pub(crate) use self::query::encode;
 use self::routes::Routes;
 pub(crate) use self::wire::values::{data_128_text, id_text};
 use crate::keys::Keyring;
-use crate::telemetry::{self, AuthFailureMetrics, OutcomeMetrics, ReadMetrics};
+use crate::telemetry::{self, AuthFailureMetrics, OutcomeMetrics, ReadMetrics, RefusedMetrics};
 use crate::tls::Certificates;
 
 /// How long the head of a request may take to arrive.
@@ -127,13 +127,14 @@ struct State {
     ledger: Ledger,
     config: HttpConfig,
     outcomes: OutcomeMetrics,
+    refused: RefusedMetrics,
     auth_failures: AuthFailureMetrics,
     reads: ReadMetrics,
     keys_in_flight: KeysInFlight,
     request_ids: RequestIds,
     bodies: Arc<Gathering>,
-    /// Refusals for too much in flight.
-    overloads: Flood,
+    /// Requests that were turned away, to be told together.
+    refusals: Flood,
 }
 
 impl State {
@@ -142,10 +143,11 @@ impl State {
         telemetry::recorder();
         State {
             bodies: Gathering::new(config.bodies_bytes),
-            overloads: Flood::new(),
+            refusals: Flood::new(),
             ledger,
             config,
             outcomes: OutcomeMetrics::new(),
+            refused: RefusedMetrics::new(),
             auth_failures: AuthFailureMetrics::new(),
             reads: ReadMetrics::new(),
             keys_in_flight: KeysInFlight::default(),

@@ -31,6 +31,9 @@ pub(crate) const REPLAYED: &str = "florin_replayed_total";
 /// Refusals by the rules, by code.
 pub(crate) const REJECTED: &str = "florin_rejected_total";
 
+/// Requests that were turned away with nothing done, by reason.
+pub(crate) const REFUSED: &str = "florin_refused_total";
+
 /// Requests that were not let in, by reason.
 pub(crate) const AUTH_FAILURES: &str = "florin_auth_failures_total";
 
@@ -38,11 +41,12 @@ pub(crate) const AUTH_FAILURES: &str = "florin_auth_failures_total";
 pub(crate) const READS: &str = "florin_reads_total";
 
 /// Every metric of this crate with its description.
-const COUNTERS: [(&str, &str); 6] = [
+const COUNTERS: [(&str, &str); 7] = [
     (HTTP_REQUESTS, "Requests answered, by method, route and status."),
     (CREATED, "Ledgers, accounts, transfers and transactions created over HTTP."),
     (REPLAYED, "Retries over HTTP that got an earlier outcome."),
     (REJECTED, "Refusals by the rules over HTTP, by code."),
+    (REFUSED, "Requests turned away with nothing done, to come again later, by reason."),
     (READS, "Answers to questions about the ledger, by where they came from."),
     (AUTH_FAILURES, "Requests without a key that is good for what they ask, by reason."),
 ];
@@ -195,6 +199,37 @@ impl OutcomeMetrics {
         if let Some(counter) = self.rejected.get(at) {
             counter.get_or_init(|| counter!(REJECTED, "code" => rejection.code())).increment(1);
         }
+    }
+}
+
+/// Why a request is turned away with nothing done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Too much is in flight.
+    Overloaded,
+    /// There is no room for more journal.
+    StorageFull,
+    /// The process is stopping.
+    Stopping,
+}
+
+impl Refused {
+    /// The reasons as they are shown, in the order of the variants: the codes of the answers.
+    const REASONS: [&str; 3] = ["overloaded", "storage_full", "stopping"];
+}
+
+/// What is counted of requests that are turned away.
+pub(crate) struct RefusedMetrics([Counter; Refused::REASONS.len()]);
+
+impl RefusedMetrics {
+    /// The counters, which all begin at 0, so that a rate has something to rise from.
+    pub(crate) fn new() -> RefusedMetrics {
+        RefusedMetrics(Refused::REASONS.map(|reason| counter!(REFUSED, "reason" => reason)))
+    }
+
+    /// Counts one.
+    pub(crate) fn count(&self, refused: Refused) {
+        self.0[refused as usize].increment(1);
     }
 }
 

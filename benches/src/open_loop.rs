@@ -25,6 +25,38 @@ const LONGEST_MICROS: u64 = 60_000_000;
 /// An answer that is longer than that is none of these.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
+/// An answer of which the last byte is here.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The lines before the body, without the blank one.
+    pub head: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// What a connection does after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It takes the next request that is due.
+    Request,
+    /// It sends the same once more, after so long; it is still due when it was first.
+    Again(Duration),
+}
+
+/// Who speaks on one connection.
+pub trait Speaker: Send + 'static {
+    /// The next request, from its first to its last byte.
+    fn request(&mut self) -> String;
+
+    /// Hears the answer to it, and how long that took from the moment at which it was due.
+    ///
+    /// # Errors
+    /// It is none that may come; then everything ends.
+    fn answer(&mut self, answer: Answer<'_>, took: Duration) -> io::Result<Next>;
+}
+
 /// What is sent, and where to.
 #[derive(Clone, Debug)]
 pub struct OpenLoop {
@@ -55,7 +87,8 @@ pub struct Times {
 /// Connections that wait for something to do, and what waits for a connection.
 #[derive(Default)]
 struct Queue {
-    free: Vec<mpsc::UnboundedSender<Instant>>,
+    /// In the order in which they became free, since the server ends connections on which nothing comes for long.
+    free: VecDeque<mpsc::UnboundedSender<Instant>>,
     waiting: VecDeque<Instant>,
     /// Nothing more will be due.
     over: bool,
@@ -63,7 +96,6 @@ struct Queue {
 
 struct Shared {
     queue: Mutex<Queue>,
-    numbers: AtomicU64,
     ends: Instant,
 }
 
@@ -75,7 +107,7 @@ impl Shared {
     /// A request is due.
     fn due(&self, at: Instant) {
         let mut queue = self.queue();
-        match queue.free.pop() {
+        match queue.free.pop_front() {
             // It can not have ended: it waits for this.
             Some(connection) => drop(connection.send(at)),
             None => queue.waiting.push_back(at),
@@ -94,38 +126,51 @@ impl OpenLoop {
         body: impl Fn(u64) -> String + Send + Sync + 'static,
         status: u16,
     ) -> io::Result<Times> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: ",
             self.address
         );
-        let request = Arc::new(move |number: u64| {
-            let body = body(number);
+        let numbers = AtomicU64::new(0);
+        let request = Arc::new(move || {
+            let body = body(numbers.fetch_add(1, Ordering::Relaxed));
             format!("{head}{}\r\n\r\n{body}", body.len())
         });
-        let streams =
-            (0..self.connections).map(|_| runtime.block_on(TcpStream::connect(self.address)));
+        let posts = (0..self.connections).map(|_| Posts {
+            request: Arc::clone(&request),
+            status,
+            refusal: self.refusal,
+            refused: 0,
+            micros: histogram(),
+        });
+        let (posts, took) = self.drive(posts.collect())?;
+        let (mut micros, mut refused) = (histogram(), 0);
+        for posts in posts {
+            micros.add(posts.micros).map_err(io::Error::other)?;
+            refused += posts.refused;
+        }
+        Ok(Times { rate: micros.len() as f64 / took.as_secs_f64(), micros, refused })
+    }
+
+    /// Lets these speak to the end, each on a connection of its own, and tells how long that was.
+    ///
+    /// # Errors
+    /// The server is gone, or one of them did not like an answer.
+    pub fn drive<S: Speaker>(&self, speakers: Vec<S>) -> io::Result<(Vec<S>, Duration)> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let streams = speakers.iter().map(|_| runtime.block_on(TcpStream::connect(self.address)));
         let streams: Vec<TcpStream> = streams.collect::<io::Result<_>>()?;
         let began = Instant::now();
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
-            numbers: AtomicU64::new(0),
             ends: began + Duration::from_secs(self.seconds),
         });
         let open = self.rate.is_some();
         let visitors: Vec<_> = streams
             .into_iter()
-            .map(|stream| {
-                let visitor = Visitor {
-                    stream,
-                    shared: Arc::clone(&shared),
-                    request: Arc::clone(&request),
-                    status,
-                    refusal: self.refusal,
-                    refused: 0,
-                    micros: histogram(),
-                    answer: Vec::with_capacity(ANSWER_BYTES_MAX),
-                };
+            .zip(speakers)
+            .map(|(stream, speaker)| {
+                let answer = Vec::with_capacity(ANSWER_BYTES_MAX);
+                let visitor = Visitor { stream, shared: Arc::clone(&shared), speaker, answer };
                 runtime.spawn(visitor.visit(open))
             })
             .collect();
@@ -135,14 +180,45 @@ impl OpenLoop {
         if self.refusal.is_some() {
             shared.queue().waiting.clear();
         }
-        let (mut micros, mut refused) = (histogram(), 0);
-        for visitor in visitors {
-            let (its, its_refused) = runtime.block_on(visitor).map_err(io::Error::other)??;
-            micros.add(its).map_err(io::Error::other)?;
-            refused += its_refused;
-        }
-        Ok(Times { rate: micros.len() as f64 / began.elapsed().as_secs_f64(), micros, refused })
+        let heard =
+            visitors.into_iter().map(|it| runtime.block_on(it).map_err(io::Error::other)?);
+        let speakers = heard.collect::<io::Result<Vec<S>>>()?;
+        Ok((speakers, began.elapsed()))
     }
+}
+
+/// Sends bodies to one path, and counts.
+struct Posts<F> {
+    request: Arc<F>,
+    status: u16,
+    refusal: Option<u16>,
+    refused: u64,
+    micros: Histogram<u64>,
+}
+
+impl<F: Fn() -> String + Send + Sync + 'static> Speaker for Posts<F> {
+    fn request(&mut self) -> String {
+        (self.request)()
+    }
+
+    fn answer(&mut self, answer: Answer<'_>, took: Duration) -> io::Result<Next> {
+        if answer.status == self.status {
+            let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST_MICROS);
+            self.micros.saturating_record(micros.max(1));
+        } else if Some(answer.status) == self.refusal {
+            self.refused += 1;
+        } else {
+            return Err(unexpected(answer));
+        }
+        Ok(Next::Request)
+    }
+}
+
+/// The error of an answer that may not come.
+#[must_use]
+pub fn unexpected(answer: Answer<'_>) -> io::Error {
+    let body = String::from_utf8_lossy(answer.body);
+    io::Error::other(format!("answered {}: {}\n{body}", answer.status, answer.head))
 }
 
 fn histogram() -> Histogram<u64> {
@@ -167,39 +243,30 @@ fn keep_time(shared: &Shared, began: Instant, rate: f64) {
     queue.free.clear();
 }
 
-struct Visitor<F> {
+struct Visitor<S> {
     stream: TcpStream,
     shared: Arc<Shared>,
-    request: Arc<F>,
-    status: u16,
-    refusal: Option<u16>,
-    refused: u64,
-    micros: Histogram<u64>,
+    speaker: S,
     answer: Vec<u8>,
 }
 
-impl<F: Fn(u64) -> String + Send + Sync> Visitor<F> {
-    async fn visit(mut self, open: bool) -> io::Result<(Histogram<u64>, u64)> {
+impl<S: Speaker> Visitor<S> {
+    async fn visit(mut self, open: bool) -> io::Result<S> {
         self.stream.set_nodelay(true)?;
         loop {
             let due = if open { self.next().await } else { Some(Instant::now()) };
             let Some(due) = due.filter(|due| open || *due < self.shared.ends) else {
-                return Ok((self.micros, self.refused));
+                return Ok(self.speaker);
             };
-            let number = self.shared.numbers.fetch_add(1, Ordering::Relaxed);
-            let request = (self.request)(number);
-            self.stream.write_all(request.as_bytes()).await?;
-            if !self.is_served().await? {
-                self.refused += 1;
-                continue;
+            let request = self.speaker.request();
+            while let Next::Again(after) = self.ask(&request, due).await? {
+                tokio::time::sleep(after).await;
             }
-            let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(LONGEST_MICROS);
-            self.micros.saturating_record(micros.max(1));
         }
     }
 
     /// When the next request is due that this connection sends; nothing at the end.
-    async fn next(&self) -> Option<Instant> {
+    async fn next(&mut self) -> Option<Instant> {
         let mut told = {
             let mut queue = self.shared.queue();
             if let Some(due) = queue.waiting.pop_front() {
@@ -209,22 +276,19 @@ impl<F: Fn(u64) -> String + Send + Sync> Visitor<F> {
                 return None;
             }
             let (tell, told) = mpsc::unbounded_channel();
-            queue.free.push(tell);
+            queue.free.push_back(tell);
             told
         };
         told.recv().await
     }
 
-    /// Reads one answer, which may be a refusal where these are counted.
-    async fn is_served(&mut self) -> io::Result<bool> {
+    /// Sends a request and reads its answer.
+    async fn ask(&mut self, request: &str, due: Instant) -> io::Result<Next> {
+        self.stream.write_all(request.as_bytes()).await?;
         self.answer.clear();
         loop {
-            if let Some(status) = whole(&self.answer)? {
-                if status == self.status || Some(status) == self.refusal {
-                    return Ok(status == self.status);
-                }
-                let text = String::from_utf8_lossy(&self.answer).into_owned();
-                return Err(io::Error::other(format!("answered {status}: {text}")));
+            if let Some(answer) = whole(&self.answer)? {
+                return self.speaker.answer(answer, due.elapsed());
             }
             if self.stream.read_buf(&mut self.answer).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -233,21 +297,22 @@ impl<F: Fn(u64) -> String + Send + Sync> Visitor<F> {
     }
 }
 
-/// The status of an answer that is here to its last byte.
-fn whole(answer: &[u8]) -> io::Result<Option<u16>> {
+/// An answer that is here to its last byte.
+fn whole(answer: &[u8]) -> io::Result<Option<Answer<'_>>> {
     let bad = || io::Error::other("no answer that says how long it is");
-    let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
         return if answer.len() < ANSWER_BYTES_MAX { Ok(None) } else { Err(bad()) };
     };
-    let text = std::str::from_utf8(&answer[..head]).map_err(io::Error::other)?;
-    let mut lines = text.split("\r\n");
+    let head = std::str::from_utf8(&answer[..end]).map_err(io::Error::other)?;
+    let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
     let length: Option<usize> = lines.find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
     });
     let (status, length) = (status.ok_or_else(bad)?, length.ok_or_else(bad)?);
-    Ok((answer.len() >= head + 4 + length).then_some(status))
+    let body = answer.get(end + 4..end + 4 + length);
+    Ok(body.map(|body| Answer { status, head, body }))
 }
 
 #[cfg(test)]
@@ -296,9 +361,10 @@ mod tests {
     fn answers_end_where_they_say() {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
         for end in 0..answer.len() {
-            assert_eq!(whole(&answer[..end]).expect("so far it is one"), None);
+            assert!(whole(&answer[..end]).expect("so far it is one").is_none());
         }
-        assert_eq!(whole(answer).expect("it is one"), Some(200));
+        let whole_one = whole(answer).expect("it is one").expect("it is here");
+        assert_eq!((whole_one.status, whole_one.body), (200, &b"abc"[..]));
         assert!(whole(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

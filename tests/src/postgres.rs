@@ -41,6 +41,8 @@ pub struct Postgres {
     directory: TempDir,
     running: Mutex<Option<Running>>,
     port: Mutex<u16>,
+    /// Variables of its environment.
+    variables: Vec<(&'static str, String)>,
 }
 
 struct Running {
@@ -98,6 +100,15 @@ impl Postgres {
     /// It does not start.
     #[must_use]
     pub fn start_with(more_settings: &str) -> Postgres {
+        Postgres::start_on(more_settings, &[])
+    }
+
+    /// A server of one's own with more settings, and with these variables in its environment.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start_on(more_settings: &str, variables: &[(&'static str, String)]) -> Postgres {
         let directory = tempfile::Builder::new().prefix("florin-postgres-").tempdir();
         let directory = directory.expect("a temporary directory can be made");
         if geteuid().is_root() {
@@ -114,7 +125,12 @@ impl Postgres {
             .expect("initdb makes the settings");
         let all = format!("{SETTINGS}{more_settings}\n");
         settings.write_all(all.as_bytes()).expect("the settings can be written");
-        let server = Postgres { directory, running: Mutex::new(None), port: Mutex::new(0) };
+        let server = Postgres {
+            directory,
+            running: Mutex::new(None),
+            port: Mutex::new(0),
+            variables: variables.to_vec(),
+        };
         server.start_again();
         server
     }
@@ -155,6 +171,7 @@ impl Postgres {
             .arg(binaries())
             .arg(self.directory.path())
             .arg(port.to_string())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -316,29 +333,6 @@ impl Postgres {
         (kind == *b"R").then_some(stream)
     }
 
-    /// A tablespace on a file system of this many bytes, mounted for it; none where that is not allowed.
-    ///
-    /// # Panics
-    /// The server does not take it.
-    #[must_use]
-    pub fn small_disk(&self, name: &str, bytes: u64) -> Option<SmallDisk> {
-        let path = self.directory.path().join(name);
-        fs::create_dir(&path).expect("the directory is ours");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes},mode=0700"), "florin-test"]);
-        if !geteuid().is_root() || !mount.arg(&path).status().is_ok_and(|it| it.success()) {
-            return None;
-        }
-        let disk = SmallDisk { path };
-        checked("chown", Command::new("chown").arg("postgres").arg(&disk.path).output());
-        let place = disk.path.join("space");
-        fs::create_dir(&place).expect("the disk is ours");
-        checked("chown", Command::new("chown").arg("postgres").arg(&place).output());
-        let _ = self
-            .psql("postgres", &format!("CREATE TABLESPACE {name} LOCATION '{}'", place.display()));
-        Some(disk)
-    }
-
     /// Makes a database of a new name, and gives the name.
     ///
     /// # Panics
@@ -438,42 +432,6 @@ impl Drop for Postgres {
 #[derive(Debug)]
 pub struct Crowd {
     _sessions: Vec<TcpStream>,
-}
-
-/// A file system of its own, gone when dropped.
-#[derive(Debug)]
-pub struct SmallDisk {
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    /// Takes its room away but for so many bytes.
-    ///
-    /// # Panics
-    /// It has not so many.
-    pub fn leave(&self, bytes: usize) {
-        let asked = Command::new("df").args(["-B1", "--output=avail"]).arg(&self.path).output();
-        let available = checked("df", asked);
-        let available = available.lines().last().and_then(|line| line.trim().parse().ok());
-        let available: usize = available.expect("df tells what is available");
-        let ballast = available.checked_sub(bytes).expect("there is that much room");
-        fs::write(self.path.join("ballast"), vec![1; ballast]).expect("there is room for it");
-    }
-
-    /// Gives the room back.
-    ///
-    /// # Panics
-    /// Nothing was taken away.
-    pub fn free(&self) {
-        fs::remove_file(self.path.join("ballast")).expect("it was taken away");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // The server may have files open there: it goes when they are closed.
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
-    }
 }
 
 fn free_port() -> u16 {

@@ -11,6 +11,7 @@ use super::catalogue::{self, Code, Retry};
 use super::exchange::Mode;
 use super::wire::values::Id;
 use crate::keys::AuthFailure;
+use crate::telemetry::Refused;
 
 /// What is wrong with one field, parameter or header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -401,6 +402,16 @@ impl ApiError {
             }
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             ApiError::RequestInProgress => Some(1),
+            _ => None,
+        }
+    }
+
+    /// Why the request was turned away, if nothing was done of it and it may come again as it is.
+    pub(crate) fn refused(&self) -> Option<Refused> {
+        match self {
+            ApiError::Overloaded => Some(Refused::Overloaded),
+            ApiError::StorageFull => Some(Refused::StorageFull),
+            ApiError::Stopping => Some(Refused::Stopping),
             _ => None,
         }
     }

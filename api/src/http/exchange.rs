@@ -325,9 +325,11 @@ fn refuse(
     let Exchange { state, request, caller, mode, .. } = exchange;
     let shown_id = request_id.to_str().unwrap_or_default();
     let status = error.status();
-    if matches!(error, ApiError::Overloaded) {
-        if let Some(refused) = state.overloads.note() {
-            tracing::warn!(refused, "too much is in flight: callers are told to come again");
+    if let Some(refused) = error.refused() {
+        state.refused.count(refused);
+        // A full disk is no place for a line of each either.
+        if let Some(refused) = state.refusals.note() {
+            tracing::warn!(code = error.code(), refused, "callers are told to come again");
         }
     } else if status.is_server_error() {
         tracing::warn!(

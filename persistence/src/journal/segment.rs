@@ -1,6 +1,6 @@
 //! Segment files: names, headers, and the marker of the newest one.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -119,7 +119,13 @@ pub(super) fn name_segment(
     let path = segment_path(dir, header.first_seq);
     disk.rename(spare, &path).map_err(|error| ("name", error))?;
     disk.sync_dir(dir).map_err(|error| ("sync the name of", error))?;
-    mark_newest(disk, dir, header.first_seq).map_err(|error| ("mark as newest", error))?;
+    match mark_newest(disk, dir, header.first_seq) {
+        // The segment was reserved, a new mark is not. The one that stands is never ahead, and the next segment brings another.
+        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            tracing::warn!(path = %path.display(), %error, "no room to mark the newest segment");
+        }
+        marked => marked.map_err(|error| ("mark as newest", error))?,
+    }
     Ok(path)
 }
 

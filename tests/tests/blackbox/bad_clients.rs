@@ -337,4 +337,7 @@ fn a_flood_past_what_can_be_in_flight_is_turned_away_whole() {
     });
     assert!(taken > 0 && taken < 200 * each, "{taken} were taken: the test is blunt");
     assert_eq!(bank.balance(2), money(taken));
+    let counted = format!("florin_refused_total{{reason=\"overloaded\"}} {}\n", 200 * each - taken);
+    let metrics = bank.client().request("GET /metrics").send(()).body;
+    assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
 }

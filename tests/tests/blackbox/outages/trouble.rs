@@ -1,6 +1,7 @@
 //! A server that answers, and takes nothing: read-only, crowded, out of disk, or cut off in the middle of a commit. It passes by itself.
 
 use florin_tests::bank::{TestBank, transfer};
+use florin_tests::fault::{Fault, Wrong};
 use florin_tests::postgres::Postgres;
 use florin_tests::proxy::{Cut, Proxy};
 use florin_tests::server::{LARGE_SEGMENTS, TestServer};
@@ -48,22 +49,16 @@ fn a_database_without_connections_left_is_waited_for() {
 
 #[test]
 fn a_database_whose_disk_is_full_is_waited_for() {
-    const DISK: u64 = 96 << 20;
-    let postgres = Postgres::start();
-    let Some(disk) = postgres.small_disk("small", DISK) else {
-        // A file system of its own needs the right to mount one; nothing else fills up without harm to others.
-        eprintln!("not tested: no file system can be mounted here");
-        return;
-    };
-    let _ = postgres.psql("postgres", "CREATE DATABASE full_disk TABLESPACE small");
-    let url = postgres.url("full_disk");
+    let fault = Fault::build("/base/");
+    let postgres = Postgres::start_on("", &fault.variables());
+    let url = postgres.url(&postgres.create_database());
     let variables = [("FLORIN_DATABASE_URL", url.as_str())];
     let bank = TestBank::of(TestServer::start_with_variables(&LARGE_SEGMENTS, &variables));
     bank.account(1);
     bank.account(2);
     await_store(&bank, "ok");
-    // Some room is left, so that it runs out in the middle of a batch.
-    disk.leave(2 << 20);
+    // What its files have is still theirs, so that room runs out in the middle of a batch.
+    fault.begin(Wrong::Full);
     let batch: Vec<_> = (0..8_000).map(|_| transfer(1, 2, "1.00")).collect();
     for _ in 0..4 {
         let done = bank.check("POST /v1/transfers/batch", json!(batch), "200").json();
@@ -72,7 +67,7 @@ fn a_database_whose_disk_is_full_is_waited_for() {
     let ready = go_on_without_it(&bank, "away", "No space left on device", 1);
     assert!(ready["parts"]["store"]["away_seconds"].is_number(), "{ready}");
     assert!(metric(&bank, "florin_store_failures_total") > 0.0);
-    disk.free();
+    fault.end();
     await_store(&bank, "ok");
     verify(bank, 32_001);
     drop(postgres);
