@@ -11,5 +11,5 @@ mod tls;
 pub use command::main;
 #[cfg(feature = "fuzzing")]
 pub use http::fuzzing;
-#[cfg(feature = "measured")]
+#[cfg(any(test, feature = "measured"))]
 pub use http::measured;
