@@ -42,6 +42,11 @@ fn overload() {
 }
 
 #[test]
+fn turns() {
+    check(Scenario::Turns, &[|it| &it.answers, |it| &it.reads]);
+}
+
+#[test]
 fn stop() {
     check(Scenario::Stop, &[|it| &it.answers, |it| &it.stopping]);
 }

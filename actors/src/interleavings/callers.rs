@@ -110,6 +110,17 @@ impl Caller {
         }
     }
 
+    /// Asks so many times for one of these, each time when the answer before has come.
+    pub(super) fn ask_in_turn(mut self, times: u32, choice: &[Asked]) {
+        for _ in 0..times {
+            let asked = choice[thread_rng().gen_range(0..choice.len())];
+            self.send(asked);
+            while !self.waiting.is_empty() {
+                self.take_any();
+            }
+        }
+    }
+
     fn send(&mut self, asked: Asked) {
         let shown_before = self.ledger.log().shown;
         let was_lost = self.is_lost || self.ledger.intake.shared.failure().is_some();

@@ -34,6 +34,8 @@ pub enum Scenario {
     Answers,
     /// The same, where few may be in flight, and some ask for nothing.
     Overload,
+    /// One at a time may be in flight, and somebody asks whenever it has its answer.
+    Turns,
     /// The ledger stops while it is asked.
     Stop,
     /// A sync fails.
@@ -50,6 +52,7 @@ impl fmt::Display for Scenario {
             Scenario::Admission => "admission",
             Scenario::Answers => "answers",
             Scenario::Overload => "overload",
+            Scenario::Turns => "turns",
             Scenario::Stop => "stop",
             Scenario::FailedSync => "failed_sync",
             Scenario::Room => "room",
@@ -71,6 +74,19 @@ impl Scenario {
             Scenario::Overload => {
                 let ledger = Ledger::start(Setting { limits: NARROW, ..PLAIN }, happened);
                 call(&ledger, 3, 0, 3, &[Asked::Transfer, Asked::Account, Asked::Nothing]);
+                ledger.stop();
+                check_sound(&ledger);
+            }
+            Scenario::Turns => {
+                let limits = Limits { events_in_flight: 1, ..WIDE };
+                let ledger = Ledger::start(Setting { limits, ..PLAIN }, happened);
+                let asking = Arc::clone(&ledger);
+                let caller = thread::spawn(move || {
+                    Caller::new(&asking, 1, Some(0)).ask_in_turn(3, &ALL);
+                });
+                caller.join().expect("a caller panicked");
+                let overloaded = happened.overloaded.load(Ordering::Relaxed);
+                assert_eq!(overloaded, 0, "who has an answer has no place any more");
                 ledger.stop();
                 check_sound(&ledger);
             }
