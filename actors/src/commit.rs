@@ -124,13 +124,13 @@ impl Committer {
         }
     }
 
-    /// Commits until the queue ends, or the journal or this thread fails. Whoever then still waits gets an unknown outcome.
+    /// Commits until the queue ends, or the journal or this thread fails. Whoever then still waits gets an unknown outcome, and only once the
+    /// failure is known to all, so that nobody who learned of it is answered by the shard.
     pub(crate) fn run(mut self) {
-        let shared = self.shared.clone();
-        match catch_unwind(AssertUnwindSafe(move || self.commit_all())) {
+        match catch_unwind(AssertUnwindSafe(|| self.commit_all())) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => shared.fail(format!("the journal failed: {}", chain(&error))),
-            Err(_) => shared.fail("the journal thread panicked".to_owned()),
+            Ok(Err(error)) => self.shared.fail(format!("the journal failed: {}", chain(&error))),
+            Err(_) => self.shared.fail("the journal thread panicked".to_owned()),
         }
     }
 
