@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use florin_engine::{
     AccountFlags, AccountId, Amount, AmountInput, Asked, Code, Command, Comparison, Condition,
     CreateAccount, CreateLedger, CreateTransaction, CreateTransfer, Decided, DecidedBefore,
-    DecidedSpace, Decision, Event, Expected, ExpirePending, ItemOutcome, JournalSeq, LedgerId,
-    Metadata, OpenAccount, PendingTransfer, Record, Rejection, ReplaceMetadata, ReverseTransaction,
-    ReverseTransfer, Scale, SetOverdraftLimit, Settle, SignedInput, State, Timestamp, Transaction,
-    Transfer, TransferFlags, TransferId, Verdict, WHOLE_TRANSACTION,
+    DecidedSpace, Decision, Event, Expected, ExpirePending, Field, ItemOutcome, JournalSeq,
+    LedgerId, Metadata, OpenAccount, PendingTransfer, Record, Rejection, ReplaceMetadata,
+    ReverseTransaction, ReverseTransfer, Scale, SetOverdraftLimit, Settle, SignedInput, State,
+    Timestamp, Transaction, Transfer, TransferFlags, TransferId, Verdict, WHOLE_TRANSACTION,
 };
 
 /// A state with everything that was ever decided on it.
@@ -165,7 +165,7 @@ impl TestBank {
         let one = |result: Result<Decision, String>, bank: &TestBank| match result {
             Ok(decision) => match decision.exceptions.first() {
                 None => "created".to_owned(),
-                Some((_, outcome)) => bank.show(*outcome, &decision.asked),
+                Some(item) => bank.show(*item, &decision.asked),
             },
             Err(error) => error,
         };
@@ -356,8 +356,8 @@ impl TestBank {
         };
         match decision.exceptions.first() {
             None => "created".to_owned(),
-            Some((WHOLE_TRANSACTION, outcome)) => self.show(*outcome, &decision.asked),
-            Some((leg, outcome)) => format!("leg {leg} {}", self.show(*outcome, &decision.asked)),
+            Some(item @ (WHOLE_TRANSACTION, _)) => self.show(*item, &decision.asked),
+            Some(item @ (leg, _)) => format!("leg {leg} {}", self.show(*item, &decision.asked)),
         }
     }
 
@@ -368,43 +368,52 @@ impl TestBank {
         };
         let created = decision.items as usize - decision.exceptions.len();
         let mut text = format!("ok {created}");
-        for (index, outcome) in &decision.exceptions {
-            text += &format!(", {index} {}", self.show(*outcome, &decision.asked));
+        for item in &decision.exceptions {
+            text += &format!(", {} {}", item.0, self.show(*item, &decision.asked));
         }
         text
     }
 
-    fn show(&self, outcome: ItemOutcome, asked: &[(u32, Asked)]) -> String {
+    /// What came of an item in the end, once compared with what its id was first used for: the refusal, or none where it exists.
+    pub(crate) fn refusal(
+        &self,
+        (index, outcome): (u32, ItemOutcome),
+        asked: &[(u32, Asked)],
+    ) -> Option<Rejection> {
+        let asked = || &asked.iter().find(|(item, _)| *item == index).unwrap().1;
         match outcome {
-            ItemOutcome::Exists { .. } => "exists".to_owned(),
+            ItemOutcome::Exists { .. } => None,
+            ItemOutcome::Rejected(rejection) => Some(rejection),
             ItemOutcome::Differs { .. } => {
-                let asked = &asked.last().unwrap().1;
                 let field = self
-                    .transfer(asked.item.id)
-                    .map_or(Some(florin_engine::Field::Flags), |first| {
-                        asked.asking().first_difference(first)
-                    });
-                let Some(field) = field else { return "exists".to_owned() };
-                let code = Rejection::exists_with_different(field).code();
-                code.replace("exists_with_different_", "differs in ")
+                    .transfer(asked().item.id)
+                    .map_or(Some(Field::Flags), |first| asked().asking().first_difference(first));
+                field.map(Rejection::exists_with_different)
             }
             ItemOutcome::Settled { settlement, .. } => {
-                let asked = &asked.last().unwrap().1;
-                let pending = self.transfer(asked.item.pending_id).unwrap();
-                asked.asking().refused_as_settled(pending, settlement).code().to_owned()
+                let pending = self.transfer(asked().item.pending_id).unwrap();
+                Some(asked().asking().refused_as_settled(pending, settlement))
             }
-            ItemOutcome::Rejected(rejection) => match rejection {
-                Rejection::ExceedsCredits { available, requested, .. }
-                | Rejection::ExceedsDebits { available, requested, .. } => {
-                    let scale = Scale::try_new(2).unwrap();
-                    let (available, requested) =
-                        (available.display(scale), requested.display(scale));
-                    format!("{} {available} < {requested}", rejection.code())
-                }
-                Rejection::ConditionFailed { condition, found, ledger } => {
-                    let digits = if ledger.0 == 0 { 0 } else { 2 };
-                    let found = found.display(Scale::try_new(digits).unwrap());
-                    format!("{} {condition} found {found}", rejection.code())
+        }
+    }
+
+    fn show(&self, item: (u32, ItemOutcome), asked: &[(u32, Asked)]) -> String {
+        let Some(rejection) = self.refusal(item, asked) else { return "exists".to_owned() };
+        match rejection {
+            Rejection::ExceedsCredits { available, requested, .. }
+            | Rejection::ExceedsDebits { available, requested, .. } => {
+                let scale = Scale::try_new(2).unwrap();
+                let (available, requested) = (available.display(scale), requested.display(scale));
+                format!("{} {available} < {requested}", rejection.code())
+            }
+            Rejection::ConditionFailed { condition, found, ledger } => {
+                let digits = if ledger.0 == 0 { 0 } else { 2 };
+                let found = found.display(Scale::try_new(digits).unwrap());
+                format!("{} {condition} found {found}", rejection.code())
+            }
+            _ => match rejection.code().strip_prefix("exists_with_different_") {
+                Some(field) if matches!(item.1, ItemOutcome::Differs { .. }) => {
+                    format!("differs in {field}")
                 }
                 _ => rejection.code().to_owned(),
             },
