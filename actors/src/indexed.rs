@@ -5,20 +5,20 @@ use std::sync::Arc;
 use florin_engine::{
     Decided, DecidedBefore, DecidedKind, DecidedSpace, JournalSeq, Record, Timestamp, TransferId,
 };
-use florin_persistence::decided::{self, DecidedIndex, Entry, Namespace};
+use florin_persistence::decided::{self, DecidedIndex, Entry, IndexReader, Namespace};
 
 use crate::commit::chain;
 use crate::shard::IndexedIds;
 
 /// The index as the shard asks it.
 pub(crate) struct IndexOnDisk {
-    index: Arc<DecidedIndex>,
+    index: IndexReader,
     error: Option<String>,
 }
 
 impl IndexOnDisk {
-    pub(crate) fn new(index: Arc<DecidedIndex>) -> IndexOnDisk {
-        IndexOnDisk { index, error: None }
+    pub(crate) fn new(index: &Arc<DecidedIndex>) -> IndexOnDisk {
+        IndexOnDisk { index: index.reader(), error: None }
     }
 
     fn get(&mut self, namespace: Namespace, id: u128) -> Option<Decided> {

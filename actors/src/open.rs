@@ -108,7 +108,7 @@ pub(crate) fn wire(
     let (sender, queue) = journal_queue(places(options));
     let shard = Shard {
         state,
-        indexed: Box::new(IndexOnDisk::new(index.clone())),
+        indexed: Box::new(IndexOnDisk::new(&index)),
         clock: options.clock.clone(),
         queue: Some(sender),
         shared: shared.clone(),

@@ -25,14 +25,14 @@
 //! 4. The store takes the batch, synced. *The batch is covered, and the log has all its hashes.*
 //! 5. Sometimes, the filter is written to `filter.bits`. *The old file stays, or the new one stands.*
 //!
-//! A reader that runs beside it sees an id from step 4 on; before, the filter lets it
-//! through in vain at worst. After a failed write the index refuses further batches and goes on
+//! A reader that runs beside it sees the filter and the tables as they were after one batch, and the next ones once
+//! the batch is covered; before, the filter lets an id of it through in vain at worst. After a failed write the index refuses further batches and goes on
 //! answering.
 //!
 //! # Memory
 //!
 //! The filter takes 2 to 2.5 bytes an id ([`DecidedIndex::filter_bytes`]); while it grows by a
-//! quarter, old and new exist together: 4.5. It starts with room for [`IndexOptions::filter_ids`].
+//! quarter, and until the batch after that, old and new exist together: 4.5. It starts with room for [`IndexOptions::filter_ids`].
 //! The store's block cache is bounded by [`IndexOptions::cache_bytes`]; beyond that it holds a few
 //! MiB, and index and filter pages are in that cache too. Filling holds one table's buffers. A start
 //! reads two bytes an id and at most the eighth of the ids that came after the last checkpoint.
@@ -48,12 +48,12 @@
 //! the bounded cache, several probes deep and more as it grows, so ours stands in front of them: on
 //! the same two cores, busy with other work too, a new id cost 70 to 230 ns with 10 to 20 million
 //! indexed (460 ns in one run out of eight), disk reads of false positives included; the filter
-//! with 100 million indexed, 200 to 230 ns alone and 75 to 110 ns for ids that are warmed together. The store
+//! with 100 million indexed, 240 to 270 ns alone, of which 160 are this machine's wait for memory, and 70 ns for ids that are warmed together. The store
 //! runs one background thread, which merges tables at less than 1 µs an id.
 //!
-//! The store holds its list of tables locked while it syncs a new one, so a lookup that reaches
-//! the disk just then waits for that. The slowest lookup of an old id while batches went in took
-//! 8 to 24 ms, on a loaded disk up to 84 ms.
+//! The store holds its list of tables locked while it syncs a new one, and a lookup through it waits for that: 8 to
+//! 24 ms, on a loaded disk up to 84 ms. So readers look into the tables themselves, of which the inserting thread
+//! gives them the list.
 
 mod entries;
 mod export;
@@ -73,7 +73,7 @@ pub use simulated::SimulatedEntries;
 
 use crate::disk::{Disk, OsDisk};
 use crate::pace::GivingWay;
-use entries::{Entries, Key, State};
+use entries::{Entries, Key, State, Tables};
 #[cfg(feature = "fuzzing")]
 pub(crate) use export::exported_with_header;
 pub use export::{ExportError, ExportReader, Exported, HeldIndex, import};
@@ -84,7 +84,7 @@ use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use stored_filter::StoredFilter;
 
 /// Filters from this size on are not in the processor's caches.
@@ -231,18 +231,27 @@ impl IndexError {
     }
 }
 
-/// The index of decided ids. Any number of threads may ask; batches go in one after the other.
+/// The index of decided ids. Any number of threads may ask, best each with an [`IndexReader`]; batches go in one after the other.
 #[derive(Debug)]
 pub struct DecidedIndex {
-    entries: Entries,
-    /// Replaced only when it grows; readers hold the lock for one cache line's time.
-    filter: RwLock<Arc<Filter>>,
-    seed: u64,
+    // In this order, since a table's file may go when the last view of it does, which must not happen once the store is closed.
+    view: Mutex<Arc<View>>,
     writer: Mutex<Writer>,
+    entries: Entries,
+    /// How often the view was replaced; raised after that, so that a reader who sees the number finds the view.
+    views_replaced: AtomicU64,
+    seed: u64,
     covered_seq: AtomicU64,
     ids: AtomicU64,
     disk_lookups: AtomicU64,
     found: AtomicU64,
+}
+
+/// What readers see: everything up to one batch.
+#[derive(Debug)]
+struct View {
+    filter: Arc<Filter>,
+    tables: Tables,
 }
 
 /// What only the inserting thread touches.
@@ -250,6 +259,8 @@ pub struct DecidedIndex {
 struct Writer {
     state: State,
     stored: StoredFilter,
+    /// Views that were replaced: kept until no reader has them, since giving back a filter's memory and removing files would hold it up.
+    retired: Vec<Arc<View>>,
     health: Health,
 }
 
@@ -304,11 +315,18 @@ impl DecidedIndex {
             }
         };
         let (stored, filter) = StoredFilter::open(disk, dir, &entries, state, filter_ids)?;
+        let view = View { filter: Arc::new(filter), tables: entries.tables() };
         Ok(DecidedIndex {
+            view: Mutex::new(Arc::new(view)),
+            writer: Mutex::new(Writer {
+                state,
+                stored,
+                retired: Vec::new(),
+                health: Health::Sound,
+            }),
             entries,
-            filter: RwLock::new(Arc::new(filter)),
+            views_replaced: AtomicU64::new(0),
             seed: state.seed,
-            writer: Mutex::new(Writer { state, stored, health: Health::Sound }),
             covered_seq: AtomicU64::new(state.covered_seq),
             ids: AtomicU64::new(state.ids),
             disk_lookups: AtomicU64::new(0),
@@ -333,7 +351,7 @@ impl DecidedIndex {
 
     /// Memory of the filter, in bytes.
     pub fn filter_bytes(&self) -> u64 {
-        self.filter().bytes()
+        self.view().filter.bytes()
     }
 
     /// How often the filter sent a question on to the disk.
@@ -344,47 +362,36 @@ impl DecidedIndex {
         }
     }
 
-    /// What was decided for an id, if it is indexed.
-    ///
-    /// For nearly every id that is not, this is one memory access. For others it reads the disk, and
-    /// may wait for a few syncs if a batch is just being put in place.
+    /// Asks for one thread, for as long as it likes.
+    pub fn reader(self: &Arc<Self>) -> IndexReader {
+        // In this order: a view that is newer than the number is only fetched once more.
+        let replaced = self.views_replaced.load(Ordering::Acquire);
+        IndexReader { view: self.view(), replaced, index: Arc::clone(self) }
+    }
+
+    /// What was decided for an id, if it is indexed: [`IndexReader::get`] for those who ask seldom.
     ///
     /// # Errors
     ///
-    /// The disk could not be read, or what it gave is damaged: the id must not be decided then.
+    /// The disk could not be read, or what it gave is damaged.
     pub fn get(&self, namespace: Namespace, id: u128) -> Result<Option<Decided>, IndexError> {
+        self.get_in(&self.view(), namespace, id)
+    }
+
+    fn get_in(
+        &self,
+        view: &View,
+        namespace: Namespace,
+        id: u128,
+    ) -> Result<Option<Decided>, IndexError> {
         let key = entries::key(namespace, id);
-        let hash = self.hash(&key);
-        let passes = self.filter.read().unwrap_or_else(PoisonError::into_inner).may_contain(hash);
-        if !passes {
+        if !view.filter.may_contain(self.hash(&key)) {
             return Ok(None);
         }
-        let decided = self.entries.get(&key)?;
+        let decided = view.tables.get(&key)?;
         self.disk_lookups.fetch_add(1, Ordering::Relaxed);
         self.found.fetch_add(u64::from(decided.is_some()), Ordering::Relaxed);
         Ok(decided)
-    }
-
-    /// Fetches from memory what [`DecidedIndex::get`] needs for these ids, so that the waits overlap. A few dozen at a time: what is
-    /// fetched too early is displaced again. Does nothing while the filter fits in the processor's caches anyway.
-    pub fn warm(&self, namespace: Namespace, mut ids: impl Iterator<Item = u128>) {
-        let filter = self.filter.read().unwrap_or_else(PoisonError::into_inner);
-        if filter.bytes() < WARMED_BYTES_MIN {
-            return;
-        }
-        loop {
-            // All hashes first: made in between, they kept the loads from overlapping.
-            let mut hashes = [0; TOUCHED_AHEAD];
-            let mut count = 0;
-            for (hash, id) in hashes.iter_mut().zip(ids.by_ref()) {
-                *hash = self.hash(&entries::key(namespace, id));
-                count += 1;
-            }
-            filter.touch(&hashes[..count]);
-            if count < TOUCHED_AHEAD {
-                return;
-            }
-        }
     }
 
     /// Indexes a batch; `covered_seq` says that with it every id up to that journal position is
@@ -430,7 +437,8 @@ impl DecidedIndex {
         });
         let hash = |&(namespace, id, _): &Entry| self.hash(&entries::key(namespace, id));
         let mut hashes: Vec<u64> = entries.iter().map(hash).collect();
-        let filter = self.filter();
+        let view = self.view();
+        let filter = &view.filter;
         let mut kept = 0;
         let mut previous: Option<Entry> = None;
         for at in 0..entries.len() {
@@ -442,7 +450,7 @@ impl DecidedIndex {
             let known = match previous {
                 Some((space, number, known)) if (space, number) == (namespace, id) => Some(known),
                 _ if filter.may_contain(hashes[at]) => {
-                    self.entries.get(&entries::key(namespace, id))?
+                    view.tables.get(&entries::key(namespace, id))?
                 }
                 _ => None,
             };
@@ -471,24 +479,19 @@ impl DecidedIndex {
         hashes: &[u64],
         covered_seq: u64,
     ) -> Result<(), IndexError> {
-        let Writer { state, stored, .. } = writer;
+        let Writer { state, stored, retired, .. } = writer;
+        retired.retain(|view| Arc::strong_count(view) > 1);
         let next = State {
             covered_seq: covered_seq.max(state.covered_seq),
             ids: state.ids + entries.len() as u64,
             batch: state.batch + 1,
             seed: state.seed,
         };
-        if next.ids > self.filter().capacity() {
-            let larger = Arc::new(stored.grow(&self.entries, *state, next.ids)?);
-            let smaller = mem::replace(
-                &mut *self.filter.write().unwrap_or_else(PoisonError::into_inner),
-                larger,
-            );
-            // Only here, so that no reader waits while much memory is given back.
-            drop(smaller);
+        let mut filter = Arc::clone(&self.view().filter);
+        if next.ids > filter.capacity() {
+            filter = Arc::new(stored.grow(&self.entries, *state, next.ids)?);
         }
         stored.append(next.batch, hashes)?;
-        let filter = self.filter();
         let mut giving_way = GivingWay::default();
         for part in hashes.chunks(TOUCHED_AHEAD) {
             filter.insert_all(part);
@@ -496,6 +499,14 @@ impl DecidedIndex {
         }
         self.entries.insert(entries, next)?;
         *state = next;
+        let view = View { filter: Arc::clone(&filter), tables: self.entries.tables() };
+        let replaced = mem::replace(
+            &mut *self.view.lock().unwrap_or_else(PoisonError::into_inner),
+            Arc::new(view),
+        );
+        self.views_replaced.fetch_add(1, Ordering::Release);
+        retired.push(replaced);
+        // Whoever knows that an id is covered sees that the view was replaced before.
         self.ids.store(next.ids, Ordering::Release);
         self.covered_seq.store(next.covered_seq, Ordering::Release);
         stored.checkpoint_if_due(next, &filter)
@@ -505,8 +516,62 @@ impl DecidedIndex {
         stored_filter::hash(key, self.seed)
     }
 
-    fn filter(&self) -> Arc<Filter> {
-        Arc::clone(&self.filter.read().unwrap_or_else(PoisonError::into_inner))
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Asks the index without a lock or another atomic change, for which a processor would wait until all that it reads has arrived: so the
+/// wait for the filter overlaps with whatever else there is to do. Waits for nobody who writes. Holds on to a view that was replaced until the
+/// next question.
+#[derive(Debug)]
+pub struct IndexReader {
+    // Before the index, as there.
+    view: Arc<View>,
+    /// How often the index had replaced its view by then.
+    replaced: u64,
+    index: Arc<DecidedIndex>,
+}
+
+impl IndexReader {
+    /// What was decided for an id, if it is indexed.
+    ///
+    /// For nearly every id that is not, this is one memory access. For others it reads the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk could not be read, or what it gave is damaged: the id must not be decided then.
+    pub fn get(&mut self, namespace: Namespace, id: u128) -> Result<Option<Decided>, IndexError> {
+        self.renew();
+        self.index.get_in(&self.view, namespace, id)
+    }
+
+    /// Fetches from memory what [`IndexReader::get`] needs for these ids, so that the waits overlap. A few dozen at a time: what is
+    /// fetched too early is displaced again. Does nothing while the filter fits in the processor's caches anyway.
+    pub fn warm(&mut self, namespace: Namespace, mut ids: impl Iterator<Item = u128>) {
+        self.renew();
+        if self.view.filter.bytes() < WARMED_BYTES_MIN {
+            return;
+        }
+        loop {
+            // All hashes first: made in between, they kept the loads from overlapping.
+            let mut hashes = [0; TOUCHED_AHEAD];
+            let mut count = 0;
+            for (hash, id) in hashes.iter_mut().zip(ids.by_ref()) {
+                *hash = self.index.hash(&entries::key(namespace, id));
+                count += 1;
+            }
+            self.view.filter.touch(&hashes[..count]);
+            if count < TOUCHED_AHEAD {
+                return;
+            }
+        }
+    }
+
+    fn renew(&mut self) {
+        if self.index.views_replaced.load(Ordering::Acquire) != self.replaced {
+            *self = self.index.reader();
+        }
     }
 }
 

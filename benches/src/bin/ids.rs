@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 use std::{env, fs, io};
 
@@ -11,7 +12,9 @@ use florin_engine::{
     ASKED_AHEAD, AccountId, Amount, AmountInput, Command, CreateAccount, CreateTransfer,
     ItemOutcome, JournalSeq, TransferId,
 };
-use florin_persistence::decided::{Decided, DecidedIndex, Entry, IndexOptions, Namespace};
+use florin_persistence::decided::{
+    Decided, DecidedIndex, Entry, IndexOptions, IndexReader, Namespace,
+};
 use tempfile::TempDir;
 
 const ACCOUNTS: u64 = 10_000;
@@ -69,7 +72,7 @@ fn index(ids: u64) -> io::Result<()> {
     let directory = TempDir::with_prefix_in("florin-bench-", env::current_dir()?)?;
     let open =
         || DecidedIndex::open(directory.path(), IndexOptions::SMALL).map_err(io::Error::other);
-    let index = open()?;
+    let index = Arc::new(open()?);
     let began = Instant::now();
     for start in (0..ids).step_by(INDEX_BATCH as usize) {
         let end = ids.min(start + INDEX_BATCH);
@@ -93,22 +96,25 @@ fn index(ids: u64) -> io::Result<()> {
         disk_bytes(directory.path()) as f64 / ids as f64
     );
     println!("  process                 {:>12}", mib(resident()));
-    let get = |number: u64| index.get(Namespace::Transfer, id(number)).map_err(io::Error::other);
+    let mut reader = index.reader();
+    let get = |reader: &mut IndexReader, number: u64| {
+        reader.get(Namespace::Transfer, id(number)).map_err(io::Error::other)
+    };
     let (mut new, mut expected, mut old) = (Vec::new(), Vec::new(), Vec::new());
     let before = index.lookups().disk;
     for round in 0..ROUNDS as u64 {
         let first = NEW + 2 * round * ASKED;
         let began = Instant::now();
         for number in first..first + ASKED {
-            assert!(get(number)?.is_none(), "it is new");
+            assert!(get(&mut reader, number)?.is_none(), "it is new");
         }
         new.push(nanos_each(began, ASKED));
         let numbers: Vec<u64> = (first + ASKED..first + 2 * ASKED).collect();
         let began = Instant::now();
         for numbers in numbers.chunks(ASKED_AHEAD) {
-            index.warm(Namespace::Transfer, numbers.iter().map(|number| id(*number)));
+            reader.warm(Namespace::Transfer, numbers.iter().map(|number| id(*number)));
             for number in numbers {
-                assert!(get(*number)?.is_none(), "it is new");
+                assert!(get(&mut reader, *number)?.is_none(), "it is new");
             }
         }
         expected.push(nanos_each(began, ASKED));
@@ -117,7 +123,7 @@ fn index(ids: u64) -> io::Result<()> {
         let began = Instant::now();
         for step in 0..asked {
             let number = (step * (ids / asked).max(1) + round) % ids;
-            assert_eq!(get(number)?.map(|found| found.seq), Some(number + 1));
+            assert_eq!(get(&mut reader, number)?.map(|found| found.seq), Some(number + 1));
         }
         old.push(nanos_each(began, asked));
     }
@@ -127,7 +133,7 @@ fn index(ids: u64) -> io::Result<()> {
     println!("  a new id, of a batch    {:>12.0} ns", median(expected));
     println!("  looked up in vain       {:>12.6} of the new", through as f64 / asked as f64);
     println!("  an old id               {:>12.1} us", median(old) / 1e3);
-    drop(index);
+    drop((reader, index));
     let began = Instant::now();
     let index = open()?;
     println!("  opened again in         {:>12.2} s", began.elapsed().as_secs_f64());

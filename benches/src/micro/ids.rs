@@ -1,8 +1,12 @@
 //! The index of decided ids: nearly every id is new, which the filter says; what it lets through is looked up on the disk.
 //! `benches/ids.sh` has the same for a hundred million.
 
+use std::sync::Arc;
+
 use florin_engine::ASKED_AHEAD;
-use florin_persistence::decided::{Decided, DecidedIndex, Entry, IndexOptions, Namespace};
+use florin_persistence::decided::{
+    Decided, DecidedIndex, Entry, IndexOptions, IndexReader, Namespace,
+};
 use florin_tests::random::Random;
 use tempfile::TempDir;
 
@@ -39,7 +43,8 @@ fn id(number: u64) -> u128 {
 }
 
 struct Indexed {
-    index: DecidedIndex,
+    index: Arc<DecidedIndex>,
+    reader: IndexReader,
     /// The first number that was never asked for nor taken in.
     next: u64,
     random: Random,
@@ -51,8 +56,10 @@ impl Indexed {
     fn new(count: u64) -> Indexed {
         let directory = TempDir::with_prefix("florin-bench-").expect("a temporary directory");
         let index = DecidedIndex::open(directory.path(), IndexOptions::SMALL);
-        let index = index.expect("an empty directory is an empty index");
-        let mut indexed = Indexed { index, next: 0, random: Random::new(3), _directory: directory };
+        let index = Arc::new(index.expect("an empty directory is an empty index"));
+        let reader = index.reader();
+        let mut indexed =
+            Indexed { index, reader, next: 0, random: Random::new(3), _directory: directory };
         while indexed.next < count {
             let mut entries = indexed.entries(BATCH.min(count - indexed.next));
             indexed.take(&mut entries);
@@ -87,13 +94,13 @@ enum Asking {
 
 fn new(asking: Asking) -> Box<dyn Case> {
     fed(Indexed::new(INDEXED), Indexed::fresh, move |indexed, ids| {
-        let index = &indexed.index;
+        let reader = &mut indexed.reader;
         for ids in ids.chunks(ASKED_AHEAD) {
             if asking == Asking::Together {
-                index.warm(Namespace::Transfer, ids.iter().copied());
+                reader.warm(Namespace::Transfer, ids.iter().copied());
             }
             for id in ids {
-                let found = index.get(Namespace::Transfer, *id).expect("the disk can be read");
+                let found = reader.get(Namespace::Transfer, *id).expect("the disk can be read");
                 assert!(found.is_none(), "it is new");
             }
         }
@@ -106,7 +113,7 @@ fn old() -> Box<dyn Case> {
         |indexed| (0..OLD).map(|_| indexed.random.below(INDEXED)).collect::<Vec<_>>(),
         |indexed, numbers| {
             for number in numbers {
-                let found = indexed.index.get(Namespace::Transfer, id(number));
+                let found = indexed.reader.get(Namespace::Transfer, id(number));
                 let found = found.expect("the disk can be read").expect("it is old");
                 assert_eq!(found.seq, number + 1);
             }

@@ -2,6 +2,7 @@
 //! to the filter's files.
 
 use super::*;
+use fjall::AbstractTree as _;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::fs;
@@ -10,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 const TINY: IndexOptions = IndexOptions { cache_bytes: 1 << 20, filter_ids: 1_000 };
@@ -375,19 +377,19 @@ fn the_filter_keeps_its_size_and_rate_while_it_grows() {
 #[test]
 fn readers_see_every_id_that_a_batch_returned_for() {
     let dir = TempDir::new().unwrap();
-    let index = open(dir.path());
+    let index = Arc::new(open(dir.path()));
     let (returned, done) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         for reader in 1..4_u64 {
             let (index, returned, done) = (&index, &returned, &done);
             scope.spawn(move || {
-                let mut n = reader;
+                let (mut n, mut asked) = (reader, index.reader());
                 while !done.load(Ordering::Acquire) {
                     let count = returned.load(Ordering::Acquire);
                     n = n.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(reader);
                     let n = (n >> 33) % 60_000;
                     let (namespace, id, decided) = entry(n);
-                    let found = index.get(namespace, id).unwrap();
+                    let found = asked.get(namespace, id).unwrap();
                     assert!(found.is_none_or(|found| found == decided));
                     assert!(found.is_some() || n >= count, "{n} of {count} returned for is lost");
                 }
@@ -401,6 +403,43 @@ fn readers_see_every_id_that_a_batch_returned_for() {
         done.store(true, Ordering::Release);
     });
     check_holds(&index, 60_000);
+}
+
+#[test]
+fn a_view_stays_until_its_reader_asks_again_and_the_next_batch_frees_it() {
+    let dir = TempDir::new().unwrap();
+    let index = Arc::new(open(dir.path()));
+    let mut reader = index.reader();
+    let first = Arc::downgrade(&reader.view);
+    fill(&index, 0..5_000, 5_000);
+    fill(&index, 5_000..5_001, 1);
+    let (namespace, id, decided) = entry(5_000);
+    assert_eq!(first.strong_count(), 2, "the reader has it, and whoever must free it");
+    assert_eq!(reader.get(namespace, id).unwrap(), Some(decided));
+    assert_eq!(first.strong_count(), 1);
+    fill(&index, 5_001..5_002, 1);
+    assert_eq!(first.strong_count(), 0);
+}
+
+#[test]
+fn a_reader_does_not_wait_for_the_store_to_sync_its_list_of_tables() {
+    let dir = TempDir::new().unwrap();
+    let index = Arc::new(open(dir.path()));
+    fill(&index, 0..1_000, 1_000);
+    let mut reader = index.reader();
+    let stored = match &index.entries {
+        Entries::Stored(stored) => stored,
+        #[cfg(feature = "simulation")]
+        Entries::Simulated(_) => panic!("it is on the disk"),
+    };
+    let syncing = stored.keyspace.tree.get_version_history_lock();
+    let (answer, answered) = std::sync::mpsc::channel();
+    let (namespace, id, decided) = entry(7);
+    let asking = thread::spawn(move || answer.send(reader.get(namespace, id).unwrap()));
+    let found = answered.recv_timeout(Duration::from_secs(20));
+    drop(syncing);
+    asking.join().unwrap().unwrap();
+    assert_eq!(found, Ok(Some(decided)));
 }
 
 #[test]
