@@ -24,8 +24,9 @@ use crate::shared::Shared;
 use crate::sync::{Receiver, Sender, bounded};
 use crate::write_behind::StoreStatus;
 
-/// A new snapshot is made when so many segments are sealed behind the newest one, or half of its own size.
-const SNAPSHOT_SEGMENTS_MIN: u64 = 4;
+/// A new snapshot is made when so many segments are sealed behind the newest one, or half of its own size. A segment has up to 700,000 single
+/// transfers, and a start takes most of a second to read them back.
+const SNAPSHOT_SEGMENTS_MIN: u64 = 1;
 /// About what an event costs that is read back, in nanoseconds.
 const EVENT_NS: u64 = 500;
 /// The most memory that the changes of one snapshot may take; what is left over waits for the next one.

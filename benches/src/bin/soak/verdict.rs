@@ -24,9 +24,9 @@ const FILLED: std::ops::RangeInclusive<f64> = 0.55..=1.0;
 const ROW_RATIO_MAX: f64 = 1.1;
 /// Bytes of the index an id: an entry of 42 bytes, a hash of 8 in the filter's log, 2.5 of the filter, and tables that are not merged yet.
 const INDEX_BYTES_AN_ID: std::ops::RangeInclusive<f64> = 30.0..=110.0;
-/// Segments on the disk: four sealed ones make a snapshot due, two more may come until it is made and they are removed, one is written, two
+/// Segments on the disk: a sealed one makes a snapshot due, two more may come until it is made and they are removed, one is written, two
 /// are spare, and one is being prepared.
-const SEGMENTS_MAX: u64 = 4 + 2 + 1 + 2 + 1;
+const SEGMENTS_MAX: u64 = 1 + 2 + 1 + 2 + 1;
 
 /// One thing that was judged.
 #[derive(Debug)]
