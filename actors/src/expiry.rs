@@ -4,12 +4,15 @@
 //! there is room in the journal for it, and one at a time waits for the disk. From its moment on a pending transfer answers as
 //! expired in any case; the slice only gives back what it reserved.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll, ready};
 use std::time::Duration;
 
-use actix::{AsyncContext, Context, Handler, Message, SpawnHandle};
+use actix::{ActorFuture, AsyncContext, Context};
 use florin_engine::{Command, ExpirePending, JournalSeq, Record, Timestamp, Verdict};
 use florin_persistence::journal::JournalRoom;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::admission::{Admission, Permit, Refusal};
 use crate::commit::Item;
@@ -34,8 +37,8 @@ pub(crate) struct Expiry {
     slice_bytes: u64,
     /// A clone goes with each slice that waits for the disk.
     in_flight: Arc<()>,
-    /// When the shard looks next.
-    timer: Option<(Timestamp, SpawnHandle)>,
+    /// What the timer is set for.
+    looks_at: Option<Timestamp>,
 }
 
 /// A slice that was decided; `seq` and `state_hash` are those after it.
@@ -58,11 +61,6 @@ pub(crate) enum AtStart {
     Done,
 }
 
-/// Time to look.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Due;
-
 impl Expiry {
     /// `record_bytes_max` is the largest record that always finds a place in a frame.
     pub(crate) fn new(
@@ -79,7 +77,7 @@ impl Expiry {
             slice: ExpirePending { limit },
             slice_bytes: size::expiry_bytes_max(limit),
             in_flight: Arc::new(()),
-            timer: None,
+            looks_at: None,
         }
     }
 
@@ -92,43 +90,42 @@ impl Expiry {
     }
 }
 
-impl Handler<Due> for Shard {
-    type Result = ();
+/// The shard's own timer: one for all its life, which is polled after each message, as all futures of an actor are. Timers that were cancelled
+/// and made anew piled up: one that was due just when it was cancelled fired all the same, and made another beside the one that stood.
+struct Timer(Pin<Box<Sleep>>);
 
-    fn handle(&mut self, _: Due, context: &mut Context<Self>) {
-        self.expiry.timer = None;
-        self.expire_due(context);
-        self.publish_counts();
+impl ActorFuture<Shard> for Timer {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        shard: &mut Shard,
+        _: &mut Context<Shard>,
+        task: &mut task::Context<'_>,
+    ) -> Poll<()> {
+        loop {
+            let Some(next) = shard.state.next_expiry() else { return Poll::Pending };
+            if shard.expiry.looks_at != Some(next) {
+                shard.expiry.looks_at = Some(next);
+                let wait = Duration::from_nanos(next.0.saturating_sub(shard.clock.now().0));
+                // What is due already goes behind what callers have sent meanwhile.
+                self.0.as_mut().reset(Instant::now() + wait.max(RETRY));
+            }
+            ready!(self.0.as_mut().poll(task));
+            shard.expiry.looks_at = None;
+            shard.expire_slice(shard.clock.now());
+            shard.publish_counts();
+        }
     }
 }
 
 impl Shard {
-    /// Lets one slice expire if any is due, and sees to it that the next is not forgotten.
-    pub(crate) fn expire_due(&mut self, context: &mut Context<Self>) {
-        if self.state.next_expiry().is_none() && self.expiry.timer.is_none() {
-            return;
-        }
-        let now = self.clock.now();
-        self.expire_slice(now);
-        let next = self.state.next_expiry();
-        if self.expiry.timer.as_ref().map(|(at, _)| *at) == next {
-            return;
-        }
-        if let Some((_, timer)) = self.expiry.timer.take() {
-            context.cancel_future(timer);
-        }
-        if let Some(next) = next {
-            // What is due already goes behind what callers have sent meanwhile.
-            let wait = Duration::from_nanos(next.0.saturating_sub(now.0)).max(RETRY);
-            self.expiry.timer = Some((next, context.notify_later(Due, wait)));
-        }
-    }
-
     /// Lets one slice expire, if any is due by `now` and there is room for it.
     pub(crate) fn expire_slice(&mut self, now: Timestamp) {
         if self.state.next_expiry().is_some_and(|next| next <= now) {
             self.guarded(|shard| {
                 if let Ok(permit) = shard.expiry.admit() {
+                    shard.expiry.looks_at = None;
                     shard.expire(permit);
                 }
             });
@@ -136,6 +133,7 @@ impl Shard {
     }
 
     /// At the start: everything that is due goes before anything is answered. Without room for it, reads are not kept waiting.
+    /// From then on the timer sees to it.
     pub(crate) fn expire_before_the_first_answer(&mut self, context: &mut Context<Self>) {
         let began = std::time::Instant::now();
         while began.elapsed() < START_PATIENCE {
@@ -145,7 +143,7 @@ impl Shard {
                 AtStart::Done => break,
             }
         }
-        self.expire_due(context);
+        context.spawn(Timer(Box::pin(sleep(Duration::ZERO))));
     }
 
     /// One step of it.

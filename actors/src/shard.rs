@@ -139,12 +139,14 @@ impl Actor for Shard {
 impl Handler<Arrived> for Shard {
     type Result = ();
 
-    fn handle(&mut self, Arrived(arrivals): Arrived, context: &mut Context<Self>) {
+    fn handle(&mut self, Arrived(arrivals): Arrived, _: &mut Context<Self>) {
         self.expect(&arrivals);
         for arrival in arrivals {
             self.arrive(arrival);
         }
-        self.expire_due(context);
+        if self.state.next_expiry().is_some() {
+            self.expire_slice(self.clock.now());
+        }
         self.publish_counts();
     }
 }
