@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use std::{env, io, mem, thread};
 
 use florin_benches::bank::Bank;
+use florin_benches::cpu;
 use florin_benches::figures::thousands;
 use florin_benches::machine;
 use florin_benches::open_loop::OpenLoop;
@@ -228,7 +229,8 @@ impl Soak {
         let after = began.elapsed();
         let last = self.samples.last();
         let since_last = after - last.map_or(Duration::ZERO, |last| last.after);
-        let size = Size::of(self.bank.server.pid(), self.bank.server.data_dir())?;
+        let process = self.bank.server.pid();
+        let size = Size::of(process, self.bank.server.data_dir())?;
         let size = Size { store: size.store + self.stored.bytes()?, ..size };
         let rows = self.stored.count()?;
         let since = |name: &str, base: u64| self.bank.metric(name) - base;
@@ -242,6 +244,8 @@ impl Soak {
             stretch: mem::replace(&mut book.stretch, Stretch::new()),
             counts: book.counts,
             size,
+            used: cpu::of_process(process),
+            shard: cpu::of_threads(process, "florin-shard"),
             rows,
             journal_bytes,
             frames,

@@ -19,6 +19,9 @@ pub(crate) struct Sample {
     pub(crate) stretch: Stretch,
     pub(crate) counts: Counts,
     pub(crate) size: Size,
+    /// Processor time that it has used since it was started, and the shard's thread of that.
+    pub(crate) used: Duration,
+    pub(crate) shard: Duration,
     /// Transfers that the store says it has.
     pub(crate) rows: u64,
     /// Bytes of journal written since the load began, by the server's own count, and frames and records of it.
@@ -93,8 +96,8 @@ fn on_disk(path: &Path) -> io::Result<u64> {
 }
 
 pub(crate) const HEAD: &str = "\
-| time | RSS MiB | of it no file's | requests/s | transfers/s | commands p50 ms | p99 | max | reads p99 | lists p99 | refused | journal MiB | store MiB | WAL MiB | rows | index MiB | snapshots MiB | files |
-| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |";
+| time | processors | shard | RSS MiB | of it no file's | requests/s | transfers/s | commands p50 ms | p99 | max | reads p99 | lists p99 | refused | journal MiB | store MiB | WAL MiB | rows | index MiB | snapshots MiB | files |
+| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |";
 
 /// A row of the table; `before` is the sample before it.
 pub(crate) fn row(sample: &Sample, before: Option<&Sample>) -> String {
@@ -102,11 +105,16 @@ pub(crate) fn row(sample: &Sample, before: Option<&Sample>) -> String {
     let seconds = since_last.as_secs_f64();
     let transfers = counts.transfers - before.map_or(0, |before| before.counts.transfers);
     let commands = &stretch.micros[Kind::Command as usize];
+    let busy = |of: &dyn Fn(&Sample) -> Duration| {
+        (of(sample) - before.map_or(Duration::ZERO, of)).as_secs_f64() / seconds
+    };
     let p99 = |kind: Kind| ms(&stretch.micros[kind as usize], 99.0);
     format!(
-        "| {}:{:02} | {:.0} | {:.0} | {} | {} | {:.2} | {:.1} | {:.0} | {:.1} | {:.1} | {} | {:.0} | {:.0} | {:.0} | {} | {:.0} | {:.1} | {} |",
+        "| {}:{:02} | {:.2} | {:.3} | {:.0} | {:.0} | {} | {} | {:.2} | {:.1} | {:.0} | {:.1} | {:.1} | {} | {:.0} | {:.0} | {:.0} | {} | {:.0} | {:.1} | {} |",
         after.as_secs() / 60,
         after.as_secs() % 60,
+        busy(&|it| it.used),
+        busy(&|it| it.shard),
         mib(size.resident),
         mib(size.anonymous),
         thousands(stretch.answered as f64 / seconds),

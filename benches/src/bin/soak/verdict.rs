@@ -1,5 +1,7 @@
 //! Whether an hour went as it must: what must be flat is flat, and what grows grows as computed.
 
+use std::time::Duration;
+
 use florin_benches::figures::thousands;
 use hdrhistogram::Histogram;
 
@@ -16,6 +18,8 @@ const GROWTH_MAX: f64 = (16 << 20) as f64;
 const LATENCY_RATIO_MAX: f64 = 1.5;
 /// Shorter ones than this are alike.
 const LATENCY_FLOOR_MS: f64 = 2.0;
+/// A request of the last quarter may cost so many times the processor time of one of the first.
+const PROCESSOR_RATIO_MAX: f64 = 1.3;
 /// Records are computed but for what their slices and moments make of them.
 const JOURNAL_ERROR_MAX: f64 = 0.02;
 /// Of SQLite's pages so much is rows: those of tables that grow at their end are full, those of trees that are filled in runs are not.
@@ -47,6 +51,8 @@ pub(crate) fn of_samples(samples: &[Sample], segment_bytes: u64, kind: StoreKind
     for (of, name) in [(Kind::Command, "commands"), (Kind::Read, "reads"), (Kind::List, "lists")] {
         all.push(latency(first, last, of, name));
     }
+    all.push(processors(first, last, "processor time", |it| it.used));
+    all.push(processors(first, last, "processor time of the shard", |it| it.shard));
     all.push(kept_journal(samples, segment_bytes));
     if let Some(end) = samples.last() {
         all.push(written_journal(end));
@@ -113,6 +119,28 @@ fn latency(first: &[Sample], last: &[Sample], kind: Kind, name: &str) -> Judged 
             "{name}: p50 {:.2}, p99 {before:.2} ms in the first quarter, p50 {:.2}, p99 {after:.2} in the last; at most {LATENCY_RATIO_MAX} times as much allowed",
             ms(&first, 50.0),
             ms(&last, 50.0),
+        ),
+    )
+}
+
+/// What a request costs, which must not grow with the time that the server has been there.
+fn processors(
+    first: &[Sample],
+    last: &[Sample],
+    what: &str,
+    of: impl Fn(&Sample) -> Duration,
+) -> Judged {
+    let each = |samples: &[Sample]| {
+        let answered: u64 = samples.iter().skip(1).map(|it| it.stretch.answered).sum();
+        let ends = samples.first().zip(samples.last());
+        let used = ends.map_or(Duration::ZERO, |(first, last)| of(last) - of(first));
+        used.as_secs_f64() * 1e6 / answered.max(1) as f64
+    };
+    let (before, after) = (each(first), each(last));
+    judged(
+        after <= PROCESSOR_RATIO_MAX * before,
+        format!(
+            "{what}: {before:.1} us a request in the first quarter, {after:.1} in the last; at most {PROCESSOR_RATIO_MAX} times as much allowed"
         ),
     )
 }
