@@ -521,9 +521,8 @@ impl DecidedIndex {
     }
 }
 
-/// Asks the index without a lock or another atomic change, for which a processor would wait until all that it reads has arrived: so the
-/// wait for the filter overlaps with whatever else there is to do. Waits for nobody who writes. Holds on to a view that was replaced until the
-/// next question.
+/// Asks the index and waits for nobody who writes: it takes a lock only where the view was replaced since its last question, and holds on to the
+/// old one until then.
 #[derive(Debug)]
 pub struct IndexReader {
     // Before the index, as there.
