@@ -218,6 +218,10 @@ impl Generation {
     }
 }
 
+/// As long as the index keeps up with so many, the next one is no larger: ids that come slowly would otherwise get the memory of
+/// fast ones, a hundred MiB after an hour.
+const GENERATIONS_UNTIL_LARGER: usize = 2;
+
 /// Buckets whose entries lie in one page of memory, at least in part.
 const BUCKETS_A_PAGE: usize = 4096 / size_of::<Entry>();
 /// So many ids come for each page that is touched ahead: all of a table that is four times as large are touched before this one is full.
@@ -310,7 +314,9 @@ impl RecentIds {
         if self.generations.back().is_none_or(Generation::is_full) {
             let coming = self.coming.take().unwrap_or_else(|| Coming::new(self.buckets));
             self.generations.push_back(coming.begin());
-            self.buckets = BUCKETS_MAX.min(self.buckets * 4);
+            if self.generations.len() > GENERATIONS_UNTIL_LARGER {
+                self.buckets = BUCKETS_MAX.min(self.buckets * 4);
+            }
         }
         let newest = self.generations.back_mut().expect("one was pushed when there was none");
         newest.last_seq = decided.seq;
@@ -381,15 +387,16 @@ mod tests {
                 assert_eq!(recent.generations.back().unwrap().entries.len(), 1);
             }
         }
-        assert_eq!((tables, recent.len()), (6, 3_000_000));
+        assert_eq!((tables, recent.len()), (8, 3_000_000));
         assert_eq!(recent.get(0), None);
     }
 
     #[test]
     fn the_memory_of_forgotten_ids_is_used_again() {
         let mut recent = RecentIds::new(7);
-        // Three smaller tables, one of the largest, and the first of the next.
-        let all = [14, 16, 18, 20].map(|power| (1_u64 << power) / 8 * 7).iter().sum::<u64>();
+        // Five smaller tables, one of the largest, and the first of the next.
+        let all =
+            [14, 14, 14, 16, 18, 20].map(|power| (1_u64 << power) / 8 * 7).iter().sum::<u64>();
         let insert = |recent: &mut RecentIds, ids: std::ops::RangeInclusive<u64>| {
             ids.for_each(|id| recent.insert(u128::from(id), decided(id)));
         };
@@ -441,9 +448,28 @@ mod tests {
             }
             assert_eq!(newest.entries.num_buckets(), *buckets.last().unwrap(), "after {id}");
         }
-        let expected = [14, 16, 18, 20, 20].map(|power| 1_usize << power);
+        let expected = [14, 14, 14, 16, 18, 20, 20].map(|power| 1_usize << power);
         assert_eq!(buckets, expected);
         assert!((1..=3_000_000).all(|id| recent.get(id).is_some() == (id % 3 != 0)));
+    }
+
+    /// The index takes what is decided about every two minutes, however little that is.
+    #[test]
+    fn ids_that_come_slowly_keep_small_tables() {
+        let mut recent = RecentIds::new(7);
+        for id in 1..=1_000_000 {
+            recent.insert(id, decided(id as u64));
+            if id % 26_000 == 0 {
+                drop(forget(&mut recent, id as u64 - 500));
+            }
+            let buckets = recent
+                .generations
+                .iter()
+                .map(|it| &it.entries)
+                .chain(recent.coming.iter().map(|it| &it.entries))
+                .map(Table::num_buckets);
+            assert!(buckets.sum::<usize>() <= 12 * BUCKETS_MIN, "after {id}");
+        }
     }
 
     /// Commands that are only tried, and chains that are undone, would otherwise fill the memory with empty tables.
