@@ -39,8 +39,10 @@ mod statement;
 mod submit;
 mod transactions;
 mod transfers;
+mod unread;
 mod wire;
 
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -131,7 +133,7 @@ struct State {
     auth_failures: AuthFailureMetrics,
     reads: ReadMetrics,
     keys_in_flight: KeysInFlight,
-    request_ids: RequestIds,
+    request_ids: Arc<RequestIds>,
     bodies: Arc<Gathering>,
     /// Requests that were turned away, to be told together.
     refusals: Flood,
@@ -151,7 +153,7 @@ impl State {
             auth_failures: AuthFailureMetrics::new(),
             reads: ReadMetrics::new(),
             keys_in_flight: KeysInFlight::default(),
-            request_ids: RequestIds::new(),
+            request_ids: Arc::new(RequestIds::new()),
         }
     }
 }
@@ -166,6 +168,7 @@ pub(crate) fn run(ledger: Ledger, config: HttpConfig, listener: TcpListener) -> 
     let tls = config.certificates.clone().map(Certificates::server_config).transpose();
     let tls = tls.map_err(io::Error::other)?;
     let state = Arc::new(State::new(ledger, config));
+    let request_ids = state.request_ids.clone();
     let routes = Arc::new(Routes::all(&state));
     rt::spawn(upkeep());
     let server = Server::build()
@@ -177,17 +180,19 @@ pub(crate) fn run(ledger: Ledger, config: HttpConfig, listener: TcpListener) -> 
     let stop = server.graceful_shutdown_signal();
     let server = match tls {
         None => server.listen("florin", listener, move || {
-            fn_service(async |stream: TcpStream| Ok(bounded(stream)))
+            let request_ids = request_ids.clone();
+            fn_service(move |stream: TcpStream| ready(Ok(bounded(stream, &request_ids))))
                 .and_then(http1(routes.clone(), stop.clone()))
         })?,
         Some(mut tls) => {
             tls.alpn_protocols = vec![b"http/1.1".to_vec()];
             server.listen("florin", listener, move || {
+                let request_ids = request_ids.clone();
                 let mut acceptor = Acceptor::new(tls.clone());
                 acceptor.set_handshake_timeout(HANDSHAKE_PATIENCE);
                 acceptor
                     .map_err(TlsError::into_service_error)
-                    .map(|stream: TlsStream<TcpStream>| bounded(stream))
+                    .map(move |stream: TlsStream<TcpStream>| bounded(stream, &request_ids))
                     .and_then(http1(routes.clone(), stop.clone()).map_err(TlsError::Service))
             })?
         }
@@ -196,8 +201,11 @@ pub(crate) fn run(ledger: Ledger, config: HttpConfig, listener: TcpListener) -> 
 }
 
 /// A connection as the HTTP side takes it. Nobody asks for its other end's address.
-fn bounded<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> (Connection<S>, Option<SocketAddr>) {
-    (Connection::new(stream), None)
+fn bounded<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    request_ids: &Arc<RequestIds>,
+) -> (Connection<S>, Option<SocketAddr>) {
+    (Connection::new(stream, request_ids.clone()), None)
 }
 
 /// HTTP/1.1 over connections that are within their bounds.

@@ -67,8 +67,9 @@ pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(chosen) => filter.parse_lossy(chosen),
-        // That its threads start is of interest to nobody.
-        Err(_) => filter.parse_lossy("info,actix_server=warn"),
+        // That its threads start is of interest to nobody, and a line for each request that is no HTTP would let anybody fill the disk:
+        // who sent it is told.
+        Err(_) => filter.parse_lossy("info,actix_server=warn,actix_http=off"),
     };
     let logs = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)

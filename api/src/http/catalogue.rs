@@ -83,6 +83,10 @@ codes! {
     InvalidHeader = BAD_REQUEST, "invalid_header", Never,
         "A header of the request can not be read.",
         "`errors` names it and says what is wrong with it.";
+    /// It is no HTTP/1.1.
+    MalformedRequest = BAD_REQUEST, "malformed_request", Never,
+        "What came can not be read as a request of HTTP/1.1.",
+        "Look at its first line, its headers and the length of its body; most clients never make such a request. Nothing was decided, and the connection ends.";
     /// The `Idempotency-Key` can not be read.
     InvalidIdempotencyKey = BAD_REQUEST, "invalid_idempotency_key", Never,
         "The Idempotency-Key can not be read.",

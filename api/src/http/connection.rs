@@ -16,13 +16,17 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use actix_web::web::{Buf, Bytes};
 use memchr::memchr_iter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::exchange::RequestIds;
+use super::unread::{Unread, bare_refusal};
 use super::{HEAD_PATIENCE, KEEP_ALIVE};
 
 /// Heads of requests that are read ahead of answers.
@@ -33,9 +37,6 @@ const BYTES_AHEAD_MAX: usize = 16 << 10;
 const BODY_STEP_BYTES: usize = 4 << 10;
 /// Bytes that are read at once while nobody takes a body, so that few heads come together.
 const PIECE_BYTES: usize = 1 << 10;
-/// What a head is answered that does not come to its end.
-const TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What a connection and the handlers of its requests know of each other.
 #[derive(Debug, Default)]
@@ -154,11 +155,14 @@ pub(crate) struct Connection<S> {
     deadline: Instant,
     /// Ends at the deadline or before it, when it is set to it: a request moves only the deadline.
     alarm: Pin<Box<Sleep>>,
+    request_ids: Arc<RequestIds>,
+    /// What is still to be sent in place of the server's own refusal.
+    refusal: Bytes,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Bounds a new connection.
-    pub(crate) fn new(stream: S) -> Connection<S> {
+    pub(crate) fn new(stream: S, request_ids: Arc<RequestIds>) -> Connection<S> {
         let deadline = Instant::now() + HEAD_PATIENCE;
         Connection {
             stream,
@@ -168,6 +172,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             awaited: Awaited::Nothing,
             deadline,
             alarm: Box::pin(sleep_until(deadline)),
+            request_ids,
+            refusal: Bytes::new(),
         }
     }
 
@@ -191,10 +197,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 _ if now < self.deadline => self.alarm.as_mut().reset(self.deadline),
                 Awaited::Head => {
                     // As far as it goes: the connection ends in any case.
-                    let _ = Pin::new(&mut self.stream).poll_write(context, TIMEOUT);
+                    let answer = Unread::TooSlow.answer(&self.request_ids.next());
+                    let _ = Pin::new(&mut self.stream).poll_write(context, &answer);
                     return Poll::Ready(io::ErrorKind::TimedOut.into());
                 }
                 Awaited::Anything => return Poll::Ready(io::ErrorKind::TimedOut.into()),
+            }
+        }
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(context, bytes) {
+            Poll::Ready(outcome) => {
+                self.flow.sent();
+                self.wait_for(Awaited::Anything, KEEP_ALIVE);
+                Poll::Ready(outcome)
+            }
+            Poll::Pending => {
+                self.flow.is_blocked.set(true);
+                if self.awaited == Awaited::Nothing {
+                    self.wait_for(Awaited::Anything, KEEP_ALIVE);
+                }
+                self.poll_patience(context).map(Err)
             }
         }
     }
@@ -259,20 +283,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.stream).poll_write(context, bytes) {
-            Poll::Ready(outcome) => {
-                this.flow.sent();
-                this.wait_for(Awaited::Anything, KEEP_ALIVE);
-                Poll::Ready(outcome)
-            }
-            Poll::Pending => {
-                this.flow.is_blocked.set(true);
-                if this.awaited == Awaited::Nothing {
-                    this.wait_for(Awaited::Anything, KEEP_ALIVE);
-                }
-                this.poll_patience(context).map(Err)
+        if this.refusal.is_empty() {
+            match bare_refusal(bytes) {
+                None => return this.poll_send(context, bytes),
+                Some((0, why)) => this.refusal = why.answer(&this.request_ids.next()).into(),
+                // The answers before it; it comes by itself next.
+                Some((begin, _)) => return this.poll_send(context, &bytes[..begin]),
             }
         }
+        while !this.refusal.is_empty() {
+            let refusal = this.refusal.clone();
+            match ready!(this.poll_send(context, &refusal))? {
+                0 => return Poll::Ready(Ok(0)),
+                sent => this.refusal.advance(sent),
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -315,7 +341,7 @@ mod tests {
 
     fn pair() -> (Connection<DuplexStream>, DuplexStream) {
         let (server, client) = duplex(1 << 20);
-        (Connection::new(server), client)
+        (Connection::new(server, Arc::new(RequestIds::new())), client)
     }
 
     /// How much is read before it stops.
@@ -420,13 +446,34 @@ mod tests {
         drop(connection);
         let mut told = String::new();
         client.read_to_string(&mut told).await.unwrap();
-        assert!(told.ends_with(std::str::from_utf8(TIMEOUT).unwrap()), "{told}");
+        let (answered, refused) = told.split_once("\r\n\r\n").unwrap();
+        assert_eq!(answered, "HTTP/1.1 200 OK");
+        assert!(refused.starts_with("HTTP/1.1 408 "), "{told}");
+        assert!(refused.contains(r#""code":"request_timeout""#), "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bare_refusal_becomes_a_problem_behind_the_answers_before_it() {
+        // What is sent is taken in small pieces.
+        let (server, mut client) = duplex(10);
+        let mut connection = Connection::new(server, Arc::new(RequestIds::new()));
+        let sender = tokio::task::LocalSet::new();
+        let answered = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+        let sent = format!("{answered}HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        sender.spawn_local(async move { connection.write_all(sent.as_bytes()).await.unwrap() });
+        let mut told = String::new();
+        sender.run_until(client.read_to_string(&mut told)).await.unwrap();
+        let refused = told.strip_prefix(answered).unwrap();
+        assert_eq!(refused.matches("HTTP/1.1 400 ").count(), 1, "{told}");
+        let (head, body) = refused.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{told}");
+        assert!(body.contains(r#""code":"malformed_request""#), "{told}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_takes_is_given_up() {
         let (server, _client) = duplex(10);
-        let mut connection = Connection::new(server);
+        let mut connection = Connection::new(server, Arc::new(RequestIds::new()));
         let began = Instant::now();
         let error = connection.write_all(&[0; 100]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -102,6 +102,8 @@ pub(crate) enum ApiError {
     InvalidHeader(Fault),
     /// The `Idempotency-Key` can not be read.
     InvalidIdempotencyKey { reason: &'static str },
+    /// It is no HTTP/1.1.
+    MalformedRequest,
     /// Nothing is at this path.
     RouteNotFound,
     /// No such account.
@@ -322,6 +324,7 @@ impl ApiError {
             ApiError::InvalidParameter(_) => Code::InvalidParameter,
             ApiError::InvalidHeader(_) => Code::InvalidHeader,
             ApiError::InvalidIdempotencyKey { .. } => Code::InvalidIdempotencyKey,
+            ApiError::MalformedRequest => Code::MalformedRequest,
             ApiError::RouteNotFound => Code::RouteNotFound,
             ApiError::AccountNotFound { .. } => Code::AccountNotFound,
             ApiError::TransferNotFound { .. } => Code::TransferNotFound,

@@ -41,7 +41,7 @@ const REQUEST_ID_CHARS_MAX: usize = 128;
 /// waiting.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a request's line and headers.
-const HEADER_BYTES_MAX: usize = 8 << 10;
+pub(crate) const HEADER_BYTES_MAX: usize = 8 << 10;
 
 /// A request on its way through a handler.
 pub(crate) struct Exchange {
@@ -415,7 +415,7 @@ impl RequestIds {
     }
 
     /// The next one: 24 hexadecimal digits.
-    fn next(&self) -> HeaderValue {
+    pub(crate) fn next(&self) -> HeaderValue {
         let count = self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut text = [0_u8; 24];
         hexadecimal(self.process, &mut text[..12]);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use florin_tests::bank::{TestBank, id_of, transfer_with_id};
 use florin_tests::server::{LARGE_SEGMENTS, TestServer};
-use florin_tests::wire::{self, Wire};
+use florin_tests::wire::{self, RawReply, Wire};
 use serde_json::{Value, json};
 
 fn head(path: &str, length: usize) -> String {
@@ -69,6 +69,42 @@ fn headers_over_the_bound_are_431() {
     assert!(matches!(reply.status, Some(414 | 431)), "{}", reply.text);
 }
 
+/// These are refused by the HTTP server below, which has no words of its own.
+#[test]
+fn what_can_not_be_read_as_a_request_is_answered_with_a_problem_too() {
+    let bank = TestBank::open();
+    let endless = format!("GET / HTTP/1.1\r\nX-Long: {}", "x".repeat(300 << 10));
+    let ahead = "GET /v1/accounts HTTP/1.1\r\nHost: florin\r\n\r\n";
+    for (request, status, code) in [
+        ("no request at all\r\n\r\n", 400, "malformed_request"),
+        ("GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "malformed_request"),
+        (&endless, 431, "headers_too_large"),
+    ] {
+        for ahead in ["", ahead] {
+            let mut wire = Wire::connect(bank.server.address(), Duration::from_secs(10));
+            assert!(wire.write(ahead.as_bytes()).is_ok());
+            if !ahead.is_empty() {
+                assert_eq!(wire.next_answer().status, Some(200));
+            }
+            // What is refused early may not be taken to its end.
+            let _ = wire.write(request.as_bytes());
+            let reply = wire.read();
+            assert_eq!(reply.status, Some(status), "{reply:?}");
+            check_problem(&reply, code);
+        }
+    }
+}
+
+/// The whole answer is a problem document with this code.
+fn check_problem(reply: &RawReply, code: &str) {
+    let (head, body) = reply.text.split_once("\r\n\r\n").expect("a head");
+    assert!(head.contains("content-type: application/problem+json"), "{reply:?}");
+    let problem: Value = serde_json::from_str(body).expect("a document");
+    assert_eq!(problem["code"], code, "{reply:?}");
+    let id = problem["request_id"].as_str().expect("an id");
+    assert!(head.contains(&format!("x-request-id: {id}")), "{reply:?}");
+}
+
 #[test]
 fn a_request_that_never_ends_is_408() {
     let bank = TestBank::with_accounts(&[1, 2]);
@@ -87,6 +123,7 @@ fn a_request_that_never_ends_is_408() {
                 let reply = wire.read();
                 let waited = begin.elapsed();
                 assert_eq!(reply.status, Some(408), "{beginning} after {waited:?}: {}", reply.text);
+                check_problem(&reply, "request_timeout");
                 assert!(waited >= Duration::from_secs(25), "{beginning} after {waited:?}");
             });
         }
@@ -115,6 +152,7 @@ fn a_request_that_never_ends_is_408() {
                 let reply = wire.read();
                 let waited = begin.elapsed();
                 assert_eq!(reply.status, Some(408), "{beginning} after {waited:?}: {reply:?}");
+                check_problem(&reply, "request_timeout");
                 assert!(waited >= Duration::from_secs(25), "{beginning} after {waited:?}");
             });
         }
