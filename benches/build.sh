@@ -8,11 +8,11 @@ stop() {
 need_cargo
 need cc gcc
 
-# Builds all programs of some packages, and leaves where they are in $target.
+# Builds florin and some programs of this directory, and leaves where they are in $target. No others: linking each takes a minute or two.
 build() {
-    local profile=${PROFILE:-dist} packages=()
-    for package in "$@"; do packages+=(-p "$package"); done
-    cargo build --profile "$profile" --locked "${packages[@]}" --bins
+    local profile=${PROFILE:-dist} programs=()
+    for program in florin "$@"; do programs+=(--bin "$program"); done
+    cargo build --profile "$profile" --locked -p florin -p florin-benches "${programs[@]}"
     target=${CARGO_TARGET_DIR:-target}/$profile
     export FLORIN_BIN=$target/florin
 }
