@@ -13,5 +13,4 @@ cd "$(dirname "$0")/.."
 profile=${PROFILE:-dist}
 cargo build --profile "$profile" --locked -p florin-benches --bin start
 target=${CARGO_TARGET_DIR:-target}/$profile
-make_work
 measure start "$@"
