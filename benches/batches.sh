@@ -9,5 +9,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/build.sh
-build batches
+build florin batches
 measure batches "$@"

@@ -8,10 +8,10 @@ stop() {
 need_cargo
 need cc gcc
 
-# Builds florin and some programs of this directory, and leaves where they are in $target. No others: linking each takes a minute or two.
+# Builds these programs, of florin and of this directory, and leaves where they are in $target. No others: linking each takes a minute or two.
 build() {
     local profile=${PROFILE:-dist} programs=()
-    for program in florin "$@"; do programs+=(--bin "$program"); done
+    for program in "$@"; do programs+=(--bin "$program"); done
     cargo build --profile "$profile" --locked -p florin -p florin-benches "${programs[@]}"
     target=${CARGO_TARGET_DIR:-target}/$profile
     export FLORIN_BIN=$target/florin

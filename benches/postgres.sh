@@ -11,5 +11,5 @@ cd "$(dirname "$0")/.."
 . benches/build.sh
 need wrk wrk
 need_postgresql
-build postgres
+build florin postgres
 measure postgres "$@"

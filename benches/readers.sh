@@ -12,5 +12,5 @@ cd "$(dirname "$0")/.."
 need wrk wrk
 unstarted need redis-server redis-server
 need_postgresql
-build readers empty_handler
+build florin readers empty_handler
 measure readers "$@"
