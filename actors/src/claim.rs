@@ -17,6 +17,7 @@ pub(crate) trait WrittenStore {
     async fn checkpoint(&self) -> Result<Checkpoint, StoreError>;
     async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError>;
     async fn sync(&self) -> Result<JournalSeq, StoreError>;
+    async fn merge_runs(&self) -> Result<bool, StoreError>;
     fn rest(&self, share: f64);
 }
 
@@ -35,6 +36,10 @@ impl WrittenStore for Store {
 
     async fn sync(&self) -> Result<JournalSeq, StoreError> {
         Store::sync(self).await
+    }
+
+    async fn merge_runs(&self) -> Result<bool, StoreError> {
+        Store::merge_runs(self).await
     }
 
     fn rest(&self, share: f64) {

@@ -39,6 +39,11 @@ const SYNC_IDLE: Duration = Duration::from_secs(1);
 const SYNC_INTERVAL: Duration = Duration::from_secs(60);
 const SYNC_INTERVAL_MIN: Duration = Duration::from_secs(5);
 const SYNC_KEPT_SEGMENTS: u64 = 8;
+/// So much of the time that a step of merging takes the store rests, within it and again after it.
+const MERGE_REST: f64 = 0.5;
+const MERGE_REST_MIN: Duration = Duration::from_millis(2);
+/// How long nothing is merged after that failed.
+const MERGE_RETRY: Duration = Duration::from_secs(60);
 /// The first and the longest pause before a batch that failed is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -159,6 +164,8 @@ pub(crate) struct WriteBehindTask<S, T> {
     /// Bytes of the frames in the batch that is being applied.
     gathered_bytes: u64,
     unsynced_since: Option<Instant>,
+    /// When the store's runs are merged further. None: there is nothing to merge until another batch has come.
+    merge_next: Option<Instant>,
     /// So much journal is kept when segments should go.
     sync_kept_bytes: u64,
 }
@@ -189,6 +196,7 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
             applied,
             gathered_bytes: 0,
             unsynced_since: None,
+            merge_next: None,
             sync_kept_bytes: SYNC_KEPT_SEGMENTS * segment_bytes,
         }
     }
@@ -264,6 +272,7 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
         }
         // What a predecessor applied counts only once it is known to be durable.
         self.sync().await;
+        self.merge_next = Some(self.timing.now());
         loop {
             match self.follow().await {
                 Ok(()) => return self.sync().await,
@@ -297,10 +306,13 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
             if self.applied >= *durable.borrow_and_update() {
                 self.shared.note_store_current(Instant::now());
                 let idle = self.timing.sleep(SYNC_IDLE);
+                let merge_next =
+                    self.timing.sleep_until(self.merge_next.unwrap_or_else(Instant::now));
                 tokio::select! {
                     biased;
                     _ = durable.changed() => self.shared.note_store_current(Instant::now()),
                     _ = self.stopping.changed() => {}
+                    () = merge_next, if self.merge_next.is_some() => self.merge().await,
                     () = idle, if self.unsynced_since.is_some() => self.sync().await,
                 }
                 continue;
@@ -319,19 +331,41 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
         }
     }
 
-    /// Lets more gather until then, unless someone waits for what is there or enough is there already.
+    /// Lets more gather until then, unless someone waits for what is there or enough is there already. The store's runs are merged meanwhile.
     async fn linger(&mut self, rested: Instant) {
         let applied = self.applied;
-        let mut demand = self.shared.watch_store_demand();
-        if self.backlog() >= 1.0 {
-            return;
+        while self.backlog() < 1.0 {
+            let mut demand = self.shared.watch_store_demand();
+            let until = self.merge_next.map_or(rested, |next| next.min(rested));
+            tokio::select! {
+                biased;
+                _ = demand.wait_for(|wanted| *wanted > applied) => return,
+                _ = self.stopping.changed() => return,
+                () = self.timing.sleep_until(until) => {}
+            }
+            if until == rested {
+                return;
+            }
+            self.merge().await;
         }
-        tokio::select! {
-            biased;
-            () = self.timing.sleep_until(rested) => {}
-            _ = demand.wait_for(|wanted| *wanted > applied) => {}
-            _ = self.stopping.changed() => {}
-        }
+    }
+
+    /// Merges the store's runs a little further.
+    async fn merge(&mut self) {
+        let began = self.timing.now();
+        self.store.rest(MERGE_REST);
+        let rest = match self.store.merge_runs().await {
+            Ok(true) => MERGE_REST_MIN.max((self.timing.now() - began).mul_f64(MERGE_REST)),
+            Ok(false) => {
+                self.merge_next = None;
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the store's runs are not merged for now");
+                MERGE_RETRY
+            }
+        };
+        self.merge_next = Some(self.timing.now() + rest);
     }
 
     /// How much waits: from 1 on, nothing is gained by waiting for more.
@@ -351,7 +385,8 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
     fn gather(&mut self, upto: JournalSeq) -> Result<Option<StoreBatch>, Halt> {
         self.gathered_bytes = 0;
         let mut batch = StoreBatch::new(self.applied);
-        let mut giving_way = GivingWay::default();
+        let is_wanted = *self.shared.watch_store_demand().borrow() > self.applied;
+        let mut giving_way = GivingWay::resting(if is_wanted { 0.0 } else { 1.0 - self.backlog() });
         while !batch.is_full() {
             let Some(frame) = self.cursor.next_frame(upto.0)? else { break };
             for (seq, bytes) in frame.records() {
@@ -379,6 +414,7 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
                     self.applied = batch.upto();
                     self.take_off_backlog();
                     self.unsynced_since.get_or_insert(began);
+                    self.merge_next.get_or_insert(began);
                     self.status.set(StoreCondition::Ok);
                     self.shared.set_stored(self.applied);
                     return Ok(());

@@ -97,7 +97,7 @@ impl Store {
     /// # Errors
     /// The file is of another directory, of a newer schema, or no store; or the database is away.
     pub async fn open(path: &Path, directory: Uuid) -> Result<Store, StoreError> {
-        let sqlite = Sqlite::open(path, directory, Sizes::REAL).await?;
+        let sqlite = Sqlite::open(path, directory, Sizes::SQLITE).await?;
         Ok(Store { database: Database::Sqlite(Arc::new(sqlite)) })
     }
 
@@ -120,7 +120,7 @@ impl Store {
     /// # Errors
     /// The options can not be used.
     pub fn postgres(options: PostgresOptions, directory: Uuid) -> Result<Store, StoreError> {
-        let postgres = Postgres::new(options, Some(directory), Sizes::REAL)?;
+        let postgres = Postgres::new(options, Some(directory), Sizes::POSTGRES)?;
         Ok(Store { database: Database::Postgres(Arc::new(postgres)) })
     }
 
@@ -130,7 +130,7 @@ impl Store {
     /// # Errors
     /// The options can not be used.
     pub fn postgres_reader(options: PostgresOptions) -> Result<Store, StoreError> {
-        let postgres = Postgres::new(options, None, Sizes::REAL)?;
+        let postgres = Postgres::new(options, None, Sizes::POSTGRES)?;
         Ok(Store { database: Database::Postgres(Arc::new(postgres)) })
     }
 
@@ -191,6 +191,18 @@ impl Store {
             Database::Postgres(postgres) => postgres.leisure(),
         }
         .set(share);
+    }
+
+    /// Does a little of what makes reads of a large store cheaper and can wait until there is nothing else to do, some milliseconds each time: small runs
+    /// of an SQLite file are merged. False: nothing is left to do.
+    ///
+    /// # Errors
+    /// The database is away, or another process has claimed it.
+    pub async fn merge_runs(&self) -> Result<bool, StoreError> {
+        match &self.database {
+            Database::Sqlite(sqlite) => Box::pin(sqlite.merge_runs()).await,
+            Database::Postgres(_) => Ok(false),
+        }
     }
 
     /// Makes everything that was applied durable, and gives the position up to which it is.

@@ -96,6 +96,10 @@ impl WrittenStore for SimulatedStore {
         SimulatedStore::sync(self).await
     }
 
+    async fn merge_runs(&self) -> Result<bool, StoreError> {
+        SimulatedStore::merge_runs(self).await
+    }
+
     fn rest(&self, _: f64) {}
 }
 

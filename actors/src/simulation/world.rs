@@ -312,11 +312,16 @@ impl World {
         }
         self.drain()?;
         let mut turns = 0;
-        while self.machine.store.look(|_, at| at.seq) < self.process().wired.shared.durable() {
+        while self.machine.store.look(|_, at| at.seq) < self.process().wired.shared.durable()
+            || self.machine.store.merges_left() > 0
+        {
             turns += 1;
             if turns > CATCH_UP_TURNS {
                 let status = self.process().wired.store_status.condition();
-                return violated(format!("the store does not catch up: {status:?}"));
+                let merges = self.machine.store.merges_left();
+                return violated(format!(
+                    "the store does not catch up: {status:?}, {merges} steps of merging left"
+                ));
             }
             self.process().turn_write_behind();
             self.machine.clock.advance(Duration::from_millis(5));

@@ -46,6 +46,9 @@ pub enum Commits {
     DurableWhenSynced,
 }
 
+/// Steps of merging that a batch makes.
+const MERGES_A_BATCH: u64 = 3;
+
 /// A committed batch that no sync covers, and how to take it back.
 #[derive(Debug)]
 struct Unsynced {
@@ -62,6 +65,8 @@ struct Server {
     unsynced: Vec<Unsynced>,
     /// A batch whose commit was asked for and not answered, and the claim that it is made under.
     committing: Option<(StoreBatch, u64)>,
+    /// Steps of merging that are to be done.
+    merges: u64,
     is_away: bool,
 }
 
@@ -84,6 +89,7 @@ impl SimulatedStore {
             checkpoint: Checkpoint::NOTHING,
             unsynced: Vec::new(),
             committing: None,
+            merges: 0,
             is_away: false,
         };
         SimulatedStore {
@@ -229,6 +235,28 @@ impl SimulatedStore {
         self.statement().await
     }
 
+    /// As [`super::Store::merge_runs`]: after each batch there are some steps to do.
+    ///
+    /// # Errors
+    /// It is away, or another process has claimed it.
+    pub async fn merge_runs(&self) -> Result<bool, StoreError> {
+        self.statement().await?;
+        let epoch = self.epoch();
+        let mut server = self.server();
+        if server.checkpoint.epoch != epoch {
+            return Err(StoreError::NotClaimed);
+        }
+        let is_under_way = server.merges > 0;
+        server.merges = server.merges.saturating_sub(1);
+        Ok(is_under_way)
+    }
+
+    /// Steps of merging that nobody has done yet.
+    #[must_use]
+    pub fn merges_left(&self) -> u64 {
+        self.server().merges
+    }
+
     /// As [`super::Store::sync`].
     ///
     /// # Errors
@@ -283,6 +311,7 @@ impl Server {
         for (ledger, totals) in &batch.totals {
             unsynced.totals.push((*ledger, rows.totals.insert(*ledger, *totals)));
         }
+        self.merges += MERGES_A_BATCH;
         self.checkpoint.seq = batch.upto;
         self.checkpoint.frame_hash = batch.frame_hash;
         self.checkpoint.timestamp = batch.timestamp;

@@ -11,6 +11,7 @@ mod copy;
 mod export;
 mod index_metadata;
 mod insert;
+mod merge;
 mod queries;
 mod rebuild;
 mod reports;
@@ -131,6 +132,11 @@ impl Sqlite {
             }
         }
         Ok(done)
+    }
+
+    /// One step of merging small runs; false when there is nothing to merge.
+    pub(super) async fn merge_runs(&self) -> Result<bool, StoreError> {
+        self.write(async |connection| merge::step(connection, &self.claim).await).await
     }
 
     /// All its rows, for another store.

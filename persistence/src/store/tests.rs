@@ -5,6 +5,7 @@ mod exactly_once;
 mod imported_legs;
 mod keyed_export;
 mod lists;
+mod merged_runs;
 mod patience;
 mod postgres_server;
 mod postgres_views;
@@ -31,8 +32,14 @@ use super::{Database, Postgres, PostgresOptions, Store, StoreError, TakeOver};
 const DIRECTORY: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
 
 /// So small that a few hundred transfers fill many runs and blocks, and pages that look for rare ones end early.
-const SMALL: Sizes =
-    Sizes { run_transfers: 40, block_transfers: 8, look_max: 30, wal_pages: 200_000 };
+const SMALL: Sizes = Sizes {
+    run_transfers: 40,
+    merged_transfers: 200,
+    merged_rows: 7,
+    block_transfers: 8,
+    look_max: 30,
+    wal_pages: 200_000,
+};
 
 /// Makes each of these tests two: one for each database.
 macro_rules! in_both {
@@ -134,6 +141,13 @@ async fn open_sized(path: &Path, sizes: Sizes) -> Result<Store, StoreError> {
 
 async fn open(directory: &Path) -> Store {
     open_sized(&directory.join("store.sqlite"), SMALL).await.unwrap()
+}
+
+/// Merges runs a little further, so that what follows meets them in every state.
+async fn merge_a_little(store: &Store) {
+    for _ in 0..9 {
+        store.merge_runs().await.unwrap();
+    }
 }
 
 async fn raw(directory: &Path) -> SqliteConnection {

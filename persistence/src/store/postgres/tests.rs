@@ -12,14 +12,14 @@ use crate::store::filter::{OfAccount, Side};
 use crate::store::page::Order;
 
 /// So few rows looked at for a page that a plan which reads more is seen.
-const FEW: Sizes = Sizes { look_max: 200, block_transfers: 100, ..Sizes::REAL };
+const FEW: Sizes = Sizes { look_max: 200, block_transfers: 100, ..Sizes::POSTGRES };
 
 /// A store with transfers enough that a plan matters: made by the server, since only their number does.
 async fn filled() -> Postgres {
     let server = Server::shared();
     let database = server.create_database();
     let options = PostgresOptions::new(server.url(&database));
-    let store = Postgres::new(options, Some(Uuid::from_u128(1)), Sizes::REAL).unwrap();
+    let store = Postgres::new(options, Some(Uuid::from_u128(1)), Sizes::POSTGRES).unwrap();
     store.claim(TakeOver::WhenFree).await.unwrap();
     let _ = server.psql(
         &database,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::columns::Reader;
 use super::index_metadata;
+use crate::pace::Turns;
 use crate::store::columns::Columns;
 use crate::store::error::StoreError;
 use crate::store::leisure::Leisure;
@@ -24,8 +25,6 @@ const WRITER_CACHE_KIB: u32 = 1024;
 /// After so many operations of SQLite's machine, some tens of microseconds, the writer lets other threads have its core: a batch
 /// takes a third of a second, and who moves money should not wait for it.
 const YIELD_OPERATIONS: i32 = 1000;
-/// While there is time, the writer rests after having worked so long, or a little longer.
-const STEP: Duration = Duration::from_millis(5);
 const READER_CACHE_KIB: u32 = 16 * 1024;
 /// How long the writer waits for another process that looks into the file.
 const WRITER_BUSY: Duration = Duration::from_secs(2);
@@ -61,6 +60,11 @@ fn migrations() -> Migrator {
             "what_views_say",
             include_str!("../../../migrations/sqlite/0009_what_views_say.sql"),
         ),
+        migration(
+            10,
+            "merged_runs",
+            include_str!("../../../migrations/sqlite/0010_merged_runs.sql"),
+        ),
     ])
 }
 
@@ -94,15 +98,9 @@ pub(super) async fn writer(
         .connect()
         .await
         .map_err(opening)?;
-    let mut began = Instant::now();
+    let mut turns = Turns::new();
     let polite = move || {
-        std::thread::yield_now();
-        let worked = began.elapsed();
-        if worked >= STEP {
-            // Longer is the time between two batches.
-            std::thread::sleep(leisure.rest_after(worked.min(STEP * 2)));
-            began = Instant::now();
-        }
+        turns.give_way(|worked| leisure.rest_after(worked));
         true
     };
     connection.lock_handle().await.map_err(opening)?.set_progress_handler(YIELD_OPERATIONS, polite);

@@ -114,7 +114,7 @@ impl SqliteExport {
     }
 
     pub(in crate::store) async fn expired(&mut self) -> Result<Vec<SettlementRow>, StoreError> {
-        let order = "CREATE TEMP TABLE expiry_order AS SELECT pending_id, timestamp, seq FROM settlements WHERE kind = 3 ORDER BY run, timestamp";
+        let order = "CREATE TEMP TABLE expiry_order AS SELECT pending_id, timestamp, seq FROM settlements WHERE kind = 3 AND run IN (SELECT run FROM runs) ORDER BY run, timestamp";
         let after = self.made(self.expired_after, order).await?;
         let sql = Sql::new(
             "SELECT pending_id, timestamp, seq FROM expiry_order WHERE rowid > ? ORDER BY rowid LIMIT ?",
@@ -127,7 +127,7 @@ impl SqliteExport {
     /// Settlements of all kinds, in the order of their table.
     pub(in crate::store) async fn settlements(&mut self) -> Result<Vec<SettlementRow>, StoreError> {
         let mut sql = Sql::new(
-            "SELECT run, pending_id, kind, timestamp, seq FROM settlements WHERE (run, pending_id) > (?, ?) ORDER BY run, pending_id LIMIT ?",
+            "SELECT run, pending_id, kind, timestamp, seq FROM settlements s WHERE (run, pending_id) > (?, ?) AND EXISTS (SELECT 1 FROM runs r WHERE r.run = s.run) ORDER BY run, pending_id LIMIT ?",
         );
         let (run, pending_id) = self.settlements_after.clone();
         sql.bind(run).bind(pending_id).bind(CHUNK_ROWS);
@@ -153,7 +153,7 @@ impl SqliteExport {
     /// The table is in the order of accounts, so the order of time is made first, in a temporary table.
     pub(in crate::store) async fn history(&mut self) -> Result<Vec<BalanceAt>, StoreError> {
         let order = "CREATE TEMP TABLE history_order AS
-            SELECT run, account_id, timestamp FROM balance_history ORDER BY run, timestamp";
+            SELECT run, account_id, timestamp FROM balance_history WHERE run IN (SELECT run FROM runs) ORDER BY run, timestamp";
         let after = self.made(self.history_after, order).await?;
         let mut sql = Sql::new("SELECT ");
         sql.push(BALANCE_COLUMNS).push(

@@ -13,12 +13,13 @@ use crate::store::columns::Columns;
 use crate::store::error::StoreError;
 use crate::store::rows::Beyond;
 
-const TABLES: [&str; 18] = [
+const TABLES: [&str; 19] = [
     "ledgers",
     "accounts",
     "balances",
     "transfers",
     "runs",
+    "merges",
     "decided_ids",
     "account_transfers",
     "transfers_by_user_data_128",

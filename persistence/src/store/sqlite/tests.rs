@@ -49,7 +49,7 @@ async fn check(store: &Sqlite, sql: Sql, lead: &str) {
 async fn each_list_is_led_by_its_lookup_and_never_sorted() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.sqlite");
-    let store = Sqlite::open(&path, Uuid::from_u128(1), Sizes::REAL).await.unwrap();
+    let store = Sqlite::open(&path, Uuid::from_u128(1), Sizes::SQLITE).await.unwrap();
     let all = TransferFilter::default();
     let account = Some(OfAccount { id: AccountId(1), side: Side::Both });
     let amount = Some(Amount::from_minor(5));
@@ -108,7 +108,7 @@ async fn each_list_is_led_by_its_lookup_and_never_sorted() {
         for (filter, lead) in &leads {
             let led_by = filter.leads()[0];
             check(&store, queries::transfers(filter, led_by, &page, span), lead).await;
-            let end = queries::end_of_looking(led_by, order, span, Sizes::REAL);
+            let end = queries::end_of_looking(led_by, order, span, Sizes::SQLITE);
             check(&store, end, lead.split("; ").next().unwrap()).await;
         }
         let accounts = [
@@ -135,7 +135,7 @@ async fn each_list_is_led_by_its_lookup_and_never_sorted() {
         for (filter, lead) in &accounts {
             let led_by = filter.leads()[0];
             check(&store, queries::accounts(filter, led_by, &page, span), lead).await;
-            let end = queries::end_of_looking_at_accounts(led_by, order, span, Sizes::REAL);
+            let end = queries::end_of_looking_at_accounts(led_by, order, span, Sizes::SQLITE);
             check(&store, end, lead).await;
         }
         let history =
@@ -160,7 +160,7 @@ async fn each_list_is_led_by_its_lookup_and_never_sorted() {
 async fn after_a_failed_sync_nothing_is_called_durable() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.sqlite");
-    let store = Sqlite::open(&path, Uuid::from_u128(1), Sizes::REAL).await.unwrap();
+    let store = Sqlite::open(&path, Uuid::from_u128(1), Sizes::SQLITE).await.unwrap();
     store.sync_failed.store(true, Ordering::Release);
     assert!(matches!(store.sync().await, Err(StoreError::SyncFailedBefore)));
 }

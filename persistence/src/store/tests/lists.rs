@@ -5,7 +5,7 @@ use florin_engine::{
 };
 
 use super::world::{AMOUNTS, IDS, Random, World, amount};
-use super::{Kind, Place, in_both};
+use super::{Kind, Place, in_both, merge_a_little};
 use crate::store::{
     AccountFilter, AccountWords, BalanceFilter, CursorError, MetadataEquals, OfAccount, Order,
     Page, PageRequest, Side, Store, StoreError, StoreErrorKind, StoredTransfer, TimeRange,
@@ -45,6 +45,7 @@ async fn apply_all(world: &mut World, store: &Store) {
             upto = upto.next().min(world.seq());
         }
         store.apply(&world.batch(at, upto)).await.unwrap();
+        merge_a_little(store).await;
         at = upto;
     }
 }

@@ -6,7 +6,7 @@ use florin_engine::{AccountAfter, AccountId, Event, JournalSeq, LedgerId, Ledger
 
 use super::exactly_once::world_of;
 use super::world::{World, frame_hash};
-use super::{Kind, in_both};
+use super::{Kind, in_both, merge_a_little};
 use crate::store::{
     AccountFilter, BalanceAt, BalanceFilter, Beyond, MetadataEquals, OfAccount, Order, Page,
     PageRequest, Side, Store, StoreBatch, StoreError, StoreErrorKind, StoredAccount, StoredLedger,
@@ -23,7 +23,7 @@ in_both! {
 
 /// Everything that a store can be asked for.
 #[derive(Debug, PartialEq)]
-struct Answers {
+pub(super) struct Answers {
     ledgers: Vec<StoredLedger>,
     accounts: Vec<StoredAccount>,
     accounts_by_metadata: Vec<Vec<StoredAccount>>,
@@ -51,7 +51,7 @@ async fn pages<T>(
     }
 }
 
-async fn ask(store: &Store, world: &World) -> Answers {
+pub(super) async fn ask(store: &Store, world: &World) -> Answers {
     let all = TransferFilter::default();
     let transfers = pages(async |page| store.transfers(&all, page).await).await;
     let by_amount = TransferFilter {
@@ -114,6 +114,7 @@ async fn fill(store: &Store, world: &World, upto: JournalSeq) {
     while at < upto {
         let next = JournalSeq((at.0 + 5).min(upto.0));
         store.apply(&world.batch(at, next)).await.unwrap();
+        merge_a_little(store).await;
         at = next;
     }
 }
