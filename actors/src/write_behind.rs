@@ -307,7 +307,7 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
                 self.shared.note_store_current(Instant::now());
                 let idle = self.timing.sleep(SYNC_IDLE);
                 let merge_next =
-                    self.timing.sleep_until(self.merge_next.unwrap_or_else(Instant::now));
+                    self.timing.sleep_until(self.merge_next.unwrap_or_else(|| self.timing.now()));
                 tokio::select! {
                     biased;
                     _ = durable.changed() => self.shared.note_store_current(Instant::now()),

@@ -2,8 +2,7 @@
 //!
 //! **The processor.** A thread that works on keeps a core for a whole slice of the scheduler, 4 ms, also when one wakes up that is wanted more; a lower
 //! priority makes its turns rarer and not shorter. So such work gives way every now and then, and does not only yield: that does nothing where it is alone
-//! on its core, while all others queue up at another one, and the kernel takes 10 to 20 ms to see to that. A core on which it rests for a moment takes one
-//! of them at once.
+//! on its core, while all others share another one; 10 to 20 ms of that were seen. A core on which it rests for a moment is free for one of them.
 //!
 //! **The disk.** Files are written a little at a time, each synced, with rests. The disk does one thing after another. What was written and not yet synced would go to it at once, and the journal's next sync, for which transfers wait,
 //! would wait behind all of it: 100 MB/s beside it made its longest wait 7 ms in steps of a MiB, and 28 ms in steps of four.

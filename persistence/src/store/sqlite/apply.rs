@@ -44,8 +44,8 @@ pub(in crate::store) struct Sizes {
 }
 
 impl Sizes {
-    /// For SQLite. With runs of a million transfers the slowest hundredth of requests took 7 to 13 ms at a quarter of the peak, and takes 2 to 3; the
-    /// writer took a third more of the processor. The WAL is copied whenever it has grown by a MiB: all of it goes to the disk at once, and the journal's syncs wait meanwhile, 80 to
+    /// For SQLite. With runs of a million transfers the slowest hundredth of requests took 7 to 13 ms at a quarter of the peak, and takes 2 to 4; the
+    /// writer's thread takes a third less of the processor. The WAL is copied whenever it has grown by a MiB: all of it goes to the disk at once, and the journal's syncs wait meanwhile, 80 to
     /// 200 ms behind 800 MiB. With 16 MiB the slowest hundredth of commands took 11.9 ms at 5,000 transfers/s, and takes 6.3; the copying costs
     /// 5 % more of the processor's time.
     pub(in crate::store) const SQLITE: Sizes = Sizes {
