@@ -4,7 +4,7 @@ use florin_engine::{
     AccountAfter, AccountFlags, Amount, Balances, JournalSeq, Timestamp, Transfer, TransferId,
 };
 use sqlx::AssertSqlSafe;
-use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
+use sqlx::sqlite::{SqliteConnection, SqliteQueryResult, SqliteRow};
 
 use super::columns::{self, Column, Reader, integer};
 use super::connect::database_error;
@@ -94,6 +94,19 @@ pub(super) async fn execute(
     // The text is put together from constants of this crate; what a record holds is always bound.
     sqlx::query_with(AssertSqlSafe(text), arguments)
         .execute(connection)
+        .await
+        .map_err(|source| database_error(doing, source))
+}
+
+pub(super) async fn fetch(
+    connection: &mut SqliteConnection,
+    doing: &'static str,
+    sql: Sql,
+) -> Result<Vec<SqliteRow>, StoreError> {
+    let (text, arguments) = sql.into_parts();
+    // As above.
+    sqlx::query_with(AssertSqlSafe(text), arguments)
+        .fetch_all(connection)
         .await
         .map_err(|source| database_error(doing, source))
 }

@@ -1,11 +1,11 @@
 //! The rows of an SQLite store in the order of time, all of one snapshot.
 
 use florin_engine::JournalSeq;
-use sqlx::AssertSqlSafe;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 
+use super::apply::fetch;
 use super::columns::{Column, Reader, id, integer};
-use super::connect::{self, database_error};
+use super::connect;
 use super::queries::{
     ACCOUNT_COLUMNS, BALANCE_COLUMNS, LEDGER_COLUMNS, TRANSACTION_COLUMNS, TRANSFER_COLUMNS,
 };
@@ -42,7 +42,7 @@ impl SqliteExport {
     ) -> Result<(SqliteExport, Checkpoint, u64), StoreError> {
         let (mut connection, checkpoint) = snapshot::begin(connect::reader(path).await?).await?;
         let total = "SELECT coalesce(sum(transfers), 0) FROM runs";
-        let total = fetch(&mut connection, Sql::new(total)).await?;
+        let total = fetch(&mut connection, EXPORTING, Sql::new(total)).await?;
         let total = match total.first() {
             Some(row) => Reader::new(row).u64("transfers")?,
             None => 0,
@@ -146,7 +146,7 @@ impl SqliteExport {
     async fn made(&mut self, after: Option<i64>, order: &str) -> Result<i64, StoreError> {
         match after {
             Some(after) => Ok(after),
-            None => fetch(&mut self.connection, Sql::new(order)).await.map(|_| 0),
+            None => fetch(&mut self.connection, EXPORTING, Sql::new(order)).await.map(|_| 0),
         }
     }
 
@@ -178,7 +178,7 @@ impl SqliteExport {
     }
 
     pub(in crate::store) async fn end(&mut self) -> Result<(), StoreError> {
-        fetch(&mut self.connection, Sql::new("ROLLBACK")).await.map(drop)
+        fetch(&mut self.connection, EXPORTING, Sql::new("ROLLBACK")).await.map(drop)
     }
 
     async fn rows<T>(
@@ -186,7 +186,7 @@ impl SqliteExport {
         sql: Sql,
         decode: impl Fn(Reader<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let rows = fetch(&mut self.connection, sql).await?;
+        let rows = fetch(&mut self.connection, EXPORTING, sql).await?;
         rows.iter().map(|row| decode(Reader::new(row))).collect()
     }
 }
@@ -195,12 +195,4 @@ fn after(columns: &str, from: &str, after: u64) -> Result<Sql, StoreError> {
     let mut sql = Sql::new("SELECT ");
     sql.push(columns).push(from).bind(integer(after, "timestamp")?).bind(CHUNK_ROWS);
     Ok(sql)
-}
-
-async fn fetch(connection: &mut SqliteConnection, sql: Sql) -> Result<Vec<SqliteRow>, StoreError> {
-    let (text, arguments) = sql.into_parts();
-    sqlx::query_with(AssertSqlSafe(text), arguments)
-        .fetch_all(connection)
-        .await
-        .map_err(|source| database_error(EXPORTING, source))
 }

@@ -11,12 +11,10 @@
 //! `merges` says which runs and how far, so that it goes on wherever it stood when the program ended. A batch meanwhile goes into the newest run,
 //! which is never merged.
 
-use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::apply::{Claim, Sizes, execute};
+use super::apply::{Claim, Sizes, execute, fetch};
 use super::columns::{Column, Reader, integer};
-use super::connect::database_error;
 use super::snapshot::Sql;
 use crate::store::columns::Columns;
 use crate::store::error::StoreError;
@@ -65,13 +63,14 @@ pub(super) async fn step(
     let held = Sql::new("SELECT rebuilding FROM checkpoint WHERE ledger_uuid = ? AND epoch = ?")
         .with(Column::Blob(claim.directory.as_bytes().to_vec()))
         .with(integer(claim.epoch, "epoch")?);
-    let held = rows(connection, held).await?;
+    let held = fetch(connection, DOING, held).await?;
     let held = held.first().ok_or(StoreError::NotClaimed)?;
     if Reader::new(held).u64("rebuilding")? != 0 {
         return Ok(false);
     }
     let under_way = Sql::new("SELECT run, first_run, last_run, done FROM merges");
-    let Some(merge) = rows(connection, under_way).await?.first().map(read_merge).transpose()?
+    let Some(merge) =
+        fetch(connection, DOING, under_way).await?.first().map(read_merge).transpose()?
     else {
         return begin(connection, claim.sizes).await;
     };
@@ -87,15 +86,6 @@ pub(super) async fn step(
     }
 }
 
-async fn rows(connection: &mut SqliteConnection, sql: Sql) -> Result<Vec<SqliteRow>, StoreError> {
-    let (text, arguments) = sql.into_parts();
-    // The text is put together from constants of this crate.
-    sqlx::query_with(AssertSqlSafe(text), arguments)
-        .fetch_all(connection)
-        .await
-        .map_err(|source| database_error(DOING, source))
-}
-
 fn read_merge(row: &SqliteRow) -> Result<Merge, StoreError> {
     let mut columns = Reader::new(row);
     Ok(Merge {
@@ -109,7 +99,9 @@ fn read_merge(row: &SqliteRow) -> Result<Merge, StoreError> {
 /// Chooses what to merge, if there is enough.
 async fn begin(connection: &mut SqliteConnection, sizes: Sizes) -> Result<bool, StoreError> {
     let mut runs = Vec::new();
-    for row in rows(connection, Sql::new("SELECT run, transfers FROM runs ORDER BY run")).await? {
+    for row in
+        fetch(connection, DOING, Sql::new("SELECT run, transfers FROM runs ORDER BY run")).await?
+    {
         let mut columns = Reader::new(&row);
         runs.push((columns.u32("run")?, columns.u64("transfers")?));
     }
@@ -155,12 +147,13 @@ async fn copy(
     let columns = key.join(", ");
     let mut last = Sql::new(&format!("SELECT {columns} FROM {table} WHERE run = ? ORDER BY "));
     last.push(&key.join(" DESC, ")).push(" DESC LIMIT 1").bind(merge.run);
-    let last = rows(connection, last).await?.first().map(|row| read_key(row, key)).transpose()?;
+    let last =
+        fetch(connection, DOING, last).await?.first().map(|row| read_key(row, key)).transpose()?;
     let sources = Sql::new("SELECT run FROM runs WHERE run BETWEEN ? AND ?");
     let sources = sources.with(merge.first).with(merge.last);
     // Up to the first of the runs' rows that are so far ahead, none of them has more than these.
     let mut end = Sql::new("");
-    for (index, source) in rows(connection, sources).await?.iter().enumerate() {
+    for (index, source) in fetch(connection, DOING, sources).await?.iter().enumerate() {
         end.push(if index == 0 { "" } else { " UNION ALL " });
         end.push(&format!("SELECT * FROM (SELECT {columns} FROM {table} WHERE run = ?"));
         end.bind(Reader::new(source).u32("run")?);
@@ -169,7 +162,8 @@ async fn copy(
         end.bind(rows_max.cast_signed());
     }
     end.push(" ORDER BY 1").push(if key.len() > 1 { ", 2" } else { "" }).push(" LIMIT 1");
-    let end = rows(connection, end).await?.first().map(|row| read_key(row, key)).transpose()?;
+    let end =
+        fetch(connection, DOING, end).await?.first().map(|row| read_key(row, key)).transpose()?;
     let mut sql = Sql::new(&format!(
         "INSERT OR FAIL INTO {table} (run, {columns}{rest}) SELECT ?, {columns}{rest} FROM {table}
          WHERE run IN (SELECT run FROM runs WHERE run BETWEEN ? AND ?)"
