@@ -54,7 +54,9 @@ mod open;
 mod options;
 mod reader;
 mod rebuild;
-mod recovery;
+/// For the benchmark of a start, which takes its steps one by one.
+#[doc(hidden)]
+pub mod recovery;
 mod shard;
 mod shared;
 #[cfg(any(test, feature = "simulation"))]

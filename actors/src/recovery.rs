@@ -6,11 +6,13 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 use std::time::Duration;
 
 use florin_engine::{
-    Command, CreateLedger, JournalSeq, LedgerId, LedgerState, NothingBefore, ReplayError, Scale,
-    State, StateHeader, Timestamp, Verdict,
+    ASKED_AHEAD, Command, CreateLedger, JournalSeq, LedgerId, LedgerState, NothingBefore,
+    ReplayError, RestoreError, Scale, State, StateHeader, Timestamp, Verdict,
 };
 use florin_persistence::cache::CacheOptionsError;
 use florin_persistence::data_dir::{DataDir, DataDirError};
@@ -30,6 +32,15 @@ use crate::options::{ClockAcceptance, Options};
 const CLOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// A clock further ahead of the journal than this must be accepted by an option.
 const CLOCK_LEAP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Records that are decoded before the first of them is replayed are no more than [`ASKED_AHEAD`], and end with the one that makes them so many bytes.
+const GROUP_BYTES: usize = 16 << 10;
+/// So many accounts and pending transfers of a snapshot are handed on at once.
+const HELD_GROUP: usize = 1_024;
+/// So many groups of them are read ahead, at most.
+const HELD_GROUPS: usize = 4;
+/// For no more accounts of a snapshot is room made at once, 0.6 GB: its header may say any number.
+const ROOM_ACCOUNTS_MAX: usize = 100_000_000;
 
 /// Why a ledger can not be opened. Each is one sentence that says what to do where something can be done.
 #[derive(Debug, thiserror::Error)]
@@ -191,7 +202,11 @@ pub(crate) fn frame_bytes_max(options: &Options) -> u64 {
     journal_options(options).frame_bytes_max()
 }
 
-pub(crate) fn load(snapshot: SnapshotReader<impl Read>) -> Result<State, OpenError> {
+/// The state that a snapshot holds.
+///
+/// # Errors
+/// It can not be read, or does not hold the state that its header says.
+pub fn load(snapshot: SnapshotReader<impl Read + Send>) -> Result<State, OpenError> {
     let header = *snapshot.header();
     let ledgers = snapshot.ledgers().iter().cloned();
     let ledgers = ledgers.map(|(ledger, totals)| LedgerState { ledger, totals }).collect();
@@ -200,16 +215,21 @@ pub(crate) fn load(snapshot: SnapshotReader<impl Read>) -> Result<State, OpenErr
         timestamp: header.last_timestamp,
         newest_transfer: header.newest_transfer,
         ledgers,
+        accounts: usize::try_from(header.accounts).unwrap_or(usize::MAX).min(ROOM_ACCOUNTS_MAX),
     };
     let mut state = State::restore(begin, hash_seed());
-    for held in snapshot {
-        match held.map_err(|error: SnapshotError| SnapshotFileError::Read(error))? {
-            Held::Account(account) => state.restore_account(account),
-            Held::Pending(pending) => state.restore_pending(&pending).map_err(|error| {
-                OpenError::Mismatch(format!("in the snapshot at {}, {error}", header.seq.0))
-            })?,
+    thread::scope(|scope| {
+        let (sender, groups) = mpsc::sync_channel(HELD_GROUPS);
+        scope.spawn(move || read_groups(snapshot, &sender));
+        for group in groups {
+            for held in group.map_err(SnapshotFileError::Read)?.chunks(ASKED_AHEAD) {
+                restore(&mut state, held).map_err(|error| {
+                    OpenError::Mismatch(format!("in the snapshot at {}, {error}", header.seq.0))
+                })?;
+            }
         }
-    }
+        Ok::<_, OpenError>(())
+    })?;
     if state.state_hash() == header.state_hash {
         Ok(state)
     } else {
@@ -217,23 +237,73 @@ pub(crate) fn load(snapshot: SnapshotReader<impl Read>) -> Result<State, OpenErr
     }
 }
 
+/// Reads and decodes what a snapshot holds, beside the thread that puts it into memory.
+fn read_groups(
+    mut snapshot: SnapshotReader<impl Read>,
+    groups: &SyncSender<Result<Vec<Held>, SnapshotError>>,
+) {
+    loop {
+        let group: Result<Vec<_>, _> = snapshot.by_ref().take(HELD_GROUP).collect();
+        let is_last = group.as_ref().map_or(true, |group| group.len() < HELD_GROUP);
+        if groups.send(group).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+fn restore(state: &mut State, held: &[Held]) -> Result<(), RestoreError> {
+    let accounts = held.iter().filter_map(|held| match held {
+        Held::Account(account) => Some(account.id),
+        Held::Pending(_) => None,
+    });
+    state.expect_accounts(accounts);
+    held.iter().try_for_each(|held| match held {
+        Held::Account(account) => {
+            state.restore_account(account.clone());
+            Ok(())
+        }
+        Held::Pending(pending) => state.restore_pending(pending),
+    })
+}
+
 /// Replays what the state does not have, and remembers the ids that neither the state nor the index has.
-pub(crate) fn replay_frame(
+///
+/// # Errors
+/// A record can not be decoded, or does not follow from the state, which is of no use afterwards.
+pub fn replay_frame(
     state: &mut State,
     snapshot_seq: JournalSeq,
     indexed: JournalSeq,
     frame: &FrameView<'_>,
 ) -> Result<(), FrameError> {
-    for (seq, bytes) in frame.records() {
-        let position = JournalSeq(seq);
-        if position <= snapshot_seq && position <= indexed {
-            continue;
+    let mut wanted = frame.records().filter(|(seq, _)| *seq > snapshot_seq.min(indexed).0);
+    let mut next = Vec::new();
+    loop {
+        // Small records in groups, so that the waits for memory of one overlap with those of the others. A large one sees to that itself.
+        let mut bytes = 0;
+        while next.len() < ASKED_AHEAD
+            && bytes < GROUP_BYTES
+            && let Some((seq, encoded)) = wanted.next()
+        {
+            let record = record::decode(encoded);
+            let record = record.map_err(|source| FrameError::Decode { seq, source })?;
+            next.push((JournalSeq(seq), record));
+            bytes += encoded.len();
         }
-        let record = record::decode(bytes).map_err(|source| FrameError::Decode { seq, source })?;
-        if position <= snapshot_seq {
-            state.replay_ids(position, &record);
-        } else {
-            state.replay(position, &record)?;
+        if next.is_empty() {
+            break;
+        }
+        let small = next.iter().filter_map(|(_, record)| match &record.events[..] {
+            [event] => Some(event),
+            _ => None,
+        });
+        state.expect_events(small);
+        for (seq, record) in next.drain(..) {
+            if seq <= snapshot_seq {
+                state.replay_ids(seq, &record);
+            } else {
+                state.replay(seq, &record)?;
+            }
         }
     }
     let (seq, replayed, recorded) = (frame.last_seq(), state.state_hash(), frame.state_hash());

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 
 use actix::{Actor, Context, Handler, Message};
 use florin_engine::{
-    ASKED_AHEAD, Account, AccountId, Command, CommandKey, Decided, DecidedBefore, Forgotten,
-    JournalSeq, Rehearsed, State, TransferId, Unreadable, Verdict,
+    ASKED_AHEAD, Account, AccountId, Command, CommandKey, CreateTransfer, Decided, DecidedBefore,
+    Forgotten, JournalSeq, Rehearsed, State, TransferId, Unreadable, Verdict,
 };
 use tokio::sync::oneshot;
 
@@ -40,11 +40,11 @@ pub(crate) enum Arrival {
 }
 
 impl Arrival {
-    /// The id of the transfer, where it is one transfer.
-    fn only_id(&self) -> Option<TransferId> {
+    /// The transfer, where it is one.
+    fn only_transfer(&self) -> Option<&CreateTransfer> {
         match self {
             Arrival::Submit(Submit { command: Command::CreateTransfers(transfers), .. }) => {
-                transfers.first().filter(|_| transfers.len() == 1).map(|transfer| transfer.id)
+                transfers.first().filter(|_| transfers.len() == 1)
             }
             Arrival::Submit(_) | Arrival::Look(_) => None,
         }
@@ -140,9 +140,13 @@ impl Handler<Arrived> for Shard {
     type Result = ();
 
     fn handle(&mut self, Arrived(arrivals): Arrived, _: &mut Context<Self>) {
-        self.expect(&arrivals);
-        for arrival in arrivals {
-            self.arrive(arrival);
+        let mut arrivals = arrivals.into_iter();
+        while !arrivals.as_slice().is_empty() {
+            let next = arrivals.len().min(ASKED_AHEAD);
+            self.expect(&arrivals.as_slice()[..next]);
+            for arrival in arrivals.by_ref().take(next) {
+                self.arrive(arrival);
+            }
         }
         if self.state.next_expiry().is_some() {
             self.expire_slice(self.clock.now());
@@ -177,11 +181,12 @@ impl Shard {
         self.shared.accounts.store(self.state.accounts_count() as u64, Ordering::Relaxed);
     }
 
-    /// Says which ids come next where several commands have one each; a command with more says so itself.
+    /// Says what transfers come next where several commands have one each; a command with more says so itself.
     fn expect(&mut self, arrivals: &[Arrival]) {
         if arrivals.len() > 1 {
-            let ids = arrivals.iter().filter_map(Arrival::only_id);
-            self.indexed.expect(&mut ids.take(ASKED_AHEAD));
+            let transfers = arrivals.iter().filter_map(Arrival::only_transfer);
+            self.state.expect_transfers(transfers.clone());
+            self.indexed.expect(&mut transfers.map(|transfer| transfer.id));
         }
     }
 

@@ -1,10 +1,12 @@
 //! Where the account actors live: every account of a partition, found by its id.
 
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
 use foldhash::fast::FixedState;
 
 use crate::account::Account;
+use crate::decided::ASKED_AHEAD;
 use crate::ids::AccountId;
 use crate::parted::PartedTable;
 
@@ -29,6 +31,11 @@ pub(crate) struct Resident {
 /// Accounts a chunk holds. Chunks never move, so that growing never copies the accounts already there.
 const CHUNK: usize = 1024;
 
+/// Fewer accounts are in the processor's caches anyway.
+const WARMED_FROM: usize = 50_000;
+/// The accounts of a transfer are two.
+const WARMED: usize = 2 * ASKED_AHEAD;
+
 /// All accounts, in the order in which they were created, and an index of slots by id.
 pub(crate) struct Accounts {
     chunks: Vec<Vec<Resident>>,
@@ -48,6 +55,12 @@ impl Accounts {
         }
     }
 
+    /// Makes room for so many more, so that none of them moves those before it about. Called while there are none.
+    pub(crate) fn reserve(&mut self, accounts: usize) {
+        debug_assert_eq!(self.count, 0, "room is made before the first account");
+        self.slots = PartedTable::with_room(accounts);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.count
     }
@@ -55,6 +68,39 @@ impl Accounts {
     pub(crate) fn find(&self, id: AccountId) -> Option<Slot> {
         let hash = self.hasher.hash_one(id.0);
         self.slots.find(hash, |slot| self.at(*slot).account.id == id).copied()
+    }
+
+    /// Reads the accounts with these ids, so that they are in the processor's caches. Step by step for [`WARMED`] at a time: in each step no read waits for another,
+    /// where those of one account wait for each other.
+    pub(crate) fn warm(&self, mut ids: impl Iterator<Item = AccountId>) {
+        if self.count < WARMED_FROM {
+            return;
+        }
+        loop {
+            let (mut hashes, mut slots) = ([0; WARMED], [Slot::FIRST; WARMED]);
+            let mut count = 0;
+            for (hash, id) in hashes.iter_mut().zip(ids.by_ref()) {
+                *hash = self.hasher.hash_one(id.0);
+                count += 1;
+            }
+            let mut found = 0;
+            for hash in &hashes[..count] {
+                // Not compared with the account itself, of which nothing is there yet: it is another one's once in some twenty times.
+                if let Some(slot) = self.slots.find(*hash, |_| true) {
+                    slots[found] = *slot;
+                    found += 1;
+                }
+            }
+            // At both of its ends: it lies in three or four lines of the caches.
+            let read = slots[..found].iter().fold(0, |read, slot| {
+                let Resident { account, hash, .. } = self.at(*slot);
+                read ^ hash ^ account.id.0 as u64
+            });
+            black_box(read);
+            if count < WARMED {
+                return;
+            }
+        }
     }
 
     pub(crate) fn at(&self, slot: Slot) -> &Resident {

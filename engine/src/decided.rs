@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -307,6 +308,21 @@ impl RecentIds {
         self.generations.iter().rev().find_map(|generation| {
             generation.entries.find(hash, |entry| entry.id == id).map(|entry| entry.decided)
         })
+    }
+
+    /// Reads where these ids, at most [`ASKED_AHEAD`], are looked for in the newest generations, so that the waits for memory overlap.
+    pub(crate) fn warm(&self, ids: impl Iterator<Item = u128>, generations: usize) {
+        let mut hashes = [0; ASKED_AHEAD];
+        let mut count = 0;
+        for (hash, id) in hashes.iter_mut().zip(ids) {
+            *hash = self.hasher.hash_one(id);
+            count += 1;
+        }
+        for generation in self.generations.iter().rev().take(generations) {
+            for hash in &hashes[..count] {
+                black_box(generation.entries.find(*hash, |_| true).is_some());
+            }
+        }
     }
 
     /// Remembers an id that is not there yet. Positions never fall.

@@ -25,6 +25,20 @@ impl<T> PartedTable<T> {
         PartedTable { parts: (0..PARTS).map(|_| empty()).collect() }
     }
 
+    /// An empty table that has grown as if it had held so many entries.
+    pub(crate) fn with_room(entries: usize) -> PartedTable<T> {
+        let mut table = PartedTable::new();
+        // Hashes spread entries unevenly: six standard deviations more than the mean.
+        let mean = entries.div_ceil(PARTS);
+        let most = if entries == 0 { 0 } else { mean + 6 * mean.isqrt() };
+        for (part, number) in table.parts.iter_mut().zip(0..) {
+            while part.entries_max < most {
+                part.grow(number, |_| unreachable!("it is empty"));
+            }
+        }
+        table
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.parts.iter().map(|part| part.table.len()).sum()
     }
@@ -106,5 +120,17 @@ mod tests {
             }
         }
         assert_eq!(table.len() as u64, count / 2);
+    }
+
+    #[test]
+    fn with_room_nothing_is_moved() {
+        let hasher = FixedState::with_seed(7);
+        for count in [0, 1, 1_000, 300_000_u64] {
+            let mut table = PartedTable::with_room(count as usize);
+            for entry in 0..count {
+                table.insert_unique(hasher.hash_one(entry), entry, |_| panic!("{entry} moved"));
+            }
+            assert_eq!(table.len() as u64, count);
+        }
     }
 }

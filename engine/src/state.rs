@@ -8,7 +8,8 @@ use hashbrown::HashMap;
 use crate::account::{Account, AccountAfter, Balances};
 use crate::accounts::{Accounts, Slot};
 use crate::amount::Scale;
-use crate::decided::{Decided, DecidedSpace, Forgotten, RecentIds};
+use crate::command::CreateTransfer;
+use crate::decided::{ASKED_AHEAD, Decided, DecidedSpace, Forgotten, RecentIds};
 use crate::ids::{AccountId, JournalSeq, LedgerId, Timestamp, TransferId};
 use crate::ledger::{Ledger, LedgerTotals, ledger_state_hash};
 use crate::moments::Moments;
@@ -66,6 +67,8 @@ pub struct StateHeader {
     pub newest_transfer: Timestamp,
     /// The ledgers with their totals, in the order in which they were opened.
     pub ledgers: Vec<LedgerState>,
+    /// How many accounts follow. Room is made for them; more or fewer may come.
+    pub accounts: usize,
 }
 
 /// A record that does not follow from the state it is replayed on: the journal and the rules disagree.
@@ -121,6 +124,7 @@ impl State {
         for LedgerState { ledger, totals } in header.ledgers {
             state.open_ledger(ledger, totals);
         }
+        state.accounts.reserve(header.accounts);
         state
     }
 
@@ -283,6 +287,34 @@ impl State {
         forgotten
     }
 
+    /// Reads what transfers that are decided soon will ask for, at most [`ASKED_AHEAD`]: one by one, each would wait for memory several times, and so these
+    /// waits overlap. Changes nothing.
+    pub fn expect_transfers<'a>(
+        &self,
+        transfers: impl Iterator<Item = &'a CreateTransfer> + Clone,
+    ) {
+        let accounts = transfers.clone().flat_map(|it| [it.debit_account_id, it.credit_account_id]);
+        self.accounts.warm(accounts);
+        self.ids.warm(transfers.map(|transfer| transfer.id.0), usize::MAX);
+    }
+
+    /// As [`State::expect_transfers`], of what is replayed soon.
+    pub fn expect_events<'a>(&self, events: impl Iterator<Item = &'a Event> + Clone) {
+        let transfers = events.filter_map(|event| match event {
+            Event::TransferPosted(TransferPosted { transfer, .. }) => Some(transfer),
+            _ => None,
+        });
+        let accounts = transfers.clone().flat_map(|it| [it.debit_account_id, it.credit_account_id]);
+        self.accounts.warm(accounts);
+        // They are not looked for in replay, only put into the newest.
+        self.ids.warm(transfers.map(|transfer| transfer.id.0), 1);
+    }
+
+    /// As [`State::expect_transfers`], of accounts that are restored soon.
+    pub fn expect_accounts(&self, ids: impl Iterator<Item = AccountId>) {
+        self.accounts.warm(ids);
+    }
+
     /// Replays only the ids and keys of a record that the state already holds but the index does not.
     pub fn replay_ids(&mut self, seq: JournalSeq, record: &Record) {
         self.remember(seq, record);
@@ -301,8 +333,13 @@ impl State {
             return Err(fail("its timestamp is not after the one before".into()));
         }
         self.begin(seq);
-        for event in &record.events {
-            self.replay_event(event, record).map_err(fail)?;
+        for events in record.events.chunks(ASKED_AHEAD) {
+            if events.len() > 1 {
+                self.expect_events(events.iter());
+            }
+            for event in events {
+                self.replay_event(event, record).map_err(fail)?;
+            }
         }
         let (accounts, ledgers) = self.finish(record.timestamp, record.asked);
         if accounts != record.accounts {
@@ -435,14 +472,19 @@ impl State {
         let touched = std::mem::take(&mut self.touched);
         let mut after = Vec::with_capacity(touched.len());
         let mut moved = Moved::default();
-        for Touched { slot, before } in &touched {
-            let resident = self.accounts.at_mut(*slot);
-            resident.account.version += 1;
-            let hash = resident.account.state_hash();
-            self.state_hash = self.state_hash.wrapping_sub(resident.hash).wrapping_add(hash);
-            resident.hash = hash;
-            moved.add(resident.account.ledger, before, &resident.account.balances);
-            after.push(resident.account.after());
+        for touched in touched.chunks(ASKED_AHEAD) {
+            // Of a large batch the first are no more in the processor's caches: here no wait for memory is behind another.
+            for Touched { slot, .. } in touched {
+                self.accounts.at_mut(*slot).account.version += 1;
+            }
+            for Touched { slot, before } in touched {
+                let resident = self.accounts.at_mut(*slot);
+                let hash = resident.account.state_hash();
+                self.state_hash = self.state_hash.wrapping_sub(resident.hash).wrapping_add(hash);
+                resident.hash = hash;
+                moved.add(resident.account.ledger, before, &resident.account.balances);
+                after.push(resident.account.after());
+            }
         }
         self.touched = touched;
         let ledgers = self.finish_ledgers(&moved);

@@ -41,6 +41,7 @@ impl State {
         for ((transfer, amount), index) in transfers.iter().zip(amounts).zip(0_u32..) {
             if items > 1 && (index as usize).is_multiple_of(ASKED_AHEAD) {
                 let next = transfers[index as usize..].iter().take(ASKED_AHEAD);
+                self.expect_transfers(next.clone());
                 before.expect(&mut next.map(|transfer| transfer.id));
             }
             let item = Item {

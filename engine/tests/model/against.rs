@@ -195,6 +195,7 @@ impl Bank {
             timestamp: self.state.timestamp(),
             newest_transfer: self.state.newest_transfer(),
             ledgers: self.state.ledgers().to_vec(),
+            accounts: self.state.accounts_count(),
         };
         let mut restored = State::restore(header, 3);
         // A snapshot has them in an order of its own.

@@ -142,6 +142,7 @@ proptest! {
             timestamp: at_cut.timestamp(),
             newest_transfer: at_cut.newest_transfer(),
             ledgers: at_cut.ledgers().to_vec(),
+            accounts: at_cut.accounts_count(),
         };
         let mut restored = State::restore(header, 4);
         for account in at_cut.accounts() {

@@ -1,17 +1,18 @@
 //! What a start does, part by part, each by itself: the same functions in the same order as recovery.
 
 use std::convert::Infallible;
+use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
-use florin_actors::Durability;
-use florin_engine::{JournalSeq, LedgerState, State, StateHeader};
+use florin_actors::{Durability, recovery};
+use florin_engine::JournalSeq;
 use florin_persistence::data_dir::DataDir;
 use florin_persistence::decided::{DecidedIndex, IndexOptions};
 use florin_persistence::disk::OsDisk;
 use florin_persistence::journal::{FrameView, Journal, JournalOptions};
 use florin_persistence::record;
-use florin_persistence::snapshot::{Held, files};
+use florin_persistence::snapshot::{SnapshotReader, files};
 
 /// A part of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,26 +62,9 @@ fn tell(part: Part, seconds: f64) {
     println!("{} {seconds}", part.name());
 }
 
-/// The state that the newest snapshot holds, or only what reading it takes.
-fn load(directory: &DataDir, mut take: impl FnMut(&mut State, Held)) -> State {
+fn newest(directory: &DataDir) -> SnapshotReader<impl Read + Send> {
     let snapshot = files::newest(directory).expect("a snapshot can be read");
-    let snapshot = snapshot.expect("there is a snapshot");
-    let header = *snapshot.header();
-    let ledgers = snapshot.ledgers().iter().cloned();
-    let ledgers = ledgers.map(|(ledger, totals)| LedgerState { ledger, totals }).collect();
-    let mut state = State::restore(
-        StateHeader {
-            seq: header.seq,
-            timestamp: header.last_timestamp,
-            newest_transfer: header.newest_transfer,
-            ledgers,
-        },
-        7,
-    );
-    for held in snapshot {
-        take(&mut state, held.expect("a snapshot is whole"));
-    }
-    state
+    snapshot.expect("there is a snapshot")
 }
 
 /// Goes through the journal behind a position.
@@ -110,21 +94,14 @@ pub(crate) fn measure(path: &Path) {
     let index = index.expect("the index is whole");
     tell(Part::Index, index_seconds);
 
-    let (read, nothing) = timed(|| {
-        load(&directory, |_, held| {
-            let _ = std::hint::black_box(held);
-        })
+    let (read, ()) = timed(|| {
+        for held in newest(&directory) {
+            let _ = std::hint::black_box(held.expect("a snapshot is whole"));
+        }
     });
-    drop(nothing);
     tell(Part::Snapshot, read);
-    let (restored, mut state) = timed(|| {
-        load(&directory, |state, held| match held {
-            Held::Account(account) => state.restore_account(account),
-            Held::Pending(pending) => {
-                state.restore_pending(&pending).expect("its accounts are there");
-            }
-        })
-    });
+    let (restored, state) = timed(|| recovery::load(newest(&directory)));
+    let mut state = state.expect("the snapshot is whole");
     tell(Part::Accounts, restored - read);
 
     let from = state.seq();
@@ -148,13 +125,7 @@ pub(crate) fn measure(path: &Path) {
     tell(Part::Records, decoded - walked);
     let (replayed, ()) = timed(|| {
         walk(&directory, after, |frame| {
-            for (seq, bytes) in frame.records().filter(|(seq, _)| *seq > from.0) {
-                let record = record::decode(bytes).expect("a record is whole");
-                state.replay(JournalSeq(seq), &record).expect("it follows");
-            }
-            if behind(&frame) {
-                assert_eq!(state.state_hash(), frame.state_hash(), "the state is the one then");
-            }
+            recovery::replay_frame(&mut state, from, from, &frame).expect("it follows");
         });
     });
     tell(Part::Replay, replayed - decoded);
