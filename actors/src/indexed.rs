@@ -39,8 +39,8 @@ impl IndexOnDisk {
 }
 
 impl DecidedBefore for IndexOnDisk {
-    fn expect(&mut self, ids: &mut dyn Iterator<Item = TransferId>) {
-        self.index.warm(Namespace::Transfer, ids.map(|id| id.0));
+    fn absent(&mut self, ids: &[TransferId]) -> u64 {
+        self.index.absent(Namespace::Transfer, ids.iter().map(|id| id.0))
     }
 
     fn transfer(&mut self, id: TransferId) -> Option<Decided> {

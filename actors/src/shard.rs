@@ -185,8 +185,7 @@ impl Shard {
     fn expect(&mut self, arrivals: &[Arrival]) {
         if arrivals.len() > 1 {
             let transfers = arrivals.iter().filter_map(Arrival::only_transfer);
-            self.state.expect_transfers(transfers.clone());
-            self.indexed.expect(&mut transfers.map(|transfer| transfer.id));
+            self.state.expect_transfers(transfers, self.indexed.as_mut());
         }
     }
 

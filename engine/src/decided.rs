@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
-use std::hint::black_box;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -159,14 +158,17 @@ impl DecidedKind {
 }
 
 /// How many ids of a batch are looked for at a time.
-pub const ASKED_AHEAD: usize = 64;
+pub const ASKED_AHEAD: usize = u64::BITS as usize;
 
 /// Answers for the ids and keys that are no longer in memory.
 ///
 /// Must be a function of the history alone: what it says decides outcomes.
 pub trait DecidedBefore {
-    /// Says which ids [`DecidedBefore::transfer`] will be asked for next, at most [`ASKED_AHEAD`], so that waits may overlap.
-    fn expect(&mut self, _ids: &mut dyn Iterator<Item = TransferId>) {}
+    /// Says which of these ids, at most [`ASKED_AHEAD`], it surely does not know: a bit for each, the lowest for the first. It is asked for several together so that its
+    /// waits for memory overlap. To say of none that it is unknown is right too.
+    fn absent(&mut self, _ids: &[TransferId]) -> u64 {
+        0
+    }
     /// What the id was decided to be, if it is indexed.
     fn transfer(&mut self, id: TransferId) -> Option<Decided>;
     /// What the key with this hash was used for, if it is indexed.
@@ -179,6 +181,10 @@ pub trait DecidedBefore {
 pub struct NothingBefore;
 
 impl DecidedBefore for NothingBefore {
+    fn absent(&mut self, _ids: &[TransferId]) -> u64 {
+        u64::MAX
+    }
+
     fn transfer(&mut self, _id: TransferId) -> Option<Decided> {
         None
     }
@@ -286,6 +292,30 @@ pub(crate) struct RecentIds {
     hasher: FixedState,
     /// All up to here is indexed and forgotten, or may be.
     indexed: JournalSeq,
+    expected: Expected,
+}
+
+/// Ids that were looked for together before they are asked for one after another.
+#[derive(Default)]
+struct Expected {
+    /// In the order in which they are asked for.
+    ids: Vec<TransferId>,
+    /// Those of them that nobody knew: a bit for each, the lowest for the first.
+    new: u64,
+    /// The first that was not asked for yet.
+    next: usize,
+    /// How many generations were full then. None of these has what was decided since.
+    since: usize,
+}
+
+impl Expected {
+    /// If nobody knew this id when it was looked for, how many generations were full then.
+    fn new_since(&mut self, id: TransferId) -> Option<usize> {
+        // Some are passed over: who is refused for another reason is not asked for.
+        let at = self.next + self.ids[self.next..].iter().position(|expected| *expected == id)?;
+        self.next = at + 1;
+        (self.new & (1 << at) != 0).then_some(self.since)
+    }
 }
 
 impl RecentIds {
@@ -296,6 +326,7 @@ impl RecentIds {
             buckets: BUCKETS_MIN,
             hasher: FixedState::with_seed(hash_seed),
             indexed: JournalSeq::NONE,
+            expected: Expected::default(),
         }
     }
 
@@ -304,24 +335,57 @@ impl RecentIds {
     }
 
     pub(crate) fn get(&self, id: u128) -> Option<Decided> {
+        self.get_since(id, 0)
+    }
+
+    /// The same of an id that was not there when there were so many full generations.
+    fn get_since(&self, id: u128, full: usize) -> Option<Decided> {
         let hash = self.hasher.hash_one(id);
-        self.generations.iter().rev().find_map(|generation| {
+        self.generations.iter().skip(full).rev().find_map(|generation| {
             generation.entries.find(hash, |entry| entry.id == id).map(|entry| entry.decided)
         })
     }
 
-    /// Reads where these ids, at most [`ASKED_AHEAD`], are looked for in the newest generations, so that the waits for memory overlap.
-    pub(crate) fn warm(&self, ids: impl Iterator<Item = u128>, generations: usize) {
+    /// Takes note of which of these ids nobody knows, neither this nor what was decided `before`: they are asked for soon, and in this order. Looking for one after
+    /// another, each would wait for memory.
+    pub(crate) fn expect(
+        &mut self,
+        ids: impl Iterator<Item = TransferId>,
+        before: &mut dyn DecidedBefore,
+    ) {
+        let expected = &mut self.expected;
+        expected.ids.clear();
+        expected.ids.extend(ids.take(ASKED_AHEAD));
+        expected.next = 0;
+        expected.new = before.absent(&expected.ids);
+        expected.since = self.generations.len().saturating_sub(1);
         let mut hashes = [0; ASKED_AHEAD];
-        let mut count = 0;
-        for (hash, id) in hashes.iter_mut().zip(ids) {
-            *hash = self.hasher.hash_one(id);
-            count += 1;
+        for (hash, id) in hashes.iter_mut().zip(&expected.ids) {
+            *hash = self.hasher.hash_one(id.0);
         }
-        for generation in self.generations.iter().rev().take(generations) {
-            for hash in &hashes[..count] {
-                black_box(generation.entries.find(*hash, |_| true).is_some());
+        for generation in &self.generations {
+            for ((id, hash), index) in expected.ids.iter().zip(hashes).zip(0..) {
+                let is_known = generation.entries.find(hash, |entry| entry.id == id.0).is_some();
+                expected.new &= !(u64::from(is_known) << index);
             }
+        }
+    }
+
+    /// What is known of an id, by this or by what was decided `before`.
+    pub(crate) fn known(&self, id: TransferId, before: &mut dyn DecidedBefore) -> Option<Decided> {
+        self.get(id.0).or_else(|| before.transfer(id))
+    }
+
+    /// The same, sooner, of ids that are asked for in the order in which they were expected.
+    pub(crate) fn known_in_turn(
+        &mut self,
+        id: TransferId,
+        before: &mut dyn DecidedBefore,
+    ) -> Option<Decided> {
+        match self.expected.new_since(id) {
+            // Whoever decided it meanwhile put it here.
+            Some(since) => self.get_since(id.0, since),
+            None => self.known(id, before),
         }
     }
 
@@ -359,6 +423,8 @@ impl RecentIds {
     /// Forgets the generations that the index covers. The memory of one is used again.
     pub(crate) fn forget(&mut self, indexed: JournalSeq, forgotten: &mut Forgotten) {
         self.indexed = self.indexed.max(indexed);
+        // What was decided since they were looked for may go to the index now.
+        self.expected = Expected::default();
         while let Some(oldest) = self.generations.pop_front_if(|it| it.last_seq <= self.indexed) {
             let mut unused = oldest.entries;
             let wanted = self.coming.as_ref().is_none_or(|coming| !coming.is_touched());

@@ -9,7 +9,7 @@ use crate::account::{Account, AccountAfter, Balances};
 use crate::accounts::{Accounts, Slot};
 use crate::amount::Scale;
 use crate::command::CreateTransfer;
-use crate::decided::{ASKED_AHEAD, Decided, DecidedSpace, Forgotten, RecentIds};
+use crate::decided::{ASKED_AHEAD, Decided, DecidedBefore, DecidedSpace, Forgotten, RecentIds};
 use crate::ids::{AccountId, JournalSeq, LedgerId, Timestamp, TransferId};
 use crate::ledger::{Ledger, LedgerTotals, ledger_state_hash};
 use crate::moments::Moments;
@@ -287,30 +287,29 @@ impl State {
         forgotten
     }
 
-    /// Reads what transfers that are decided soon will ask for, at most [`ASKED_AHEAD`]: one by one, each would wait for memory several times, and so these
-    /// waits overlap. Changes nothing.
+    /// Reads what transfers that are decided soon will ask for, at most [`ASKED_AHEAD`], and in this order: one by one, each would wait for memory several times,
+    /// and so these waits overlap. No outcome depends on it.
     pub fn expect_transfers<'a>(
-        &self,
+        &mut self,
         transfers: impl Iterator<Item = &'a CreateTransfer> + Clone,
+        before: &mut dyn DecidedBefore,
     ) {
         let accounts = transfers.clone().flat_map(|it| [it.debit_account_id, it.credit_account_id]);
         self.accounts.warm(accounts);
-        self.ids.warm(transfers.map(|transfer| transfer.id.0), usize::MAX);
+        self.ids.expect(transfers.map(|transfer| transfer.id), before);
     }
 
-    /// As [`State::expect_transfers`], of what is replayed soon.
-    pub fn expect_events<'a>(&self, events: impl Iterator<Item = &'a Event> + Clone) {
-        let transfers = events.filter_map(|event| match event {
-            Event::TransferPosted(TransferPosted { transfer, .. }) => Some(transfer),
-            _ => None,
-        });
-        let accounts = transfers.clone().flat_map(|it| [it.debit_account_id, it.credit_account_id]);
-        self.accounts.warm(accounts);
-        // They are not looked for in replay, only put into the newest.
-        self.ids.warm(transfers.map(|transfer| transfer.id.0), 1);
+    /// Reads what is replayed soon, as [`State::expect_transfers`] does.
+    pub fn expect_events<'a>(&self, events: impl Iterator<Item = &'a Event>) {
+        self.accounts.warm(events.flat_map(|event| match event {
+            Event::TransferPosted(TransferPosted { transfer, .. }) => {
+                [transfer.debit_account_id, transfer.credit_account_id]
+            }
+            _ => [AccountId(0); 2],
+        }));
     }
 
-    /// As [`State::expect_transfers`], of accounts that are restored soon.
+    /// Reads where accounts will be that are restored soon.
     pub fn expect_accounts(&self, ids: impl Iterator<Item = AccountId>) {
         self.accounts.warm(ids);
     }

@@ -87,8 +87,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use stored_filter::StoredFilter;
 
-/// Filters from this size on are not in the processor's caches.
-const WARMED_BYTES_MIN: u64 = 8 << 20;
 /// About what comparing two entries costs, and what asking the filter does or adding to it, in nanoseconds.
 const COMPARISON_NS: u64 = 8;
 const QUESTION_NS: u64 = 50;
@@ -545,26 +543,21 @@ impl IndexReader {
         self.index.get_in(&self.view, namespace, id)
     }
 
-    /// Fetches from memory what [`IndexReader::get`] needs for these ids, so that the waits overlap. A few dozen at a time: what is
-    /// fetched too early is displaced again. Does nothing while the filter fits in the processor's caches anyway.
-    pub fn warm(&mut self, namespace: Namespace, mut ids: impl Iterator<Item = u128>) {
+    /// Says which of these ids, at most 64, are surely not indexed: a bit for each, the lowest for the first. One memory access for each, as in
+    /// [`IndexReader::get`], but no one waits for the others. Never reads the disk.
+    pub fn absent(&mut self, namespace: Namespace, ids: impl Iterator<Item = u128>) -> u64 {
         self.renew();
-        if self.view.filter.bytes() < WARMED_BYTES_MIN {
-            return;
+        // All hashes first: made in between, they kept the loads from overlapping.
+        let mut hashes = [0; TOUCHED_AHEAD];
+        let mut count = 0;
+        for (hash, id) in hashes.iter_mut().zip(ids) {
+            *hash = self.index.hash(&entries::key(namespace, id));
+            count += 1;
         }
-        loop {
-            // All hashes first: made in between, they kept the loads from overlapping.
-            let mut hashes = [0; TOUCHED_AHEAD];
-            let mut count = 0;
-            for (hash, id) in hashes.iter_mut().zip(ids.by_ref()) {
-                *hash = self.index.hash(&entries::key(namespace, id));
-                count += 1;
-            }
-            self.view.filter.touch(&hashes[..count]);
-            if count < TOUCHED_AHEAD {
-                return;
-            }
-        }
+        let filter = &self.view.filter;
+        filter.touch(&hashes[..count]);
+        let absent = |hash| u64::from(!filter.may_contain(hash));
+        hashes[..count].iter().zip(0..).fold(0, |bits, (hash, at)| bits | absent(*hash) << at)
     }
 
     fn renew(&mut self) {

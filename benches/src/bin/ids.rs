@@ -112,9 +112,12 @@ fn index(ids: u64) -> io::Result<()> {
         let numbers: Vec<u64> = (first + ASKED..first + 2 * ASKED).collect();
         let began = Instant::now();
         for numbers in numbers.chunks(ASKED_AHEAD) {
-            reader.warm(Namespace::Transfer, numbers.iter().map(|number| id(*number)));
-            for number in numbers {
-                assert!(get(&mut reader, *number)?.is_none(), "it is new");
+            let ids = numbers.iter().map(|number| id(*number));
+            let absent = reader.absent(Namespace::Transfer, ids);
+            for (number, at) in numbers.iter().zip(0..) {
+                if absent & (1 << at) == 0 {
+                    assert!(get(&mut reader, *number)?.is_none(), "it is new");
+                }
             }
         }
         expected.push(nanos_each(began, ASKED));

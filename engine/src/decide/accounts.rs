@@ -188,7 +188,7 @@ impl State {
         before: &mut dyn DecidedBefore,
     ) -> Result<(), ItemOutcome> {
         let transfer = TransferId::of_opening(id);
-        let opened = self.ids.get(transfer.0).or_else(|| before.transfer(transfer));
+        let opened = self.ids.known(transfer, before);
         let same = match (opened, self.account(id)) {
             (Some(decided), Some(account)) => {
                 let ledger = account.ledger;

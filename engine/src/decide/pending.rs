@@ -69,7 +69,7 @@ impl State {
     /// What the settling of a transfer comes to that is not open: it was settled before, was never pending, or was never created.
     fn rule_not_open(&self, asking: &Asking<'_>, before: &mut dyn DecidedBefore) -> ItemOutcome {
         let id = asking.item.pending_id;
-        let decided = self.ids.get(id.0).or_else(|| before.transfer(id));
+        let decided = self.ids.known(id, before);
         let Some(decided) = decided.filter(|decided| decided.kind == DecidedKind::Transfer) else {
             return ItemOutcome::Rejected(Rejection::PendingTransferNotFound);
         };

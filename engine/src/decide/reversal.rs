@@ -48,7 +48,7 @@ impl State {
         before: &mut dyn DecidedBefore,
     ) -> Result<(), Rejection> {
         let id = original.id;
-        let decided = self.ids.get(id.0).or_else(|| before.transfer(id));
+        let decided = self.ids.known(id, before);
         let is_original = decided.is_some_and(|decided| {
             decided.kind == DecidedKind::Transfer && decided.digest == original.content_digest()
         });

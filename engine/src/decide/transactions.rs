@@ -103,7 +103,7 @@ impl State {
         let contents = legs.iter().map(|leg| (leg.id, leg.content_digest()));
         let digest = transaction_digest(transaction.metadata.as_ref(), contents);
         let id = transaction.id;
-        let decided = self.ids.get(id.0).or_else(|| before.transfer(id));
+        let decided = self.ids.known(id, before);
         decided.is_some_and(|decided| {
             decided.kind == DecidedKind::Transaction && decided.digest == digest
         })

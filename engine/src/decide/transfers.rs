@@ -41,8 +41,7 @@ impl State {
         for ((transfer, amount), index) in transfers.iter().zip(amounts).zip(0_u32..) {
             if items > 1 && (index as usize).is_multiple_of(ASKED_AHEAD) {
                 let next = transfers[index as usize..].iter().take(ASKED_AHEAD);
-                self.expect_transfers(next.clone());
-                before.expect(&mut next.map(|transfer| transfer.id));
+                self.expect_transfers(next, before);
             }
             let item = Item {
                 index,
@@ -148,7 +147,7 @@ impl State {
 
     /// The rule of ids: decided once, for ever.
     pub(super) fn rule_id(
-        &self,
+        &mut self,
         id: TransferId,
         digest: u64,
         kind: DecidedKind,
@@ -160,7 +159,7 @@ impl State {
         if id.0 == u128::MAX {
             return rejected(Rejection::IdMustNotBeIntMax);
         }
-        let Some(decided) = self.ids.get(id.0).or_else(|| before.transfer(id)) else {
+        let Some(decided) = self.ids.known_in_turn(id, before) else {
             return Ok(());
         };
         let seq = decided.seq;

@@ -84,6 +84,11 @@ struct Index {
 }
 
 impl DecidedBefore for Index {
+    fn absent(&mut self, ids: &[TransferId]) -> u64 {
+        let absent = |id: &TransferId| !self.transfers.contains_key(&id.0);
+        ids.iter().zip(0..).fold(0, |bits, (id, at)| bits | u64::from(absent(id)) << at)
+    }
+
     fn transfer(&mut self, id: TransferId) -> Option<Decided> {
         self.transfers.get(&id.0).copied()
     }

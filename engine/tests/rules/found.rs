@@ -115,23 +115,23 @@ fn a_key_stays_free_where_the_transfer_exists_in_other_words() {
     assert_eq!(bank.state.state_hash(), before, "nothing moved");
 }
 
-/// Knows nothing, and notes what it is told to expect and what it is asked.
-#[derive(Default)]
+/// Knows nothing, is sure of it for those ids of which that is said, and notes what it is asked.
 struct Listening {
+    sure: fn(TransferId) -> bool,
     expected: Vec<TransferId>,
-    asked: usize,
+    asked: Vec<TransferId>,
 }
 
 impl DecidedBefore for Listening {
-    fn expect(&mut self, ids: &mut dyn Iterator<Item = TransferId>) {
-        assert_eq!(self.asked, self.expected.len(), "the last ones were asked for first");
+    fn absent(&mut self, ids: &[TransferId]) -> u64 {
+        assert!(ids.len() <= ASKED_AHEAD);
         self.expected.extend(ids);
-        assert!(self.expected.len() - self.asked <= ASKED_AHEAD);
+        ids.iter().zip(0..).fold(0, |bits, (id, at)| bits | u64::from((self.sure)(*id)) << at)
     }
 
     fn transfer(&mut self, id: TransferId) -> Option<Decided> {
-        assert_eq!(self.expected.get(self.asked), Some(&id));
-        self.asked += 1;
+        assert!(self.expected.contains(&id), "it was expected");
+        self.asked.push(id);
         None
     }
 
@@ -152,10 +152,45 @@ fn the_ids_of_a_batch_are_expected_before_they_are_asked_for() {
     }
     let amount = AmountInput::Minor(Amount::from_minor(1));
     let transfer = |id| CreateTransfer::new(TransferId(id), AccountId(1), AccountId(2), amount);
-    let count = 2 * ASKED_AHEAD + 3;
-    let command = Command::CreateTransfers((1..=count as u128).map(transfer).collect());
-    let mut index = Listening::default();
+    let count = 2 * ASKED_AHEAD as u128 + 3;
+    let command = Command::CreateTransfers((1..=count).map(transfer).collect());
+    let sure = |id: TransferId| id.0.is_multiple_of(3);
+    let mut index = Listening { sure, expected: Vec::new(), asked: Vec::new() };
     let verdict = bank.state.decide(command, None, bank.now, &mut index).unwrap();
     assert!(matches!(verdict, Verdict::Decided(_)));
-    assert_eq!((index.expected.len(), index.asked), (count, count));
+    let all = (1..=count).map(TransferId);
+    assert_eq!(index.expected, all.clone().collect::<Vec<_>>());
+    let unsure: Vec<_> = all.filter(|id| !sure(*id)).collect();
+    assert_eq!(index.asked, unsure, "only of those whose absence is not sure");
+}
+
+/// That nobody knew an id when it was looked for says nothing of what was decided since.
+#[test]
+fn what_was_decided_since_an_id_was_expected_is_found() {
+    let amount = AmountInput::Minor(Amount::from_minor(1));
+    let transfer = |id| CreateTransfer::new(TransferId(id), AccountId(1), AccountId(2), amount);
+    let exists = |bank: &mut TestBank, id| {
+        let decision = bank.decide(Command::CreateTransfers(vec![transfer(id)])).unwrap();
+        matches!(decision.exceptions[..], [(0, ItemOutcome::Exists { .. })])
+    };
+    let mut bank = TestBank::default();
+    for line in ["account 1", "account 2"] {
+        assert_eq!(bank.run(line), "created");
+    }
+    // Twice among those expected, and twice in one batch of many.
+    let twice = [transfer(7), transfer(8), transfer(7)];
+    bank.state.expect_transfers(twice.iter(), &mut bank.index);
+    assert_eq!([7, 8, 7].map(|id| exists(&mut bank, id)), [false, false, true]);
+    let batch: Vec<_> = (100..300).chain([100, 299]).map(transfer).collect();
+    let decided = bank.decide(Command::CreateTransfers(batch)).unwrap();
+    let again: Vec<u32> = decided.exceptions.iter().map(|(index, _)| *index).collect();
+    assert_eq!(again, [200, 201]);
+    // Who is refused for another reason is not asked for, and passed over.
+    bank.state.expect_transfers([transfer(9), transfer(10)].iter(), &mut bank.index);
+    assert!(!exists(&mut bank, 10));
+    // Decided, indexed and forgotten between being expected and being asked for.
+    bank.state.expect_transfers([transfer(11), transfer(11)].iter(), &mut bank.index);
+    assert!(!exists(&mut bank, 11));
+    bank.forget();
+    assert!(exists(&mut bank, 11));
 }
