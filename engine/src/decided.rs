@@ -203,7 +203,81 @@ struct Entry {
     decided: Decided,
 }
 
-type Table = HashTable<Entry>;
+/// Ids in the order in which they came, and where to find each. A place is a sixth of an entry: what is asked for is mostly not there, and the memory that says so
+/// should be near. Of places that look alike to the table, as one in nine ids meets, the fingerprint tells all but one in four thousand million.
+#[derive(Default)]
+struct Table {
+    places: HashTable<Place>,
+    entries: Vec<Entry>,
+}
+
+struct Place {
+    fingerprint: u32,
+    /// In the entries.
+    index: u32,
+}
+
+/// Of a hash, a table takes the lowest bits for the place and the seven highest for the tag.
+fn fingerprint(hash: u64) -> u32 {
+    (hash >> 25) as u32
+}
+
+impl Table {
+    /// So many buckets, an eighth of which stay free.
+    fn new(buckets: usize) -> Table {
+        let places = HashTable::with_capacity(buckets / 8 * 7);
+        Table { entries: Vec::with_capacity(places.capacity()), places }
+    }
+
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn num_buckets(&self) -> usize {
+        self.places.num_buckets()
+    }
+
+    /// Whether it must grow for one more. An entry that was taken back has given its place back too, or has made the capacity smaller.
+    fn is_full(&self) -> bool {
+        self.places.len() == self.places.capacity() || self.entries.len() == self.entries.capacity()
+    }
+
+    fn find(&self, hash: u64, id: u128) -> Option<&Entry> {
+        let is_it = is_it(&self.entries, hash, id);
+        self.places.find(hash, is_it).map(|place| &self.entries[place.index as usize])
+    }
+
+    /// Adds one that is not there yet. It has room.
+    fn insert(&mut self, hash: u64, entry: Entry, hasher: &FixedState) {
+        let index = u32::try_from(self.entries.len()).expect("a table is much smaller");
+        self.entries.push(entry);
+        let entries = &self.entries;
+        let place = Place { fingerprint: fingerprint(hash), index };
+        self.places
+            .insert_unique(hash, place, |place| hasher.hash_one(entries[place.index as usize].id));
+    }
+
+    /// Says whether it was there. What came last is taken back first, so that its memory is free again.
+    fn remove(&mut self, hash: u64, id: u128) -> bool {
+        let Ok(place) = self.places.find_entry(hash, is_it(&self.entries, hash, id)) else {
+            return false;
+        };
+        let (Place { index, .. }, _) = place.remove();
+        if index as usize + 1 == self.entries.len() {
+            self.entries.pop();
+        }
+        true
+    }
+
+    fn clear(&mut self) {
+        self.places.clear();
+        self.entries.clear();
+    }
+}
+
+fn is_it(entries: &[Entry], hash: u64, id: u128) -> impl FnMut(&Place) -> bool {
+    move |place| place.fingerprint == fingerprint(hash) && entries[place.index as usize].id == id
+}
 
 /// Buckets of the first generation's table: a ledger of few ids is small.
 const BUCKETS_MIN: usize = 1 << 14;
@@ -217,24 +291,16 @@ struct Generation {
     last_seq: JournalSeq,
 }
 
-impl Generation {
-    /// Whether the table must grow for one more. An entry that was taken back has given its place back too, or has made the
-    /// capacity smaller.
-    fn is_full(&self) -> bool {
-        self.entries.len() == self.entries.capacity()
-    }
-}
-
 /// As long as the index keeps up with so many, the next one is no larger: ids that come slowly would otherwise get the memory of
 /// fast ones, a hundred MiB after an hour.
 const GENERATIONS_UNTIL_LARGER: usize = 2;
 
-/// Buckets whose entries lie in one page of memory, at least in part.
-const BUCKETS_A_PAGE: usize = 4096 / size_of::<Entry>();
+/// Buckets whose places lie in one page of memory, at least in part.
+const BUCKETS_A_PAGE: usize = 4096 / size_of::<Place>();
 /// So many ids come for each page that is touched ahead: all of a table that is four times as large are touched before this one is full.
 const IDS_A_PAGE: usize = 16;
 
-/// The table of the generation after the newest. Its memory is touched a page at a time before it is used: entries lie anywhere in it, so that each of its first
+/// The table of the generation after the newest. Its memory is touched a page at a time before it is used: places lie anywhere in it, so that each of its first
 /// commands would wait for a thousand pages of fresh memory, 10 to 40 ms for 1,024 ids on a virtual machine.
 struct Coming {
     entries: Table,
@@ -244,7 +310,7 @@ struct Coming {
 
 impl Coming {
     fn new(buckets: usize) -> Coming {
-        Coming { entries: Table::with_capacity(buckets / 8 * 7), touched: 0 }
+        Coming { entries: Table::new(buckets), touched: 0 }
     }
 
     /// The table of ids that are forgotten: its memory is there.
@@ -257,17 +323,12 @@ impl Coming {
         self.touched >= self.entries.num_buckets()
     }
 
-    /// Writes an entry that means nothing into the next page. A hash that is a bucket's number leads there, as those between are empty.
+    /// Writes a place that means nothing into the next page. A hash that is a bucket's number leads there, as those between are empty.
     fn touch(&mut self) {
         if !self.is_touched() {
-            let nothing = Decided {
-                seq: JournalSeq::NONE,
-                digest: 0,
-                timestamp: Timestamp(0),
-                kind: DecidedKind::Burned,
-            };
-            let entry = Entry { id: 0, decided: nothing };
-            self.entries.insert_unique(self.touched as u64, entry, |_| unreachable!("it has room"));
+            let nothing = Place { fingerprint: 0, index: 0 };
+            let has_room = |_: &Place| unreachable!("it has room");
+            self.entries.places.insert_unique(self.touched as u64, nothing, has_room);
             self.touched += BUCKETS_A_PAGE;
         }
     }
@@ -341,9 +402,11 @@ impl RecentIds {
     /// The same of an id that was not there when there were so many full generations.
     fn get_since(&self, id: u128, full: usize) -> Option<Decided> {
         let hash = self.hasher.hash_one(id);
-        self.generations.iter().skip(full).rev().find_map(|generation| {
-            generation.entries.find(hash, |entry| entry.id == id).map(|entry| entry.decided)
-        })
+        self.generations
+            .iter()
+            .skip(full)
+            .rev()
+            .find_map(|generation| generation.entries.find(hash, id).map(|entry| entry.decided))
     }
 
     /// Takes note of which of these ids nobody knows, neither this nor what was decided `before`: they are asked for soon, and in this order. Looking for one after
@@ -365,7 +428,7 @@ impl RecentIds {
         }
         for generation in &self.generations {
             for ((id, hash), index) in expected.ids.iter().zip(hashes).zip(0..) {
-                let is_known = generation.entries.find(hash, |entry| entry.id == id.0).is_some();
+                let is_known = generation.entries.find(hash, id.0).is_some();
                 expected.new &= !(u64::from(is_known) << index);
             }
         }
@@ -391,7 +454,7 @@ impl RecentIds {
 
     /// Remembers an id that is not there yet. Positions never fall.
     pub(crate) fn insert(&mut self, id: u128, decided: Decided) {
-        if self.generations.back().is_none_or(Generation::is_full) {
+        if self.generations.back().is_none_or(|newest| newest.entries.is_full()) {
             let coming = self.coming.take().unwrap_or_else(|| Coming::new(self.buckets));
             self.generations.push_back(coming.begin());
             if self.generations.len() > GENERATIONS_UNTIL_LARGER {
@@ -400,10 +463,7 @@ impl RecentIds {
         }
         let newest = self.generations.back_mut().expect("one was pushed when there was none");
         newest.last_seq = decided.seq;
-        let hasher = &self.hasher;
-        newest.entries.insert_unique(hasher.hash_one(id), Entry { id, decided }, |entry| {
-            hasher.hash_one(entry.id)
-        });
+        newest.entries.insert(self.hasher.hash_one(id), Entry { id, decided }, &self.hasher);
         if newest.entries.len().is_multiple_of(IDS_A_PAGE) {
             self.coming.get_or_insert_with(|| Coming::new(self.buckets)).touch();
         }
@@ -412,12 +472,7 @@ impl RecentIds {
     /// Takes back an id of the running command.
     pub(crate) fn remove(&mut self, id: u128) {
         let hash = self.hasher.hash_one(id);
-        for generation in self.generations.iter_mut().rev() {
-            if let Ok(entry) = generation.entries.find_entry(hash, |entry| entry.id == id) {
-                entry.remove();
-                return;
-            }
-        }
+        let _was_there = self.generations.iter_mut().rev().any(|it| it.entries.remove(hash, id));
     }
 
     /// Forgets the generations that the index covers. The memory of one is used again.

@@ -25,6 +25,20 @@ pub(super) struct Ruled {
     pub(super) settles: Option<Pending>,
 }
 
+/// What is asked for, with its [`Asking::content_digest`]. Those of a batch are made some dozens at a time: made one by one, each waited for what the transfer before it
+/// wrote to memory that was far away, an eighth of a decision.
+#[derive(Clone, Copy)]
+pub(super) struct Digested<'a> {
+    asking: Asking<'a>,
+    digest: u64,
+}
+
+impl<'a> From<Asking<'a>> for Digested<'a> {
+    fn from(asking: Asking<'a>) -> Digested<'a> {
+        Digested { asking, digest: asking.content_digest() }
+    }
+}
+
 /// The last moment there is: timestamps stay below 2^63.
 const LAST_MOMENT: u64 = (1 << 63) - 1;
 
@@ -38,10 +52,18 @@ impl State {
     ) -> u32 {
         let items = transfers.len() as u32;
         let import = Import::of_transfers(transfers, deciding.timestamp);
+        let mut digests = Vec::with_capacity(ASKED_AHEAD.min(transfers.len()));
         for ((transfer, amount), index) in transfers.iter().zip(amounts).zip(0_u32..) {
-            if items > 1 && (index as usize).is_multiple_of(ASKED_AHEAD) {
-                let next = transfers[index as usize..].iter().take(ASKED_AHEAD);
-                self.expect_transfers(next, before);
+            let at = index as usize % ASKED_AHEAD;
+            if at == 0 {
+                let next = transfers.iter().zip(amounts).skip(index as usize).take(ASKED_AHEAD);
+                if items > 1 {
+                    self.expect_transfers(next.clone().map(|(transfer, _)| transfer), before);
+                }
+                digests.clear();
+                digests.extend(next.map(|(transfer, amount)| {
+                    self.asking(transfer, *amount, None).content_digest()
+                }));
             }
             let item = Item {
                 index,
@@ -52,7 +74,8 @@ impl State {
             self.chain_item(deciding, item, |state, deciding| {
                 import.rule_transfer(transfer)?;
                 let timestamp = deciding.timestamp.plus(u64::from(index));
-                let asking = state.asking(transfer, *amount, None);
+                let digest = digests[at];
+                let asking = Digested { asking: state.asking(transfer, *amount, None), digest };
                 state.create_transfer(deciding, index, asking, None, timestamp, before)
             });
         }
@@ -75,17 +98,17 @@ impl State {
     }
 
     /// Decides a transfer, which moves back what `reversed` moved if it is a reversal.
-    pub(super) fn create_transfer(
+    pub(super) fn create_transfer<'a>(
         &mut self,
         deciding: &mut Deciding,
         index: u32,
-        asking: Asking<'_>,
+        asking: impl Into<Digested<'a>>,
         reversed: Option<&Transfer>,
         timestamp: Timestamp,
         before: &mut dyn DecidedBefore,
     ) -> Result<(), ItemOutcome> {
+        let Digested { asking, digest } = asking.into();
         let id = asking.item.id;
-        let digest = asking.content_digest();
         if let Err(outcome) = self.rule_id(id, digest, DecidedKind::Transfer, before) {
             return Err(self.note_difference(deciding, index, asking, outcome));
         }
