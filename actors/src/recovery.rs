@@ -220,7 +220,9 @@ pub fn load(snapshot: SnapshotReader<impl Read + Send>) -> Result<State, OpenErr
     let mut state = State::restore(begin, hash_seed());
     thread::scope(|scope| {
         let (sender, groups) = mpsc::sync_channel(HELD_GROUPS);
-        scope.spawn(move || read_groups(snapshot, &sender));
+        thread::Builder::new()
+            .name("florin-snapshot".to_owned())
+            .spawn_scoped(scope, move || read_groups(snapshot, &sender))?;
         for group in groups {
             for held in group.map_err(SnapshotFileError::Read)?.chunks(ASKED_AHEAD) {
                 restore(&mut state, held).map_err(|error| {
