@@ -52,7 +52,7 @@ impl State {
     ) -> u32 {
         let items = transfers.len() as u32;
         let import = Import::of_transfers(transfers, deciding.timestamp);
-        let mut digests = Vec::with_capacity(ASKED_AHEAD.min(transfers.len()));
+        let mut digests = [0; ASKED_AHEAD];
         for ((transfer, amount), index) in transfers.iter().zip(amounts).zip(0_u32..) {
             let at = index as usize % ASKED_AHEAD;
             if at == 0 {
@@ -60,10 +60,9 @@ impl State {
                 if items > 1 {
                     self.expect_transfers(next.clone().map(|(transfer, _)| transfer), before);
                 }
-                digests.clear();
-                digests.extend(next.map(|(transfer, amount)| {
-                    self.asking(transfer, *amount, None).content_digest()
-                }));
+                for (digest, (transfer, amount)) in digests.iter_mut().zip(next) {
+                    *digest = self.asking(transfer, *amount, None).content_digest();
+                }
             }
             let item = Item {
                 index,
