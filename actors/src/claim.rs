@@ -17,7 +17,7 @@ pub(crate) trait WrittenStore {
     async fn checkpoint(&self) -> Result<Checkpoint, StoreError>;
     async fn apply(&self, batch: &StoreBatch) -> Result<(), StoreError>;
     async fn sync(&self) -> Result<JournalSeq, StoreError>;
-    async fn merge_runs(&self) -> Result<bool, StoreError>;
+    async fn tidy(&self) -> Result<bool, StoreError>;
     fn rest(&self, share: f64);
 }
 
@@ -38,8 +38,8 @@ impl WrittenStore for Store {
         Store::sync(self).await
     }
 
-    async fn merge_runs(&self) -> Result<bool, StoreError> {
-        Store::merge_runs(self).await
+    async fn tidy(&self) -> Result<bool, StoreError> {
+        Store::tidy(self).await
     }
 
     fn rest(&self, share: f64) {

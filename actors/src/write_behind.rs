@@ -39,11 +39,14 @@ const SYNC_IDLE: Duration = Duration::from_secs(1);
 const SYNC_INTERVAL: Duration = Duration::from_secs(60);
 const SYNC_INTERVAL_MIN: Duration = Duration::from_secs(5);
 const SYNC_KEPT_SEGMENTS: u64 = 8;
-/// So much of the time that a step of merging takes the store rests, within it and again after it.
-const MERGE_REST: f64 = 0.5;
-const MERGE_REST_MIN: Duration = Duration::from_millis(2);
-/// How long nothing is merged after that failed.
-const MERGE_RETRY: Duration = Duration::from_secs(60);
+/// The store is tidied so long after a batch: both its commit and the first step keep a processor for some milliseconds, which those who wait for
+/// the ledger meanwhile should not meet one behind the other.
+const TIDY_AFTER: Duration = Duration::from_millis(20);
+/// So much of the time that a step of tidying takes the store rests, within it and again after it.
+const TIDY_REST: f64 = 0.5;
+const TIDY_REST_MIN: Duration = Duration::from_millis(2);
+/// How long nothing is tidied after that failed.
+const TIDY_RETRY: Duration = Duration::from_secs(5);
 /// The first and the longest pause before a batch that failed is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -164,8 +167,8 @@ pub(crate) struct WriteBehindTask<S, T> {
     /// Bytes of the frames in the batch that is being applied.
     gathered_bytes: u64,
     unsynced_since: Option<Instant>,
-    /// When the store's runs are merged further. None: there is nothing to merge until another batch has come.
-    merge_next: Option<Instant>,
+    /// When the store is tidied further. None: there is nothing to do until another batch has come.
+    tidy_next: Option<Instant>,
     /// So much journal is kept when segments should go.
     sync_kept_bytes: u64,
 }
@@ -196,7 +199,7 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
             applied,
             gathered_bytes: 0,
             unsynced_since: None,
-            merge_next: None,
+            tidy_next: None,
             sync_kept_bytes: SYNC_KEPT_SEGMENTS * segment_bytes,
         }
     }
@@ -272,7 +275,7 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
         }
         // What a predecessor applied counts only once it is known to be durable.
         self.sync().await;
-        self.merge_next = Some(self.timing.now());
+        self.tidy_next = Some(self.timing.now());
         loop {
             match self.follow().await {
                 Ok(()) => return self.sync().await,
@@ -306,13 +309,13 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
             if self.applied >= *durable.borrow_and_update() {
                 self.shared.note_store_current(Instant::now());
                 let idle = self.timing.sleep(SYNC_IDLE);
-                let merge_next =
-                    self.timing.sleep_until(self.merge_next.unwrap_or_else(|| self.timing.now()));
+                let tidy_next =
+                    self.timing.sleep_until(self.tidy_next.unwrap_or_else(|| self.timing.now()));
                 tokio::select! {
                     biased;
                     _ = durable.changed() => self.shared.note_store_current(Instant::now()),
                     _ = self.stopping.changed() => {}
-                    () = merge_next, if self.merge_next.is_some() => self.merge().await,
+                    () = tidy_next, if self.tidy_next.is_some() => self.tidy().await,
                     () = idle, if self.unsynced_since.is_some() => self.sync().await,
                 }
                 continue;
@@ -331,12 +334,13 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
         }
     }
 
-    /// Lets more gather until then, unless someone waits for what is there or enough is there already. The store's runs are merged meanwhile.
+    /// Lets more gather until then, unless someone waits for what is there or enough is there already. The store is tidied meanwhile, and a little also
+    /// when there is no time to wait.
     async fn linger(&mut self, rested: Instant) {
         let applied = self.applied;
         while self.backlog() < 1.0 {
             let mut demand = self.shared.watch_store_demand();
-            let until = self.merge_next.map_or(rested, |next| next.min(rested));
+            let until = self.tidy_next.map_or(rested, |next| next.min(rested));
             tokio::select! {
                 biased;
                 _ = demand.wait_for(|wanted| *wanted > applied) => return,
@@ -346,26 +350,29 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
             if until == rested {
                 return;
             }
-            self.merge().await;
+            self.tidy().await;
+        }
+        if self.tidy_next.is_some_and(|next| next <= self.timing.now() + TIDY_AFTER) {
+            self.tidy().await;
         }
     }
 
-    /// Merges the store's runs a little further.
-    async fn merge(&mut self) {
+    /// Tidies the store a little further.
+    async fn tidy(&mut self) {
         let began = self.timing.now();
-        self.store.rest(MERGE_REST);
-        let rest = match self.store.merge_runs().await {
-            Ok(true) => MERGE_REST_MIN.max((self.timing.now() - began).mul_f64(MERGE_REST)),
+        self.store.rest(TIDY_REST);
+        let rest = match self.store.tidy().await {
+            Ok(true) => TIDY_REST_MIN.max((self.timing.now() - began).mul_f64(TIDY_REST)),
             Ok(false) => {
-                self.merge_next = None;
+                self.tidy_next = None;
                 return;
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "the store's runs are not merged for now");
-                MERGE_RETRY
+                tracing::warn!(error = chain(&error), "the store is not tidied for now");
+                TIDY_RETRY
             }
         };
-        self.merge_next = Some(self.timing.now() + rest);
+        self.tidy_next = Some(self.timing.now() + rest);
     }
 
     /// How much waits: from 1 on, nothing is gained by waiting for more.
@@ -414,7 +421,8 @@ impl<S: WrittenStore + Clone, T: Pacing> WriteBehindTask<S, T> {
                     self.applied = batch.upto();
                     self.take_off_backlog();
                     self.unsynced_since.get_or_insert(began);
-                    self.merge_next.get_or_insert(began);
+                    let apart = self.timing.now() + TIDY_AFTER;
+                    self.tidy_next = Some(self.tidy_next.map_or(apart, |next| next.max(apart)));
                     self.status.set(StoreCondition::Ok);
                     self.shared.set_stored(self.applied);
                     return Ok(());

@@ -193,14 +193,14 @@ impl Store {
         .set(share);
     }
 
-    /// Does a little of what makes reads of a large store cheaper and can wait until there is nothing else to do, some milliseconds each time: small runs
-    /// of an SQLite file are merged. False: nothing is left to do.
+    /// Does a little of what can wait until there is nothing else to do, some milliseconds each time: what was committed to an SQLite file is copied
+    /// from its WAL into the database, and small runs are merged. False: nothing is left to do.
     ///
     /// # Errors
     /// The database is away, or another process has claimed it.
-    pub async fn merge_runs(&self) -> Result<bool, StoreError> {
+    pub async fn tidy(&self) -> Result<bool, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => Box::pin(sqlite.merge_runs()).await,
+            Database::Sqlite(sqlite) => Box::pin(sqlite.tidy()).await,
             Database::Postgres(_) => Ok(false),
         }
     }

@@ -96,8 +96,8 @@ impl WrittenStore for SimulatedStore {
         SimulatedStore::sync(self).await
     }
 
-    async fn merge_runs(&self) -> Result<bool, StoreError> {
-        SimulatedStore::merge_runs(self).await
+    async fn tidy(&self) -> Result<bool, StoreError> {
+        SimulatedStore::tidy(self).await
     }
 
     fn rest(&self, _: f64) {}

@@ -313,14 +313,14 @@ impl World {
         self.drain()?;
         let mut turns = 0;
         while self.machine.store.look(|_, at| at.seq) < self.process().wired.shared.durable()
-            || self.machine.store.merges_left() > 0
+            || self.machine.store.steps_left() > 0
         {
             turns += 1;
             if turns > CATCH_UP_TURNS {
                 let status = self.process().wired.store_status.condition();
-                let merges = self.machine.store.merges_left();
+                let steps = self.machine.store.steps_left();
                 return violated(format!(
-                    "the store does not catch up: {status:?}, {merges} steps of merging left"
+                    "the store does not catch up: {status:?}, {steps} steps of tidying left"
                 ));
             }
             self.process().turn_write_behind();

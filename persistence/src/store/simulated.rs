@@ -46,8 +46,8 @@ pub enum Commits {
     DurableWhenSynced,
 }
 
-/// Steps of merging that a batch makes.
-const MERGES_A_BATCH: u64 = 3;
+/// Steps of tidying that a batch makes.
+const STEPS_A_BATCH: u64 = 3;
 
 /// A committed batch that no sync covers, and how to take it back.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ struct Server {
     /// A batch whose commit was asked for and not answered, and the claim that it is made under.
     committing: Option<(StoreBatch, u64)>,
     /// Steps of merging that are to be done.
-    merges: u64,
+    steps: u64,
     is_away: bool,
 }
 
@@ -89,7 +89,7 @@ impl SimulatedStore {
             checkpoint: Checkpoint::NOTHING,
             unsynced: Vec::new(),
             committing: None,
-            merges: 0,
+            steps: 0,
             is_away: false,
         };
         SimulatedStore {
@@ -235,26 +235,26 @@ impl SimulatedStore {
         self.statement().await
     }
 
-    /// As [`super::Store::merge_runs`]: after each batch there are some steps to do.
+    /// As [`super::Store::tidy`]: after each batch there are some steps to do.
     ///
     /// # Errors
     /// It is away, or another process has claimed it.
-    pub async fn merge_runs(&self) -> Result<bool, StoreError> {
+    pub async fn tidy(&self) -> Result<bool, StoreError> {
         self.statement().await?;
         let epoch = self.epoch();
         let mut server = self.server();
         if server.checkpoint.epoch != epoch {
             return Err(StoreError::NotClaimed);
         }
-        let is_under_way = server.merges > 0;
-        server.merges = server.merges.saturating_sub(1);
+        let is_under_way = server.steps > 0;
+        server.steps = server.steps.saturating_sub(1);
         Ok(is_under_way)
     }
 
-    /// Steps of merging that nobody has done yet.
+    /// Steps of tidying that nobody has done yet.
     #[must_use]
-    pub fn merges_left(&self) -> u64 {
-        self.server().merges
+    pub fn steps_left(&self) -> u64 {
+        self.server().steps
     }
 
     /// As [`super::Store::sync`].
@@ -311,7 +311,7 @@ impl Server {
         for (ledger, totals) in &batch.totals {
             unsynced.totals.push((*ledger, rows.totals.insert(*ledger, *totals)));
         }
-        self.merges += MERGES_A_BATCH;
+        self.steps += STEPS_A_BATCH;
         self.checkpoint.seq = batch.upto;
         self.checkpoint.frame_hash = batch.frame_hash;
         self.checkpoint.timestamp = batch.timestamp;

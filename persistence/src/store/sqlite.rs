@@ -124,8 +124,9 @@ impl Sqlite {
         let done = self.trickling(self.write_with(&mut writer, work)).await;
         let done = self.note_failed_sync(done)?;
         // After an error, and when this future is dropped in the middle, the connection is closed, and SQLite rolls back.
-        match self.note_failed_sync(shorten_wal(&mut writer, self.claim.sizes.wal_pages).await) {
-            Ok(()) => *kept = Some(writer),
+        match self.note_failed_sync(shorten_wal(&mut writer, self.claim.sizes.wal_pages_max).await)
+        {
+            Ok(_) => *kept = Some(writer),
             // The batch is committed: only the WAL stays longer, and the next batch tries again with a new connection.
             Err(error) => {
                 tracing::warn!(%error, "the store's WAL could not be copied into the database")
@@ -134,9 +135,21 @@ impl Sqlite {
         Ok(done)
     }
 
-    /// One step of merging small runs; false when there is nothing to merge.
-    pub(super) async fn merge_runs(&self) -> Result<bool, StoreError> {
+    /// Copies the WAL, or else does one step of merging small runs; false when there is nothing of either.
+    pub(super) async fn tidy(&self) -> Result<bool, StoreError> {
+        if self.copy_long_wal().await? {
+            return Ok(true);
+        }
         self.write(async |connection| merge::step(connection, &self.claim).await).await
+    }
+
+    async fn copy_long_wal(&self) -> Result<bool, StoreError> {
+        let mut kept = self.writer.lock().await;
+        let mut writer = self.take(&mut kept).await?;
+        let pages = self.claim.sizes.wal_pages;
+        let copied = self.note_failed_sync(shorten_wal(&mut writer, pages).await)?;
+        *kept = Some(writer);
+        Ok(copied)
     }
 
     /// All its rows, for another store.
@@ -501,8 +514,8 @@ impl Sqlite {
     }
 }
 
-/// Copies the WAL into the database when it has grown.
-async fn shorten_wal(writer: &mut SqliteConnection, pages_max: u64) -> Result<(), StoreError> {
+/// Copies the WAL into the database when more pages than these are not there yet; says whether.
+async fn shorten_wal(writer: &mut SqliteConnection, pages_max: u64) -> Result<bool, StoreError> {
     let row = sqlx::query("PRAGMA wal_checkpoint(NOOP)")
         .fetch_one(&mut *writer)
         .await
@@ -510,7 +523,11 @@ async fn shorten_wal(writer: &mut SqliteConnection, pages_max: u64) -> Result<()
     let mut columns = Reader::new(&row);
     columns.column("busy")?;
     let pages = columns.u64("log")?.saturating_sub(columns.u64("checkpointed")?);
-    if pages < pages_max { Ok(()) } else { copy_wal(writer).await }
+    if pages < pages_max {
+        return Ok(false);
+    }
+    copy_wal(writer).await?;
+    Ok(true)
 }
 
 async fn sync_with(writer: &mut SqliteConnection) -> Result<JournalSeq, StoreError> {

@@ -39,6 +39,7 @@ const SMALL: Sizes = Sizes {
     block_transfers: 8,
     look_max: 30,
     wal_pages: 200_000,
+    wal_pages_max: 200_000,
 };
 
 /// Makes each of these tests two: one for each database.
@@ -146,7 +147,7 @@ async fn open(directory: &Path) -> Store {
 /// Merges runs a little further, so that what follows meets them in every state.
 async fn merge_a_little(store: &Store) {
     for _ in 0..9 {
-        store.merge_runs().await.unwrap();
+        store.tidy().await.unwrap();
     }
 }
 

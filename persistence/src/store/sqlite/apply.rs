@@ -38,9 +38,11 @@ pub(in crate::store) struct Sizes {
     pub(in crate::store) block_transfers: u64,
     /// For one page of a list, so many rows are looked at, whatever holds of them: some tens of milliseconds.
     pub(in crate::store) look_max: u64,
-    /// Past so many pages in the WAL a batch ends with copying them into the database: a page that several batches change is
-    /// copied once.
+    /// Past so many pages in the WAL they are copied into the database when there is time: a page that several batches change
+    /// is copied once.
     pub(in crate::store) wal_pages: u64,
+    /// Past so many, a batch ends with it.
+    pub(in crate::store) wal_pages_max: u64,
 }
 
 impl Sizes {
@@ -55,6 +57,7 @@ impl Sizes {
         block_transfers: 4096,
         look_max: 16_384,
         wal_pages: 256,
+        wal_pages_max: 8192,
     };
     /// For PostgreSQL, whose runs are large from the start.
     pub(in crate::store) const POSTGRES: Sizes =

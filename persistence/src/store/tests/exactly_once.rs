@@ -281,14 +281,21 @@ async fn a_sync_covers_what_was_applied_also_while_somebody_reads() {
 #[tokio::test]
 async fn the_wal_is_copied_when_it_has_grown() {
     let (world, middle) = world_of(7, 10);
-    for (wal_pages, copied) in [(1, true), (200_000, false)] {
+    for (wal_pages, wal_pages_max, copied, then) in
+        [(1, 1, true, true), (1, 200_000, false, true), (200_000, 200_000, false, false)]
+    {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.sqlite");
-        let store = open_sized(&path, Sizes { wal_pages, ..SMALL }).await.unwrap();
+        let store = open_sized(&path, Sizes { wal_pages, wal_pages_max, ..SMALL }).await.unwrap();
         store.apply(&world.batch(JournalSeq::NONE, middle)).await.unwrap();
         let mut connection = raw(directory.path()).await;
-        let (_, log, done): (i64, i64, i64) =
-            sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(&mut connection).await.unwrap();
-        assert_eq!(log == done, copied, "{log} pages, {done} copied");
+        for copied in [copied, then] {
+            let (_, log, done): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(NOOP)")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+            assert_eq!(log == done, copied, "{log} pages, {done} copied");
+            store.tidy().await.unwrap();
+        }
     }
 }

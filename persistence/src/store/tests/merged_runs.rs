@@ -57,7 +57,7 @@ async fn they_answer_the_same_after_each_step_whoever_makes_it() {
     assert!(rows.iter().all(|count| *count > 20), "each lookup has something to merge: {rows:?}");
 
     let mut steps = 0;
-    while store.merge_runs().await.unwrap() {
+    while store.tidy().await.unwrap() {
         steps += 1;
         if steps % 11 == 0 {
             drop(store);
@@ -93,7 +93,7 @@ async fn batches_between_the_steps_find_their_place() {
         store.apply(&world.batch(JournalSeq(at.0 - 1), at)).await.unwrap();
         merge_a_little(&store).await;
     }
-    while store.merge_runs().await.unwrap() {}
+    while store.tidy().await.unwrap() {}
     let alone = tempfile::tempdir().unwrap();
     let unmerged = open(alone.path()).await;
     filled(&unmerged, &world).await;
@@ -106,11 +106,11 @@ async fn who_lost_the_store_merges_nothing() {
     let (world, _) = world_of(33, 60);
     let first = open(directory.path()).await;
     filled(&first, &world).await;
-    assert!(first.merge_runs().await.unwrap());
+    assert!(first.tidy().await.unwrap());
     let mut other = raw(directory.path()).await;
     sqlx::query("UPDATE checkpoint SET epoch = epoch + 1").execute(&mut other).await.unwrap();
-    let refused = first.merge_runs().await.unwrap_err();
+    let refused = first.tidy().await.unwrap_err();
     assert!(matches!(refused, StoreError::NotClaimed), "{refused}");
     let second = open(directory.path()).await;
-    assert!(second.merge_runs().await.unwrap());
+    assert!(second.tidy().await.unwrap());
 }
