@@ -15,7 +15,7 @@ use std::path::Path;
 
 const NAME: &str = "filter.bits";
 const NAME_WHILE_WRITTEN: &str = "filter.bits.new";
-const MAGIC: [u8; 8] = *b"FLRNIDB1";
+const MAGIC: [u8; 8] = *b"FLRNIDB2";
 const HEADER_BYTES: usize = 52;
 const BLOCK_BYTES: usize = WORDS_PER_BLOCK * 8;
 const CHUNK_BLOCKS: usize = (1 << 20) / BLOCK_BYTES;

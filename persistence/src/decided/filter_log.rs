@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 const NAME: &str = "filter.log";
 const NAME_WHILE_WRITTEN: &str = "filter.log.new";
-const MAGIC: [u8; 8] = *b"FLRNIDL1";
+const MAGIC: [u8; 8] = *b"FLRNIDL2";
 
 /// Where the first frame begins.
 pub(super) const HEADER_BYTES: u64 = 20;
