@@ -185,7 +185,7 @@ impl Shard {
     fn expect(&mut self, arrivals: &[Arrival]) {
         if arrivals.len() > 1 {
             let transfers = arrivals.iter().filter_map(Arrival::only_transfer);
-            self.state.expect_transfers(transfers, self.indexed.as_mut());
+            self.guarded(|shard| shard.state.expect_transfers(transfers, shard.indexed.as_mut()));
         }
     }
 
