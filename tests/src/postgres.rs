@@ -379,10 +379,14 @@ impl Postgres {
         let running = locked(&self.running).take().expect("the server runs");
         // Stopped first, so that it makes no new process and tidies nothing up.
         signal(running.server, Signal::STOP);
-        for process in processes(running.server) {
-            signal(process, Signal::KILL);
-        }
+        wait_until("the server stands still", || {
+            status(running.server).is_none_or(|(state, _)| matches!(state, 'T' | 'Z'))
+        });
+        let all = processes(running.server);
+        all.iter().for_each(|process| signal(*process, Signal::KILL));
         self.end(running);
+        // A killed session that has not gone yet holds the server's memory, with which a new server does not start.
+        wait_until("its processes are gone", || !all.iter().any(|process| is_alive(*process)));
     }
 
     /// Stops all its processes where they are: connections stay, nothing answers.
@@ -412,11 +416,9 @@ impl Postgres {
             // It may have ended by itself.
             let _ = stdin.write_all(b"stop\n");
         }
-        let deadline = Instant::now() + PATIENCE;
-        while running.watch.try_wait().is_ok_and(|ended| ended.is_none()) {
-            assert!(Instant::now() < deadline, "the server does not stop");
-            thread::sleep(POLL);
-        }
+        wait_until("the server has stopped", || {
+            running.watch.try_wait().map_or(true, |ended| ended.is_some())
+        });
     }
 }
 
@@ -432,6 +434,14 @@ impl Drop for Postgres {
 #[derive(Debug)]
 pub struct Crowd {
     _sessions: Vec<TcpStream>,
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        thread::sleep(POLL);
+    }
 }
 
 fn free_port() -> u16 {
