@@ -25,7 +25,8 @@
 //! by a crash, and nothing that this journal wrote can stand behind it. At the end of the last segment, bytes that are not a valid
 //! frame are therefore cut only if no frame header of this journal stands anywhere behind them. A header is enough
 //! to refuse, even with a damaged payload: its being there proves that the bad frame before it was once durable, and perhaps acknowledged.
-//! Any other damage stops the start with the file, the offset and what to do; nothing is changed then.
+//! So are bytes behind the end of a bad frame whose header is whole, and an old frame in place of its header: a write that the
+//! disk sent to the wrong place can destroy the last frame together with the seal behind it. Any other damage stops the start with the file, the offset and what to do; nothing is changed then.
 //!
 //! A process that died after a failed fsync can leave pages that the kernel shows but never wrote. So the last frame is
 //! written once more before the recovered tail is synced; only then does [`Journal::open`] return.
@@ -58,7 +59,9 @@ mod tests;
 
 use std::path::PathBuf;
 
-pub use error::{AppendError, Damage, OpenError, OptionsError, Problem, ReadError, RemoveError};
+pub use error::{
+    AppendError, Damage, Evidence, OpenError, OptionsError, Problem, ReadError, RemoveError,
+};
 pub use format::FrameHash;
 pub use frame::{FrameBuilder, FrameView, Records};
 pub use held::{HeldSegment, HeldSegments};

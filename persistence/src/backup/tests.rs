@@ -205,7 +205,7 @@ fn only_a_last_frame_may_be_half_there() {
     fs::write(&newest, &hole).unwrap();
     let error = ledger.back_up(Contents::Everything).unwrap_err();
     let told = format!("{error:?}");
-    assert!(matches!(error, BackupError::Journal(_)) && told.contains("valid_behind: Some"));
+    assert!(matches!(error, BackupError::Journal(_)) && told.contains("evidence: Some"));
     assert_eq!(restored(&ledger.backups()), (4, 0));
 }
 

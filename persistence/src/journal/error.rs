@@ -81,7 +81,7 @@ pub enum Problem {
 
 /// A place where the journal is not what was written, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} is damaged at byte {offset}: {problem}{}; {}", .path.display(), behind(.valid_behind), advice(.problem))]
+#[error("{} is damaged at byte {offset}: {problem}{}; {}", .path.display(), behind(.evidence), advice(.problem))]
 pub struct Damage {
     /// The segment file.
     pub path: PathBuf,
@@ -89,13 +89,27 @@ pub struct Damage {
     pub offset: u64,
     /// What does not fit.
     pub problem: Problem,
-    /// Where a frame of this journal stands behind the damage, in bytes: why it is not a torn tail.
-    pub valid_behind: Option<u64>,
+    /// Why it is not a torn tail, where it could be one.
+    pub evidence: Option<Evidence>,
 }
 
-fn behind(valid_behind: &Option<u64>) -> String {
-    match valid_behind {
-        Some(offset) => format!(", and a frame of this journal follows at byte {offset}"),
+/// What stands behind damage and is not left by a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// A frame of this journal, at this byte of the file.
+    Frame(u64),
+    /// Bytes that are not zero, behind this byte of the file, where the damaged frame ended.
+    Bytes(u64),
+}
+
+fn behind(evidence: &Option<Evidence>) -> String {
+    match evidence {
+        Some(Evidence::Frame(offset)) => {
+            format!(", and a frame of this journal follows at byte {offset}")
+        }
+        Some(Evidence::Bytes(end)) => {
+            format!(", and more was written behind byte {end}, where the frame ended")
+        }
         None => String::new(),
     }
 }
@@ -125,7 +139,7 @@ fn advice(problem: &Problem) -> &'static str {
 
 impl Damage {
     pub(super) fn at(path: &Path, offset: u64, problem: Problem) -> Damage {
-        Damage { path: path.to_owned(), offset, problem, valid_behind: None }
+        Damage { path: path.to_owned(), offset, problem, evidence: None }
     }
 }
 

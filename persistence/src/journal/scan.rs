@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::error::{Damage, OpenError, Problem};
+use super::error::{Damage, Evidence, OpenError, Problem};
 use super::format::{
     ChainKey, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FrameHash, FrameHeader, FrameKind,
     SEGMENT_HEADER_BYTES, SegmentHeader,
@@ -185,7 +185,7 @@ pub(super) fn walk<E>(
         let scanned = scan_frames(window, key, segment, &mut walked.chain, visit)?;
         let (scanned, problem) = scanned;
         let is_last = number + 1 == segments.len();
-        let tail = Tail { segment, at: scanned.end, problem, next_seq: walked.chain.next_seq };
+        let tail = Tail { segment, at: scanned.end, problem, chain: walked.chain };
         let torn = tail.judge(window, key)?;
         match torn {
             Some(torn) if !is_last => {
@@ -207,8 +207,7 @@ pub(super) fn whole_frames_end(
     let mut window = ReadWindow::new(file, SCAN_CHUNK_BYTES);
     let mut chain = Chain::before(&segment.header);
     let (scanned, problem) = scan_frames(&mut window, key, segment, &mut chain, &mut |_| Ok(()))?;
-    Tail { segment, at: scanned.end, problem, next_seq: chain.next_seq }
-        .judge::<Infallible>(&mut window, key)?;
+    Tail { segment, at: scanned.end, problem, chain }.judge::<Infallible>(&mut window, key)?;
     Ok(scanned.end)
 }
 
@@ -296,7 +295,7 @@ struct Tail<'a> {
     segment: &'a SegmentFile,
     at: u64,
     problem: Problem,
-    next_seq: u64,
+    chain: Chain,
 }
 
 impl Tail<'_> {
@@ -309,38 +308,42 @@ impl Tail<'_> {
     ) -> Result<Option<TornBytes>, OpenError<E>> {
         let limit = self.segment.header.segment_bytes;
         let path = &self.segment.path;
-        let first = window.first_nonzero(self.at, limit).map_err(OpenError::io("read", path))?;
-        if first.is_none() {
+        let unread = |source| OpenError::io("read", path)(source);
+        if window.first_nonzero(self.at, limit).map_err(unread)?.is_none() {
             return Ok(None);
         }
-        let search_from = match self.problem {
-            Problem::NotAFrame | Problem::FrameHeaderChecksum => self.at + FRAME_ALIGNMENT as u64,
-            // The header is whole, so the frame's extent is known: what its records look like is no evidence.
-            Problem::PayloadChecksum => match read_frame_header(window, key, self.at, limit) {
-                Ok(Ok(header)) => self.at + header.frame_len() as u64,
-                Ok(Err(_)) => self.at + FRAME_ALIGNMENT as u64,
-                Err(source) => return Err(OpenError::io("read", path)(source)),
-            },
+        let frame_end = match self.problem {
+            Problem::NotAFrame | Problem::FrameHeaderChecksum => None,
+            Problem::PayloadChecksum => {
+                match read_frame_header(window, key, self.at, limit).map_err(unread)? {
+                    Ok(header) => {
+                        let fits = self.chain.check(&header);
+                        fits.map_err(|problem| Damage::at(path, self.at, problem))?;
+                        Some(self.at + header.frame_len() as u64)
+                    }
+                    Err(_) => None,
+                }
+            }
             // The checksums hold, so this was written like that: no crash tears a frame into another one.
             problem => return Err(Damage::at(path, self.at, problem).into()),
         };
-        let (to, valid_behind) =
-            self.look_behind(window, key, search_from).map_err(OpenError::io("read", path))?;
-        if valid_behind.is_some() {
-            let damage = Damage { valid_behind, ..Damage::at(path, self.at, self.problem) };
-            return Err(damage.into());
+        let (to, evidence) = self.look_behind(window, key, frame_end).map_err(unread)?;
+        match evidence {
+            None => Ok(Some(TornBytes { from: self.at, to, problem: self.problem })),
+            evidence => Err(Damage { evidence, ..Damage::at(path, self.at, self.problem) }.into()),
         }
-        Ok(Some(TornBytes { from: self.at, to, problem: self.problem }))
     }
 
-    /// Where the last byte that is not zero ends, and where the first header of a later frame stands, if any.
+    /// Where the last byte that is not zero ends, and what shows that this is no torn frame. `frame_end` is where the
+    /// frame here ends, if its header is whole: what its records look like is no evidence then, and all that is behind is.
     fn look_behind(
         &self,
         window: &mut ReadWindow,
         key: &ChainKey,
-        search_from: u64,
-    ) -> io::Result<(u64, Option<u64>)> {
+        frame_end: Option<u64>,
+    ) -> io::Result<(u64, Option<Evidence>)> {
         let limit = self.segment.header.segment_bytes;
+        let search_from = frame_end.unwrap_or(self.at + FRAME_ALIGNMENT as u64);
         let mut end = self.at;
         let mut offset = self.at;
         let mut candidates = Vec::new();
@@ -354,19 +357,24 @@ impl Tail<'_> {
             let headers = aligned.filter(|(_, chunk)| FrameHeader::looks_like(chunk));
             candidates.extend(headers.map(|(at, _)| offset + (at * FRAME_ALIGNMENT) as u64));
             for candidate in candidates.drain(..).filter(|at| *at >= search_from) {
-                if self.is_later_frame(&read_frame_header(window, key, candidate, limit)?) {
-                    return Ok((end, Some(candidate)));
+                let found = read_frame_header(window, key, candidate, limit)?;
+                if self.is_no_record(candidate, &found) {
+                    return Ok((end, Some(Evidence::Frame(candidate))));
                 }
             }
             offset += len as u64;
         }
-        Ok((end, None))
+        Ok((end, frame_end.filter(|frame_end| end > *frame_end).map(Evidence::Bytes)))
     }
 
-    fn is_later_frame(&self, found: &Result<FrameHeader, Problem>) -> bool {
+    /// What was found at `candidate` is a frame, and can not be what a record of the frame here holds.
+    fn is_no_record(&self, candidate: u64, found: &Result<FrameHeader, Problem>) -> bool {
         match found {
-            // A record may hold a copy of an older frame; only what comes later proves anything.
-            Ok(header) => header.first_seq >= self.next_seq,
+            // A record may hold a copy of an older frame. No record stands where the header of the frame here would.
+            Ok(header) => {
+                header.first_seq >= self.chain.next_seq
+                    || candidate < self.at + FRAME_HEADER_BYTES as u64
+            }
             Err(Problem::NewerFormat { .. } | Problem::FrameContent) => true,
             Err(_) => false,
         }

@@ -65,7 +65,7 @@ struct Server {
     unsynced: Vec<Unsynced>,
     /// A batch whose commit was asked for and not answered, and the claim that it is made under.
     committing: Option<(StoreBatch, u64)>,
-    /// Steps of merging that are to be done.
+    /// Steps of tidying that are to be done.
     steps: u64,
     is_away: bool,
 }

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::journal::format::{ChainKey, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use crate::journal::format::{ChainKey, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use crate::journal::frame::sealing_frame;
 
 const RESTORE: &str = "nothing was changed: keep a copy of the file, then restore it from the journal archive or a backup";
@@ -109,6 +109,43 @@ fn a_header_behind_the_damage_is_enough_to_refuse() {
         bytes[third.offset as usize + FRAME_HEADER_BYTES] ^= 1;
     });
     assert!(test.refusal().contains("a frame of this journal follows"), "{}", test.refusal());
+}
+
+/// A write that the disk sent to the wrong place: it takes the last frame and the seal behind it.
+#[test]
+fn an_older_frame_over_the_last_one_and_its_seal_is_refused() {
+    let test = TestJournal::new();
+    let mut journal = test.open().journal;
+    let old = append(&mut journal, &[filler(1, 600)]).unwrap();
+    let last = append(&mut journal, &[filler(2, 200)]).unwrap();
+    assert_eq!(journal.seal().unwrap(), Sealed::Written);
+    drop(journal);
+    let whole = fs::read(test.segment(1)).unwrap();
+    let image = &whole[old.offset as usize..(old.offset + old.bytes) as usize];
+    let behind = (last.offset + last.bytes) as usize;
+    for at in (last.offset as usize..behind).step_by(FRAME_ALIGNMENT) {
+        damage(&test, 1, |bytes| {
+            bytes.copy_from_slice(&whole);
+            bytes[at..at + image.len()].copy_from_slice(image);
+        });
+        let refusal = test.refusal();
+        let header_bytes_left = at - last.offset as usize;
+        let expected = match header_bytes_left {
+            0 => "it begins at record 1 where record 2 was due".to_owned(),
+            1..FRAME_HEADER_BYTES => format!("a frame of this journal follows at byte {at}"),
+            _ => format!("more was written behind byte {behind}, where the frame ended"),
+        };
+        assert!(refusal.contains(&expected), "at {at}: {refusal}");
+        assert!(test.verify().is_err(), "at {at}");
+    }
+    // Of the write that came to the last frame's place, only the header.
+    damage(&test, 1, |bytes| {
+        bytes.copy_from_slice(&whole);
+        let (header, rest) = bytes[last.offset as usize..].split_at_mut(FRAME_HEADER_BYTES);
+        header.copy_from_slice(&image[..FRAME_HEADER_BYTES]);
+        rest.fill(0);
+    });
+    assert!(test.refusal().contains("it begins at record 1 where record 2 was due"));
 }
 
 #[test]
