@@ -29,6 +29,8 @@ use crate::write_behind::StoreStatus;
 const SNAPSHOT_SEGMENTS_MIN: u64 = 1;
 /// About what an event costs that is read back, in nanoseconds.
 const EVENT_NS: u64 = 500;
+/// About the least that a decided id takes of a journal: a transfer in a batch, in bytes.
+const DECIDED_BYTES: u64 = 48;
 /// The most memory that the changes of one snapshot may take; what is left over waits for the next one.
 const CHANGES_BYTES_MAX: usize = 256 << 20;
 
@@ -83,71 +85,73 @@ impl Housekeeper {
         }
     }
 
-    /// One round over the sealed segments.
+    /// One round over the sealed segments; each is read and decoded once for all that wants it.
     pub(crate) fn work(&mut self) -> Result<(), Trouble> {
         let sealed = self.segments.sealed_segments();
+        let mut changes = self.changes_if_due(&sealed);
         for segment in &sealed {
-            if segment.last_seq > self.index.covered_seq() {
-                self.index_segment(segment)?;
+            self.read_segment(segment, changes.as_mut())?;
+            if let Some(whole) = changes.take_if(|it| it.memory_bytes() > CHANGES_BYTES_MAX) {
+                self.make_snapshot(whole, segment)?;
             }
         }
-        self.snapshot_if_due(&sealed)?;
+        if let (Some(changes), Some(newest)) = (changes, sealed.last()) {
+            self.make_snapshot(changes, newest)?;
+        }
         self.remove_covered_segments();
         self.shared.kept_bytes.store(self.segments.backlog_bytes(), Ordering::Relaxed);
         Ok(())
     }
 
-    fn index_segment(&mut self, segment: &SegmentInfo) -> Result<(), Trouble> {
-        let mut entries = Vec::new();
+    /// What the next snapshot will be made of, still empty, if it is time for one.
+    fn changes_if_due(&self, sealed: &[SegmentInfo]) -> Option<Changes> {
+        let snapshot = self.snapshot_seq.load(Ordering::Relaxed);
+        let behind = sealed.iter().filter(|segment| segment.last_seq > snapshot);
+        let bytes: u64 = behind.map(|segment| segment.bytes).sum();
+        let is_due =
+            bytes >= (SNAPSHOT_SEGMENTS_MIN * self.segment_bytes).max(self.snapshot_bytes / 2);
+        is_due.then(|| Changes::after(JournalSeq(snapshot)))
+    }
+
+    /// Brings what the segment decided into the index, and what it changed into `changes`, as far as they do not have it.
+    fn read_segment(
+        &self,
+        segment: &SegmentInfo,
+        mut changes: Option<&mut Changes>,
+    ) -> Result<(), Trouble> {
+        let indexed = self.index.covered_seq();
+        let absorbed = changes.as_ref().map_or(u64::MAX, |changes| changes.seq().0);
+        let from = indexed.min(absorbed) + 1;
+        if segment.last_seq < from {
+            return Ok(());
+        }
+        // Pages that are not filled cost nothing.
+        let mut entries = Vec::with_capacity((segment.bytes / DECIDED_BYTES) as usize);
         let mut giving_way = GivingWay::default();
-        let from = self.index.covered_seq() + 1;
         let mut cursor = self.reader.read_from(from);
         while let Some(frame) = cursor.next_frame(segment.last_seq)? {
-            for (seq, bytes) in frame.records() {
-                if seq >= from {
-                    let record = record::decode(bytes)?;
+            for (seq, bytes) in frame.records().filter(|(seq, _)| *seq >= from) {
+                let record = record::decode(bytes)?;
+                if seq > indexed {
                     entries_of(JournalSeq(seq), &record, &mut entries);
-                    giving_way.did(1 + record.events.len() as u64, EVENT_NS);
                 }
+                if let Some(changes) = changes.as_deref_mut().filter(|_| seq > absorbed) {
+                    changes.absorb(JournalSeq(seq), &record)?;
+                }
+                giving_way.did(1 + record.events.len() as u64, EVENT_NS);
             }
         }
-        self.index.insert_batch(&mut entries, segment.last_seq)?;
-        self.shared.indexed.store(segment.last_seq, Ordering::Relaxed);
-        metrics::indexed(segment.last_seq);
-        (self.tell_indexed)(JournalSeq(segment.last_seq));
+        if segment.last_seq > indexed {
+            self.index.insert_batch(&mut entries, segment.last_seq)?;
+            self.shared.indexed.store(segment.last_seq, Ordering::Relaxed);
+            metrics::indexed(segment.last_seq);
+            (self.tell_indexed)(JournalSeq(segment.last_seq));
+        }
         Ok(())
     }
 
-    fn snapshot_if_due(&mut self, sealed: &[SegmentInfo]) -> Result<(), Trouble> {
-        let snapshot = self.snapshot_seq.load(Ordering::Relaxed);
-        let behind: Vec<&SegmentInfo> =
-            sealed.iter().filter(|segment| segment.last_seq > snapshot).collect();
-        let bytes: u64 = behind.iter().map(|segment| segment.bytes).sum();
-        if bytes < (SNAPSHOT_SEGMENTS_MIN * self.segment_bytes).max(self.snapshot_bytes / 2) {
-            return Ok(());
-        }
-        self.make_snapshot(snapshot, &behind)
-    }
-
-    fn make_snapshot(&mut self, from: u64, behind: &[&SegmentInfo]) -> Result<(), Trouble> {
-        let mut changes = Changes::after(JournalSeq(from));
-        let mut cursor = self.reader.read_from(from + 1);
-        let mut upto = None;
-        let mut giving_way = GivingWay::default();
-        for segment in behind {
-            while let Some(frame) = cursor.next_frame(segment.last_seq)? {
-                for (seq, bytes) in frame.records().filter(|(seq, _)| *seq > from) {
-                    let record = record::decode(bytes)?;
-                    changes.absorb(JournalSeq(seq), &record)?;
-                    giving_way.did(1 + record.events.len() as u64, EVENT_NS);
-                }
-            }
-            upto = Some(segment);
-            if changes.memory_bytes() > CHANGES_BYTES_MAX {
-                break;
-            }
-        }
-        let Some(upto) = upto else { return Ok(()) };
+    /// Merges the newest snapshot with what changed up to the end of this segment.
+    fn make_snapshot(&mut self, changes: Changes, upto: &SegmentInfo) -> Result<(), Trouble> {
         let end = FrameEnd {
             directory: self.directory.id(),
             hash: *upto.last_data_hash.as_bytes(),
