@@ -4,7 +4,8 @@
 #   benches/batches.sh [seconds of one run] [rounds] [stored|away]
 #
 # With `away` the store does not answer, so that the figures are those of the way to the acknowledgement alone.
-# Server and client are built as they are shipped, with the profile dist; PROFILE=release is faster built. Both run on this machine.
+# Server and client are built as they are shipped by `deploy/build`;
+# PROFILE=release is faster built. Both run on this machine.
 # The rounds alternate; medians are printed.
 set -euo pipefail
 cd "$(dirname "$0")/.."

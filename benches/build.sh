@@ -8,12 +8,18 @@ stop() {
 need_cargo
 need cc gcc
 
-# Builds these programs, of florin and of this directory, and leaves where they are in $target. No others: linking each takes a minute or two.
+# Builds these programs, of florin and of this directory, as they are shipped, and leaves where they are in $target. No others: linking each takes a
+# minute or two. With another profile than dist they are built without counts.
 build() {
     local profile=${PROFILE:-dist} programs=()
-    for program in "$@"; do programs+=(--bin "$program"); done
-    cargo build --profile "$profile" --locked -p florin -p florin-benches "${programs[@]}"
-    target=${CARGO_TARGET_DIR:-target}/$profile
+    if [ "$profile" = dist ]; then
+        deploy/build "$@"
+        target=${CARGO_TARGET_DIR:-target}/guided/bin
+    else
+        for program in "$@"; do programs+=(--bin "$program"); done
+        cargo build --profile "$profile" --locked -p florin -p florin-benches "${programs[@]}"
+        target=${CARGO_TARGET_DIR:-target}/$profile
+    fi
     export FLORIN_BIN=$target/florin
 }
 

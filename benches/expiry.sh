@@ -3,10 +3,10 @@
 #
 #   benches/expiry.sh [pending transfers] [rounds] [other transfers a second]
 #
-# The embedded engine, durable, with its store, in a directory of its own here; removes it at the end. Built as it is shipped, with the
-# profile dist, which takes some minutes the first time; PROFILE=release is faster built.
+# The embedded engine, durable, with its store, in a directory of its own here; removes it at the end. Built as it is shipped by `deploy/build`, which takes a quarter of an hour the first time;
+# PROFILE=release is faster built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-profile=${PROFILE:-dist}
-cargo build --profile "$profile" --locked -p florin-benches --bin expiry
-exec "${CARGO_TARGET_DIR:-target}/$profile/expiry" "$@"
+. benches/build.sh
+build expiry
+exec "$target/expiry" "$@"

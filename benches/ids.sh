@@ -3,10 +3,10 @@
 #
 #   benches/ids.sh [ids in the index] [transfers in the ledger], in millions
 #
-# In directories of its own here, about 5 and 10 GB; removes them at the end. Built as it is shipped, with the profile dist, which takes some
-# minutes the first time; PROFILE=release is faster built.
+# In directories of its own here, about 5 and 10 GB; removes them at the end. Built as it is shipped by `deploy/build`, which takes a quarter of an hour the first time;
+# PROFILE=release is faster built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-profile=${PROFILE:-dist}
-cargo build --profile "$profile" --locked -p florin-benches --bin ids
-exec "${CARGO_TARGET_DIR:-target}/$profile/ids" "$@"
+. benches/build.sh
+build ids
+exec "$target/ids" "$@"

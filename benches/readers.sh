@@ -5,7 +5,8 @@
 #   benches/readers.sh [seconds of one run] [rounds] [transfers a second]
 #
 # Starts a PostgreSQL with fsync, a Redis, a writer and a reader of its own, on free ports of the loopback interface; removes
-# everything at the end. Built as it is shipped, with the profile dist; PROFILE=release is faster built.
+# everything at the end. Built as it is shipped by `deploy/build`;
+# PROFILE=release is faster built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . benches/build.sh

@@ -1,5 +1,7 @@
 //! The server under load: with the segments of production, on plain accounts, asked how far it is.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,8 +11,10 @@ use serde_json::{Value, json};
 
 /// How many accounts there are, with ids from 1 on.
 pub const ACCOUNTS: u64 = 10_000;
-/// What is waited for comes sooner, unless something hangs.
-const PATIENCE: Duration = Duration::from_secs(1_800);
+/// Distances of numbers that wander over all accounts.
+const STEP: u64 = 7_919;
+/// What is waited for moves within that, unless something hangs or the store is away: a benchmark on a full disk is to end.
+const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
 /// A server, and a client that asks it.
@@ -77,11 +81,21 @@ impl Bank {
     /// Returns when a figure stands at `wanted` or above.
     ///
     /// # Panics
-    /// It does not come so far.
+    /// It does not move for a minute.
     pub fn wait_until(&self, name: &str, wanted: u64) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.metric(name) < wanted {
-            assert!(Instant::now() < deadline, "{name} does not reach {wanted}");
+        let (mut last, mut moved) = (0, Instant::now());
+        loop {
+            let figure = self.metric(name);
+            if figure >= wanted {
+                return;
+            }
+            if figure != last {
+                (last, moved) = (figure, Instant::now());
+            }
+            assert!(
+                moved.elapsed() < PATIENCE,
+                "{name} stays at {last} and does not reach {wanted}"
+            );
             thread::sleep(POLL);
         }
     }
@@ -89,8 +103,21 @@ impl Bank {
     /// Returns when the store has everything that is durable now.
     ///
     /// # Panics
-    /// It stops before.
+    /// It does not move for a minute.
     pub fn wait_stored(&self) {
         self.wait_until("florin_store_seq", self.durable());
+    }
+}
+
+/// Makes the bodies of single transfers from their numbers. Their ids are those of no other call; who pays whom wanders over all accounts.
+pub fn transfers() -> impl Fn(u64) -> String + Send + Sync + 'static {
+    let chance = RandomState::new().hash_one(());
+    let name = format!("{:08x}-{:04x}-7000-8000", chance as u32, chance >> 48);
+    move |number| {
+        let debit = 1 + number * STEP % ACCOUNTS;
+        let credit = 1 + (debit + number / ACCOUNTS % (ACCOUNTS - 1)) % ACCOUNTS;
+        format!(
+            r#"{{"id":"{name}-{number:012x}","debit_account_id":{debit},"credit_account_id":{credit},"amount":"0.01"}}"#
+        )
     }
 }

@@ -39,7 +39,7 @@ impl Program {
         Program { child, base, directory: None }
     }
 
-    /// The handler that does nothing, answering this to one request and to a batch.
+    /// The handler that does nothing, answering this to one request and to a batch: `$EMPTY_HANDLER_BIN`, or what was built beside.
     ///
     /// # Panics
     /// It does not start.
@@ -51,8 +51,9 @@ impl Program {
             fs::write(&file, answer).expect("a temporary file can be written");
             file.display().to_string()
         });
-        let mut program =
-            Program::start(&beside("empty_handler"), &files.each_ref().map(String::as_str));
+        let path = env::var_os("EMPTY_HANDLER_BIN");
+        let path = path.map_or_else(|| beside("empty_handler"), PathBuf::from);
+        let mut program = Program::start(&path, &files.each_ref().map(String::as_str));
         program.directory = Some(directory);
         program
     }
@@ -61,6 +62,16 @@ impl Program {
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Asks it to stop, and returns when it has.
+    ///
+    /// # Panics
+    /// It says by its exit code that something was wrong.
+    pub fn stop(&mut self) {
+        tell(self.pid(), Signal::TERM);
+        let status = self.child.wait().expect("a child can be waited for");
+        assert!(status.success(), "{status}");
     }
 
     /// The id of its process.

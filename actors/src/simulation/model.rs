@@ -532,9 +532,6 @@ impl Model {
         seq: u64,
         state_hash: u64,
     ) -> Result<(), Violation> {
-        if now < self.timestamp {
-            return violated("a ledger starts with a clock behind its journal".to_owned());
-        }
         if seq < self.shown {
             return violated(format!(
                 "position {} was shown, and the ledger came back at {seq}",
@@ -546,6 +543,9 @@ impl Model {
                 "record {} was durable, and the ledger came back at {seq}",
                 self.last()
             ));
+        }
+        if now < self.timestamp {
+            return violated("a ledger starts with a clock behind its journal".to_owned());
         }
         if let Some(before) = (seq as usize).checked_sub(1).and_then(|at| self.state_hashes.get(at))
             && *before != 0

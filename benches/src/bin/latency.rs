@@ -1,13 +1,11 @@
 //! `benches/http/latency`: how long an answer takes at a quarter, a half, three quarters and nine tenths of what can be had at most, with requests
 //! that come whether others were answered or not.
 
-use std::collections::hash_map::RandomState;
 use std::env;
 use std::fmt::Write;
-use std::hash::BuildHasher;
 use std::process::ExitCode;
 
-use florin_benches::bank::{ACCOUNTS, Bank};
+use florin_benches::bank::{ACCOUNTS, Bank, transfers};
 use florin_benches::disk::sync_micros;
 use florin_benches::figures::{median, thousands};
 use florin_benches::machine;
@@ -25,33 +23,12 @@ const PERCENTS_OF_PEAK: [u32; 4] = [25, 50, 75, 90];
 const ROUNDS_WRITTEN: u64 = 3;
 const SETTINGS: &str = "fsync = on\nshared_buffers = 512MB\nmax_wal_size = 16GB";
 
-/// Distances of numbers that wander over all accounts.
-const STEP: u64 = 7_919;
-
-/// Sends to one server; each run has ids of its own.
-struct Sender<'a> {
-    bank: &'a Bank,
-    run: u64,
-}
-
-impl Sender<'_> {
-    fn send(&mut self, connections: usize, seconds: u64, rate: Option<f64>) -> Times {
-        self.run += 1;
-        let chance = RandomState::new().hash_one(self.run);
-        let name = format!("{:08x}-{:04x}-7000-8000", chance as u32, chance >> 48);
-        let body = move |number: u64| {
-            let debit = 1 + number * STEP % ACCOUNTS;
-            let credit = 1 + (debit + number / ACCOUNTS % (ACCOUNTS - 1)) % ACCOUNTS;
-            format!(
-                r#"{{"id":"{name}-{number:012x}","debit_account_id":{debit},"credit_account_id":{credit},"amount":"0.01"}}"#
-            )
-        };
-        let address = self.bank.server.address();
-        let load = OpenLoop { address, connections, seconds, rate, refusal: None };
-        let times = load.run("/v1/transfers", body, 201).unwrap_or_else(|error| panic!("{error}"));
-        self.bank.wait_stored();
-        times
-    }
+fn send(bank: &Bank, connections: usize, seconds: u64, rate: Option<f64>) -> Times {
+    let address = bank.server.address();
+    let load = OpenLoop { address, connections, seconds, rate, refusal: None };
+    let times = load.run("/v1/transfers", transfers(), 201);
+    bank.wait_stored();
+    times.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// All rounds at one part of the peak.
@@ -71,9 +48,8 @@ struct Measured {
 
 fn measure(name: &'static str, bank: &Bank, rounds: u64, seconds: u64) -> Measured {
     bank.create_accounts();
-    let mut sender = Sender { bank, run: 0 };
-    let _ = sender.send(PEAK_CONNECTIONS, 1, None);
-    let peaks = (0..rounds).map(|_| sender.send(PEAK_CONNECTIONS, seconds, None).rate);
+    let _ = send(bank, PEAK_CONNECTIONS, 1, None);
+    let peaks = (0..rounds).map(|_| send(bank, PEAK_CONNECTIONS, seconds, None).rate);
     let peak = median(peaks.collect::<Vec<f64>>());
     println!("{name}: peak {}/s", thousands(peak));
     let mut levels: Vec<Level> = PERCENTS_OF_PEAK
@@ -88,7 +64,7 @@ fn measure(name: &'static str, bank: &Bank, rounds: u64, seconds: u64) -> Measur
     for _ in 0..rounds {
         for level in &mut levels {
             let rate = peak * f64::from(level.percent) / 100.0;
-            let times = sender.send(CONNECTIONS, seconds, Some(rate));
+            let times = send(bank, CONNECTIONS, seconds, Some(rate));
             println!(
                 "  {} %: {}/s, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
                 level.percent,

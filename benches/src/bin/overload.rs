@@ -1,11 +1,9 @@
 //! `tests/overload`: how much is done while three times as much is asked for as can be done.
 
-use std::collections::hash_map::RandomState;
 use std::env;
-use std::hash::BuildHasher;
 use std::process::ExitCode;
 
-use florin_benches::bank::{ACCOUNTS, Bank};
+use florin_benches::bank::{Bank, transfers};
 use florin_benches::figures::{median, thousands};
 use florin_benches::open_loop::{OpenLoop, Times};
 
@@ -18,23 +16,10 @@ const TIMES_THE_PEAK: f64 = 3.0;
 const ROUNDS: usize = 5;
 /// What must be left of the peak.
 const GOODPUT_MIN: f64 = 0.8;
-/// Distances of numbers that wander over all accounts.
-const STEP: u64 = 7_919;
-
-/// Sends transfers with ids of their own.
 fn send(bank: &Bank, connections: usize, seconds: u64, rate: Option<f64>) -> Times {
-    let chance = RandomState::new().hash_one(rate.map(f64::to_bits));
-    let name = format!("{:08x}-{:04x}-7000-8000", chance as u32, chance >> 48);
-    let body = move |number: u64| {
-        let debit = 1 + number * STEP % ACCOUNTS;
-        let credit = 1 + debit % ACCOUNTS;
-        format!(
-            r#"{{"id":"{name}-{number:012x}","debit_account_id":{debit},"credit_account_id":{credit},"amount":"0.01"}}"#
-        )
-    };
     let address = bank.server.address();
     let load = OpenLoop { address, connections, seconds, rate, refusal: Some(503) };
-    load.run("/v1/transfers", body, 201).unwrap_or_else(|error| panic!("{error}"))
+    load.run("/v1/transfers", transfers(), 201).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn main() -> ExitCode {

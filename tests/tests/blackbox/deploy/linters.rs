@@ -33,6 +33,7 @@ fn the_scripts_are_well_made() {
         "tests/overload",
         "tests/soak",
         ".ci/run",
+        "deploy/build",
         "benches/batches.sh",
         "benches/build.sh",
         "benches/expiry.sh",

@@ -159,7 +159,9 @@ fn the_build_is_given_what_it_reads() {
         let folder = member.split('/').next().unwrap_or(member);
         assert!(ignore.lines().any(|line| line == format!("!{folder}")), "{member} is left out");
     }
-    assert!(manifest.contains("[profile.dist]") && text("Dockerfile").contains("--profile dist"));
+    assert!(manifest.contains("[profile.dist]") && text("build").contains("--profile dist"));
+    let script = ignore.lines().any(|line| line == "!deploy/build");
+    assert!(script && text("Dockerfile").contains("deploy/build"), "it is not built as shipped");
 }
 
 /// Runs a copy of secrets.sh, so that the project stays as it is.
