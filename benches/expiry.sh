@@ -3,7 +3,7 @@
 #
 #   benches/expiry.sh [pending transfers] [rounds] [other transfers a second]
 #
-# The embedded engine, durable, with its store, in a directory of its own here; removes it at the end. Built as it is shipped by `deploy/build`, which takes a quarter of an hour the first time;
+# The embedded engine, durable, with its store, in a directory of its own here; removes it at the end. Built as it is shipped by `deploy/build`, which takes twenty minutes the first time;
 # PROFILE=release is faster built.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -3,7 +3,7 @@
 #
 #   benches/ids.sh [ids in the index] [transfers in the ledger], in millions
 #
-# In directories of its own here, about 5 and 10 GB; removes them at the end. Built as it is shipped by `deploy/build`, which takes a quarter of an hour the first time;
+# In directories of its own here, about 5 and 10 GB; removes them at the end. Built as it is shipped by `deploy/build`, which takes twenty minutes the first time;
 # PROFILE=release is faster built.
 set -euo pipefail
 cd "$(dirname "$0")/.."

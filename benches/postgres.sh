@@ -5,7 +5,7 @@
 #   benches/postgres.sh [records of the outage] [seconds of one run] [rounds]
 #
 # Starts a PostgreSQL of its own, with fsync, and the server, on free ports of the loopback interface; removes everything at the
-# end. Built as it is shipped by `deploy/build`, which takes a quarter of an hour the first time;
+# end. Built as it is shipped by `deploy/build`, which takes twenty minutes the first time;
 # PROFILE=release is faster built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
