@@ -14,7 +14,7 @@ build() {
     local profile=${PROFILE:-dist} programs=()
     if [ "$profile" = dist ]; then
         deploy/build "$@"
-        target=${CARGO_TARGET_DIR:-target}/guided/bin
+        target=${CARGO_TARGET_DIR:-target}/shipped
     else
         for program in "$@"; do programs+=(--bin "$program"); done
         cargo build --profile "$profile" --locked -p florin -p florin-benches "${programs[@]}"
