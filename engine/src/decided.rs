@@ -281,8 +281,9 @@ fn is_it(entries: &[Entry], hash: u64, id: u128) -> impl FnMut(&Place) -> bool {
 
 /// Buckets of the first generation's table: a ledger of few ids is small.
 const BUCKETS_MIN: usize = 1 << 14;
-/// Buckets of the largest ones. Each has four times those of the one before it, so that there are soon few to look into.
-const BUCKETS_MAX: usize = 1 << 20;
+/// Buckets of the largest ones, 204 MiB with their entries when full. Each has four times those of the one before it, so that there
+/// are soon few to look into: a new id waits for memory in each.
+const BUCKETS_MAX: usize = 1 << 22;
 
 /// Ids that were decided one after the other. Its table never grows, since moving all that is in it would stall the commands
 /// behind: when it is full, the next generation begins.
@@ -524,16 +525,16 @@ mod tests {
                 assert_eq!(recent.generations.back().unwrap().entries.len(), 1);
             }
         }
-        assert_eq!((tables, recent.len()), (8, 3_000_000));
+        assert_eq!((tables, recent.len()), (7, 3_000_000));
         assert_eq!(recent.get(0), None);
     }
 
     #[test]
     fn the_memory_of_forgotten_ids_is_used_again() {
         let mut recent = RecentIds::new(7);
-        // Five smaller tables, one of the largest, and the first of the next.
+        // Six smaller tables, one of the largest, and the first of the next.
         let all =
-            [14, 14, 14, 16, 18, 20].map(|power| (1_u64 << power) / 8 * 7).iter().sum::<u64>();
+            [14, 14, 14, 16, 18, 20, 22].map(|power| (1_u64 << power) / 8 * 7).iter().sum::<u64>();
         let insert = |recent: &mut RecentIds, ids: std::ops::RangeInclusive<u64>| {
             ids.for_each(|id| recent.insert(u128::from(id), decided(id)));
         };
@@ -543,8 +544,8 @@ mod tests {
         assert!(!is_touched(&recent), "a hundred ids do not touch it");
         let Forgotten(given_back) = forget(&mut recent, all);
         assert!(is_touched(&recent));
-        assert_eq!(given_back.iter().map(Table::len).max(), Some((1 << 18) / 8 * 7));
-        let more = all + 1_000_000;
+        assert_eq!(given_back.iter().map(Table::len).max(), Some((1 << 20) / 8 * 7));
+        let more = all + 4_000_000;
         insert(&mut recent, all + 101..=more);
         assert_eq!(recent.generations.len(), 2);
         assert!((1..=all).all(|id| recent.get(u128::from(id)).is_none()), "they were forgotten");
@@ -585,7 +586,7 @@ mod tests {
             }
             assert_eq!(newest.entries.num_buckets(), *buckets.last().unwrap(), "after {id}");
         }
-        let expected = [14, 14, 14, 16, 18, 20, 20].map(|power| 1_usize << power);
+        let expected = [14, 14, 14, 16, 18, 20, 22].map(|power| 1_usize << power);
         assert_eq!(buckets, expected);
         assert!((1..=3_000_000).all(|id| recent.get(id).is_some() == (id % 3 != 0)));
     }
