@@ -2,28 +2,29 @@
 //! due.
 //!
 //! A load generator that waits for an answer before it sends the next request sends less while the server is slow, and so leaves out just
-//! the ones that would have waited (coordinated omission). Here a thread keeps the time: it gives each request to a
-//! connection that is free when it is due, and if none is, the request waits, and its waiting counts.
+//! the ones that would have waited (coordinated omission). Here each request goes to a connection that is free when it is due, and if none is, the
+//! request waits, and its waiting counts. One thread does it all, since what wakes up a second one takes from the server's processors.
 
-use std::collections::VecDeque;
-use std::io;
-use std::net::SocketAddr;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io::{self, Read, Write};
+use std::iter;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 
-/// Below this the thread that keeps the time does not go to sleep for the next request, since waking up takes as long.
-const NAP: Duration = Duration::from_micros(50);
 /// Of recorded times, in microseconds: a minute.
 const LONGEST_MICROS: u64 = 60_000_000;
-/// An answer that is longer than that is none of these.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// An answer of which the head is longer than that is none of these.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Connections that are looked at after one wait.
+const EVENTS: usize = 256;
 
 /// An answer of which the last byte is here.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ pub enum Next {
 }
 
 /// Who speaks on one connection.
-pub trait Speaker: Send + 'static {
+pub trait Speaker {
     /// The next request, from its first to its last byte.
     fn request(&mut self) -> String;
 
@@ -84,48 +85,12 @@ pub struct Times {
     pub refused: u64,
 }
 
-/// Connections that wait for something to do, and what waits for a connection.
-#[derive(Default)]
-struct Queue {
-    /// In the order in which they became free, since the server ends connections on which nothing comes for long.
-    free: VecDeque<mpsc::UnboundedSender<Instant>>,
-    waiting: VecDeque<Instant>,
-    /// Nothing more will be due.
-    over: bool,
-}
-
-struct Shared {
-    queue: Mutex<Queue>,
-    ends: Instant,
-}
-
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A request is due.
-    fn due(&self, at: Instant) {
-        let mut queue = self.queue();
-        match queue.free.pop_front() {
-            // It can not have ended: it waits for this.
-            Some(connection) => drop(connection.send(at)),
-            None => queue.waiting.push_back(at),
-        }
-    }
-}
-
 impl OpenLoop {
     /// Sends it to its end. `body` makes the text of a POST from the request's number; each answer must have `status`.
     ///
     /// # Errors
     /// The server is gone, or gave another answer.
-    pub fn run(
-        &self,
-        path: &str,
-        body: impl Fn(u64) -> String + Send + Sync + 'static,
-        status: u16,
-    ) -> io::Result<Times> {
+    pub fn run(&self, path: &str, body: impl Fn(u64) -> String, status: u16) -> io::Result<Times> {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: ",
             self.address
@@ -156,33 +121,35 @@ impl OpenLoop {
     /// # Errors
     /// The server is gone, or one of them did not like an answer.
     pub fn drive<S: Speaker>(&self, speakers: Vec<S>) -> io::Result<(Vec<S>, Duration)> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let streams = speakers.iter().map(|_| runtime.block_on(TcpStream::connect(self.address)));
-        let streams: Vec<TcpStream> = streams.collect::<io::Result<_>>()?;
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let mut connections = Vec::with_capacity(speakers.len());
+        for speaker in speakers {
+            let stream = TcpStream::connect(self.address)?;
+            stream.set_nodelay(true)?;
+            let number = epoll::EventData::new_u64(connections.len() as u64);
+            epoll::add(&poll, &stream, number, epoll::EventFlags::IN)?;
+            connections.push(Connection {
+                stream,
+                speaker,
+                request: String::new(),
+                due: None,
+                answer: vec![0; HEAD_BYTES_MAX],
+                here: 0,
+            });
+        }
         let began = Instant::now();
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            ends: began + Duration::from_secs(self.seconds),
-        });
-        let open = self.rate.is_some();
-        let visitors: Vec<_> = streams
-            .into_iter()
-            .zip(speakers)
-            .map(|(stream, speaker)| {
-                let answer = Vec::with_capacity(ANSWER_BYTES_MAX);
-                let visitor = Visitor { stream, shared: Arc::clone(&shared), speaker, answer };
-                runtime.spawn(visitor.visit(open))
-            })
-            .collect();
-        if let Some(rate) = self.rate {
-            keep_time(&shared, began, rate);
-        }
-        if self.refusal.is_some() {
-            shared.queue().waiting.clear();
-        }
-        let heard =
-            visitors.into_iter().map(|it| runtime.block_on(it).map_err(io::Error::other)?);
-        let speakers = heard.collect::<io::Result<Vec<S>>>()?;
+        let mut driver = Driver {
+            load: self,
+            poll,
+            began,
+            free: (0..connections.len()).collect(),
+            connections,
+            waiting: VecDeque::new(),
+            next: 0,
+            again: BinaryHeap::new(),
+        };
+        while driver.turn()? {}
+        let speakers = driver.connections.into_iter().map(|it| it.speaker).collect();
         Ok((speakers, began.elapsed()))
     }
 }
@@ -196,7 +163,7 @@ struct Posts<F> {
     micros: Histogram<u64>,
 }
 
-impl<F: Fn() -> String + Send + Sync + 'static> Speaker for Posts<F> {
+impl<F: Fn() -> String> Speaker for Posts<F> {
     fn request(&mut self) -> String {
         (self.request)()
     }
@@ -225,75 +192,130 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST_MICROS, 3).expect("the bounds are in order")
 }
 
-/// Says when requests are due, until the end; then lets the connections that wait for more go.
-fn keep_time(shared: &Shared, began: Instant, rate: f64) {
-    for number in 0_u64.. {
-        let due = began + Duration::from_secs_f64(number as f64 / rate);
-        if due >= shared.ends {
-            break;
-        }
-        let early = due.saturating_duration_since(Instant::now());
-        if early > NAP {
-            thread::sleep(early - NAP / 2);
-        }
-        shared.due(due);
-    }
-    let mut queue = shared.queue();
-    queue.over = true;
-    queue.free.clear();
-}
-
-struct Visitor<S> {
+/// A connection, and who speaks on it.
+struct Connection<S> {
     stream: TcpStream,
-    shared: Arc<Shared>,
     speaker: S,
+    /// What was sent last.
+    request: String,
+    /// When that was due, until it is answered for good.
+    due: Option<Instant>,
+    /// What is here of its answer, and how much that is.
     answer: Vec<u8>,
+    here: usize,
 }
 
-impl<S: Speaker> Visitor<S> {
-    async fn visit(mut self, open: bool) -> io::Result<S> {
-        self.stream.set_nodelay(true)?;
-        loop {
-            let due = if open { self.next().await } else { Some(Instant::now()) };
-            let Some(due) = due.filter(|due| open || *due < self.shared.ends) else {
-                return Ok(self.speaker);
-            };
-            let request = self.speaker.request();
-            while let Next::Again(after) = self.ask(&request, due).await? {
-                tokio::time::sleep(after).await;
-            }
-        }
+impl<S: Speaker> Connection<S> {
+    fn ask(&mut self, due: Instant) -> io::Result<()> {
+        self.request = self.speaker.request();
+        self.due = Some(due);
+        self.send()
     }
 
-    /// When the next request is due that this connection sends; nothing at the end.
-    async fn next(&mut self) -> Option<Instant> {
-        let mut told = {
-            let mut queue = self.shared.queue();
-            if let Some(due) = queue.waiting.pop_front() {
-                return Some(due);
-            }
-            if queue.over {
+    fn send(&mut self) -> io::Result<()> {
+        self.here = 0;
+        self.stream.write_all(self.request.as_bytes())
+    }
+
+    /// Reads what has come; what to do next, if that was the end of an answer.
+    fn hear(&mut self) -> io::Result<Option<Next>> {
+        if self.here == self.answer.len() {
+            self.answer.resize(2 * self.here, 0);
+        }
+        let read = self.stream.read(&mut self.answer[self.here..])?;
+        self.here += read;
+        let Some(due) = self.due.filter(|_| read > 0) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        let Some(answer) = whole(&self.answer[..self.here])? else { return Ok(None) };
+        self.speaker.answer(answer, due.elapsed()).map(Some)
+    }
+}
+
+struct Driver<'a, S> {
+    load: &'a OpenLoop,
+    poll: OwnedFd,
+    began: Instant,
+    connections: Vec<Connection<S>>,
+    /// Connections without a request, in the order in which they became free, since the server ends those on which nothing comes for long.
+    free: VecDeque<usize>,
+    /// When requests were due that wait for a connection.
+    waiting: VecDeque<Instant>,
+    /// The number of the request that will be due next.
+    next: u64,
+    /// Connections that send the same once more, and when.
+    again: BinaryHeap<Reverse<(Instant, usize)>>,
+}
+
+impl<S: Speaker> Driver<'_, S> {
+    /// Sends what is due and hears what has come; false at the end.
+    fn turn(&mut self) -> io::Result<bool> {
+        let now = Instant::now();
+        let next = self.note_due(now);
+        while let (Some(&due), Some(&free)) = (self.waiting.front(), self.free.front()) {
+            self.connections[free].ask(due)?;
+            self.waiting.pop_front();
+            self.free.pop_front();
+        }
+        while let Some(&Reverse((_, number))) = self.again.peek().filter(|it| it.0.0 <= now) {
+            self.connections[number].send()?;
+            self.again.pop();
+        }
+        if next.is_none() && self.free.len() == self.connections.len() {
+            return Ok(false);
+        }
+        let again = self.again.peek().map(|it| it.0.0);
+        self.hear(next.into_iter().chain(again).min())?;
+        Ok(true)
+    }
+
+    /// Notes the requests that are due by now; tells when the next one is, unless that was the last.
+    fn note_due(&mut self, now: Instant) -> Option<Instant> {
+        let ends = self.began + Duration::from_secs(self.load.seconds);
+        let Some(rate) = self.load.rate else {
+            let free = if now < ends { self.free.len() } else { 0 };
+            self.waiting.extend(iter::repeat_n(now, free));
+            return None;
+        };
+        loop {
+            let due = self.began + Duration::from_secs_f64(self.next as f64 / rate);
+            if due >= ends {
+                if self.load.refusal.is_some() {
+                    self.waiting.clear();
+                }
                 return None;
             }
-            let (tell, told) = mpsc::unbounded_channel();
-            queue.free.push_back(tell);
-            told
-        };
-        told.recv().await
+            if due > now {
+                return Some(due);
+            }
+            self.waiting.push_back(due);
+            self.next += 1;
+        }
     }
 
-    /// Sends a request and reads its answer.
-    async fn ask(&mut self, request: &str, due: Instant) -> io::Result<Next> {
-        self.stream.write_all(request.as_bytes()).await?;
-        self.answer.clear();
-        loop {
-            if let Some(answer) = whole(&self.answer)? {
-                return self.speaker.answer(answer, due.elapsed());
-            }
-            if self.stream.read_buf(&mut self.answer).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+    /// Waits until then for answers, and hears them.
+    fn hear(&mut self, until: Option<Instant>) -> io::Result<()> {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+        let mut events = [epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data: epoll::EventData::new_u64(0),
+        }; EVENTS];
+        let heard = match epoll::wait(&self.poll, &mut events, left.as_ref()) {
+            Err(Errno::INTR) => 0,
+            heard => heard?,
+        };
+        for event in &events[..heard] {
+            let number = event.data.u64() as usize;
+            match self.connections[number].hear()? {
+                None => {}
+                Some(Next::Request) => self.free.push_back(number),
+                Some(Next::Again(after)) => {
+                    self.again.push(Reverse((Instant::now() + after, number)));
+                }
             }
         }
+        Ok(())
     }
 }
 
@@ -301,7 +323,7 @@ impl<S: Speaker> Visitor<S> {
 fn whole(answer: &[u8]) -> io::Result<Option<Answer<'_>>> {
     let bad = || io::Error::other("no answer that says how long it is");
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return if answer.len() < ANSWER_BYTES_MAX { Ok(None) } else { Err(bad()) };
+        return if answer.len() < HEAD_BYTES_MAX { Ok(None) } else { Err(bad()) };
     };
     let head = std::str::from_utf8(&answer[..end]).map_err(io::Error::other)?;
     let mut lines = head.split("\r\n");
@@ -320,6 +342,7 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::thread;
 
     /// A server that answers one request after the other on one connection, and stops once for a while.
     fn slow_server(stop: Duration) -> SocketAddr {
