@@ -5,14 +5,13 @@
 //! the ones that would have waited (coordinated omission). Here each request goes to a connection that is free when it is due, and if none is, the
 //! request waits, and its waiting counts. One thread does it all, since what wakes up a second one takes from the server's processors.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, Read, Write};
 use std::iter;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -95,13 +94,13 @@ impl OpenLoop {
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: ",
             self.address
         );
-        let numbers = AtomicU64::new(0);
-        let request = Arc::new(move || {
-            let body = body(numbers.fetch_add(1, Ordering::Relaxed));
+        let numbers = Cell::new(0);
+        let request = || {
+            let body = body(numbers.replace(numbers.get() + 1));
             format!("{head}{}\r\n\r\n{body}", body.len())
-        });
+        };
         let posts = (0..self.connections).map(|_| Posts {
-            request: Arc::clone(&request),
+            request: &request,
             status,
             refusal: self.refusal,
             refused: 0,
@@ -155,15 +154,15 @@ impl OpenLoop {
 }
 
 /// Sends bodies to one path, and counts.
-struct Posts<F> {
-    request: Arc<F>,
+struct Posts<'a, F> {
+    request: &'a F,
     status: u16,
     refusal: Option<u16>,
     refused: u64,
     micros: Histogram<u64>,
 }
 
-impl<F: Fn() -> String> Speaker for Posts<F> {
+impl<F: Fn() -> String> Speaker for Posts<'_, F> {
     fn request(&mut self) -> String {
         (self.request)()
     }
