@@ -1,6 +1,6 @@
 //! What each step on the way of a transfer costs by itself.
 //!
-//! The cases stand here, apart from what measures them: `benches/times.rs` tells nanoseconds with criterion, `benches/instructions.rs` counts instructions
+//! The cases stand here, apart from what measures them: `bin/micro_times.rs` tells nanoseconds with criterion, `bin/micro_instructions.rs` counts instructions
 //! with gungraun, and the test below runs each, so that those who change the ledger keep them whole without either. A case that writes says in its name
 //! whether it waits for the disk.
 

@@ -15,8 +15,12 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rustix::event::{Timespec, epoll};
+use rustix::event::epoll;
 use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 
 /// Of recorded times, in microseconds: a minute.
 const LONGEST_MICROS: u64 = 60_000_000;
@@ -24,6 +28,8 @@ const LONGEST_MICROS: u64 = 60_000_000;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Connections that are looked at after one wait.
 const EVENTS: usize = 256;
+/// The timer's number among them.
+const TIMER: u64 = u64::MAX;
 
 /// An answer of which the last byte is here.
 #[derive(Clone, Copy, Debug)]
@@ -66,9 +72,9 @@ pub struct OpenLoop {
     pub connections: usize,
     /// How long.
     pub seconds: u64,
-    /// Requests a second; without it as many as are answered, each due when the one before it on its connection was answered.
+    /// Requests a second; without it as many as are answered, each due as soon as its connection is free.
     pub rate: Option<f64>,
-    /// Answers of this status are counted as refusals, and what still waits for a connection at the end is given up; without one every request
+    /// Answers of this status are counted as refusals, and what still waits for a connection when the last one is due is given up; without one every request
     /// is sent, and any other answer is an error.
     pub refusal: Option<u16>,
 }
@@ -121,6 +127,9 @@ impl OpenLoop {
     /// The server is gone, or one of them did not like an answer.
     pub fn drive<S: Speaker>(&self, speakers: Vec<S>) -> io::Result<(Vec<S>, Duration)> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        // A wait's own time-out counts in milliseconds, in which dozens of requests may be due.
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+        epoll::add(&poll, &timer, epoll::EventData::new_u64(TIMER), epoll::EventFlags::IN)?;
         let mut connections = Vec::with_capacity(speakers.len());
         for speaker in speakers {
             let stream = TcpStream::connect(self.address)?;
@@ -140,6 +149,7 @@ impl OpenLoop {
         let mut driver = Driver {
             load: self,
             poll,
+            timer,
             began,
             free: (0..connections.len()).collect(),
             connections,
@@ -223,17 +233,23 @@ impl<S: Speaker> Connection<S> {
         }
         let read = self.stream.read(&mut self.answer[self.here..])?;
         self.here += read;
-        let Some(due) = self.due.filter(|_| read > 0) else {
+        if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
-        };
+        }
+        let due = self.due.ok_or_else(|| io::Error::other("an answer to nothing"))?;
         let Some(answer) = whole(&self.answer[..self.here])? else { return Ok(None) };
-        self.speaker.answer(answer, due.elapsed()).map(Some)
+        let next = self.speaker.answer(answer, due.elapsed())?;
+        if next == Next::Request {
+            self.due = None;
+        }
+        Ok(Some(next))
     }
 }
 
 struct Driver<'a, S> {
     load: &'a OpenLoop,
     poll: OwnedFd,
+    timer: OwnedFd,
     began: Instant,
     connections: Vec<Connection<S>>,
     /// Connections without a request, in the order in which they became free, since the server ends those on which nothing comes for long.
@@ -260,8 +276,13 @@ impl<S: Speaker> Driver<'_, S> {
             self.connections[number].send()?;
             self.again.pop();
         }
-        if next.is_none() && self.free.len() == self.connections.len() {
-            return Ok(false);
+        if next.is_none() {
+            if self.load.refusal.is_some() {
+                self.waiting.clear();
+            }
+            if self.free.len() == self.connections.len() {
+                return Ok(false);
+            }
         }
         let again = self.again.peek().map(|it| it.0.0);
         self.hear(next.into_iter().chain(again).min())?;
@@ -279,9 +300,6 @@ impl<S: Speaker> Driver<'_, S> {
         loop {
             let due = self.began + Duration::from_secs_f64(self.next as f64 / rate);
             if due >= ends {
-                if self.load.refusal.is_some() {
-                    self.waiting.clear();
-                }
                 return None;
             }
             if due > now {
@@ -294,17 +312,30 @@ impl<S: Speaker> Driver<'_, S> {
 
     /// Waits until then for answers, and hears them.
     fn hear(&mut self, until: Option<Instant>) -> io::Result<()> {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let left = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+        // Of zero length it would never ring.
+        let left = until.map(|until| {
+            until.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1))
+        });
+        let it_value = Timespec::try_from(left.unwrap_or_default()).map_err(io::Error::other)?;
+        let it_interval = Timespec::default();
+        // Set anew it has not rung, so nobody reads it.
+        timerfd_settime(
+            &self.timer,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec { it_interval, it_value },
+        )?;
         let mut events = [epoll::Event {
             flags: epoll::EventFlags::empty(),
             data: epoll::EventData::new_u64(0),
         }; EVENTS];
-        let heard = match epoll::wait(&self.poll, &mut events, left.as_ref()) {
+        let heard = match epoll::wait(&self.poll, &mut events, None) {
             Err(Errno::INTR) => 0,
             heard => heard?,
         };
         for event in &events[..heard] {
+            if event.data.u64() == TIMER {
+                continue;
+            }
             let number = event.data.u64() as usize;
             match self.connections[number].hear()? {
                 None => {}
@@ -332,8 +363,11 @@ fn whole(answer: &[u8]) -> io::Result<Option<Answer<'_>>> {
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
     });
     let (status, length) = (status.ok_or_else(bad)?, length.ok_or_else(bad)?);
-    let body = answer.get(end + 4..end + 4 + length);
-    Ok(body.map(|body| Answer { status, head, body }))
+    let body = &answer[end + 4..];
+    if body.len() > length {
+        return Err(io::Error::other("more than one answer"));
+    }
+    Ok((body.len() == length).then_some(Answer { status, head, body }))
 }
 
 #[cfg(test)]
@@ -343,40 +377,145 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    /// A server that answers one request after the other on one connection, and stops once for a while.
-    fn slow_server(stop: Duration) -> SocketAddr {
+    /// A server that answers one request after the other on each connection: by these pieces, some milliseconds apart, made from the request's number there.
+    fn server(pieces: impl Fn(usize) -> Vec<Vec<u8>> + Clone + Send + 'static) -> SocketAddr {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
         thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("somebody comes");
-            let mut bytes = [0; 4096];
-            for number in 0.. {
-                match stream.read(&mut bytes) {
-                    Ok(0) | Err(_) => return,
-                    Ok(_) => {}
-                }
-                if number == 20 {
-                    thread::sleep(stop);
-                }
-                let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok";
-                if stream.write_all(answer).is_err() {
-                    return;
-                }
+            for stream in listener.incoming() {
+                let (mut stream, pieces) = (stream.expect("somebody comes"), pieces.clone());
+                thread::spawn(move || {
+                    let mut bytes = [0; 4096];
+                    for number in 0.. {
+                        if !matches!(stream.read(&mut bytes), Ok(1..)) {
+                            return;
+                        }
+                        for (index, piece) in pieces(number).iter().enumerate() {
+                            if index > 0 {
+                                thread::sleep(Duration::from_millis(5));
+                            }
+                            if stream.write_all(piece).is_err() {
+                                return;
+                            }
+                        }
+                    }
+                });
             }
         });
         address
     }
 
+    fn answer(status: u16, body: &str) -> Vec<u8> {
+        let length = body.len();
+        format!("HTTP/1.1 {status} Words\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+    }
+
+    fn created() -> Vec<Vec<u8>> {
+        vec![answer(201, "ok")]
+    }
+
+    fn load(address: SocketAddr, connections: usize, rate: f64) -> OpenLoop {
+        OpenLoop { address, connections, seconds: 1, rate: Some(rate), refusal: None }
+    }
+
+    fn run(load: &OpenLoop) -> io::Result<Times> {
+        load.run("/v1/transfers", |_| "{}".to_owned(), 201)
+    }
+
     #[test]
     fn those_that_were_due_meanwhile_count() {
-        let address = slow_server(Duration::from_millis(500));
-        let load =
-            OpenLoop { address, connections: 1, seconds: 1, rate: Some(100.0), refusal: None };
-        let times = load.run("/v1/transfers", |_| "{}".to_owned(), 201).expect("it answers");
+        let address = server(|number| {
+            if number == 20 {
+                thread::sleep(Duration::from_millis(500));
+            }
+            created()
+        });
+        let times = run(&load(address, 1, 100.0)).expect("it answers");
         assert_eq!(times.micros.len(), 100);
         // Of a hundred, fifty were due while it stood still: the half of them that came first waited for a quarter of a second and more.
         let waited = times.micros.count_between(250_000, 1_000_000);
         assert!((15..=40).contains(&waited), "{waited} waited");
+    }
+
+    #[test]
+    fn requests_go_out_when_they_are_due() {
+        // Waits of whole milliseconds would make half of them later than half of one. A busy machine is given some tries.
+        let address = server(|_| created());
+        let median = || {
+            let times = run(&load(address, 1, 900.0)).expect("it answers");
+            assert_eq!(times.micros.len(), 900);
+            times.micros.value_at_quantile(0.5)
+        };
+        let medians: Vec<u64> = iter::repeat_with(median).take(5).collect();
+        assert!(medians.iter().any(|median| *median < 300), "{medians:?}");
+    }
+
+    #[test]
+    fn an_answer_may_come_in_pieces_and_be_long() {
+        let address = server(|_| {
+            let mut pieces = answer(201, &"x".repeat(3 * HEAD_BYTES_MAX));
+            let end = pieces.split_off(100_000);
+            let middle = pieces.split_off(10);
+            vec![pieces, middle, end]
+        });
+        let times = run(&load(address, 2, 20.0)).expect("it answers");
+        assert_eq!(times.micros.len(), 20);
+        assert!(times.micros.min() >= 10_000, "each took two pauses");
+    }
+
+    #[test]
+    fn with_refusals_each_that_finds_a_free_connection_is_sent() {
+        let address = server(|number| vec![answer(if number % 2 == 0 { 503 } else { 201 }, "")]);
+        let load = OpenLoop { refusal: Some(503), ..load(address, 1, 10.0) };
+        let times = run(&load).expect("it answers");
+        assert_eq!((times.refused, times.micros.len()), (5, 5));
+    }
+
+    #[test]
+    fn without_a_rate_as_many_are_sent_as_are_answered() {
+        let address = server(|_| {
+            thread::sleep(Duration::from_millis(10));
+            created()
+        });
+        let times = run(&OpenLoop { rate: None, ..load(address, 2, 0.0) }).expect("it answers");
+        assert!((40..=200).contains(&times.micros.len()), "{} of 200", times.micros.len());
+    }
+
+    /// One that sends each request again until it is there.
+    struct Stubborn(Vec<Duration>);
+
+    impl Speaker for Stubborn {
+        fn request(&mut self) -> String {
+            "GET / HTTP/1.1\r\n\r\n".to_owned()
+        }
+
+        fn answer(&mut self, answer: Answer<'_>, took: Duration) -> io::Result<Next> {
+            if answer.status == 503 {
+                return Ok(Next::Again(Duration::from_millis(20)));
+            }
+            self.0.push(took);
+            Ok(Next::Request)
+        }
+    }
+
+    #[test]
+    fn what_is_sent_again_is_due_when_it_was_first() {
+        let address = server(|number| vec![answer(if number % 3 == 2 { 201 } else { 503 }, "")]);
+        let load = load(address, 1, 5.0);
+        let (speakers, _) = load.drive(vec![Stubborn(Vec::new())]).expect("it answers");
+        assert_eq!(speakers[0].0.len(), 5);
+        assert!(speakers[0].0.iter().all(|took| *took >= Duration::from_millis(40)));
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_an_error() {
+        for body in ["ok", ""] {
+            let address = server(move |_| {
+                let surplus = if body.is_empty() { answer(201, "") } else { b"more".to_vec() };
+                vec![answer(201, body), surplus]
+            });
+            assert!(run(&load(address, 1, 20.0)).is_err());
+        }
     }
 
     #[test]
@@ -388,5 +527,6 @@ mod tests {
         let whole_one = whole(answer).expect("it is one").expect("it is here");
         assert_eq!((whole_one.status, whole_one.body), (200, &b"abc"[..]));
         assert!(whole(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        assert!(whole(&[answer, &b"d"[..]].concat()).is_err());
     }
 }

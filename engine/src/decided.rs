@@ -293,7 +293,7 @@ struct Generation {
 }
 
 /// As long as the index keeps up with so many, the next one is no larger: ids that come slowly would otherwise get the memory of
-/// fast ones, a hundred MiB after an hour.
+/// fast ones, some hundred MiB after an hour.
 const GENERATIONS_UNTIL_LARGER: usize = 2;
 
 /// Buckets whose places lie in one page of memory, at least in part.
